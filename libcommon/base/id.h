@@ -1,0 +1,14 @@
+#pragma once
+/* Identifiers from the kernel's random source (getrandom), injectable for tests. Thread-safe. */
+
+#include "libcommon/base/str.h"
+
+#define UUID_TEXT_BYTES 37
+
+/* Fills from getrandom(2); aborts when the kernel refuses (it never blocks after boot). */
+void random_bytes(void *out, size_t len);
+void random_replace(void (*source)(void *out, size_t len)); /* NULL restores; tests only */
+/* UUID version 7 (RFC 9562): time-ordered, 74 random bits. */
+void uuid_v7(char out[UUID_TEXT_BYTES]);
+/* Lower or upper case 8-4-4-4-12. */
+bool uuid_valid(struct str s);

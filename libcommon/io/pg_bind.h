@@ -1,0 +1,65 @@
+#pragma once
+/*
+ * Names do the work: SQL parameters and columns carry the names of message fields. Names are resolved once,
+ * when a plan is compiled at start; a misspelt one stops the process. At run time only offsets are used.
+ * Pure except for the result it reads; any thread; results of one row live in the arena given.
+ *
+ * Parameters: string -> text, int64/int32/uint32/uint64 -> text digits, bool -> t/f, bytes -> binary bytea,
+ * repeated string / int64 / bytes -> binary arrays text[] / int8[] / bytea[]; unset optional -> NULL (an
+ * empty repeated field is an empty array).
+ * Columns: any text-format column into string; integers; bool; bytea; arrays are not read. NULL leaves
+ * the field unset; a NULL for a proto `required` field is ERR_INTERNAL.
+ */
+
+#include "libcommon/base/arena.h"
+#include "libcommon/io/pg_query.h"
+
+struct pg_result; /* one statement's result; owned by its receiver */
+
+/* The reserved parameters, the same for every statement of a request. */
+struct pg_context {
+    const char *user_id; /* NULL: SQL NULL */
+    const char *actor_id;
+    const char *session_id;
+    const char *role;
+    const char *request_id;
+    const char *client_ip;
+    const char *user_agent;
+    uint64_t now_ms; /* wall time of the request */
+};
+
+struct pg_params {
+    int count;
+    const char *const *values;
+    const int *lengths;
+    const int *formats;
+    const uint32_t *types; /* OID, 0: let the server infer */
+};
+
+struct pg_plan;
+/* Compiles every query of the table; memory is the returned block, given back by pg_plans_close.
+ * Parameters are checked here; columns when the first connection has described the statements. */
+enum code pg_plans_open(const struct pg_query_table *table, struct pg_plan **out, struct err *err) MUST_CHECK;
+void pg_plans_close(struct pg_plan **plans);
+/* Called once per statement with its description (PQdescribePrepared). */
+enum code pg_plan_check_columns(struct pg_plan *plans, uint16_t query, const struct pg_result *described, struct err *err) MUST_CHECK;
+
+enum code pg_bind_params(const struct pg_plan *plans,
+                         uint16_t query,
+                         const struct pg_context *context,
+                         const ProtobufCMessage *in,
+                         struct arena *arena,
+                         struct pg_params *out,
+                         struct err *err) MUST_CHECK;
+
+size_t pg_result_rows(const struct pg_result *result);
+size_t pg_result_affected(const struct pg_result *result);
+void pg_result_clear(struct pg_result **result);
+/* Fills `out` (initialised, of the query's `out` type) from one row; texts are copied to the arena. */
+enum code pg_bind_row(const struct pg_plan *plans,
+                      uint16_t query,
+                      const struct pg_result *result,
+                      size_t row,
+                      struct arena *arena,
+                      ProtobufCMessage *out,
+                      struct err *err) MUST_CHECK;

@@ -1,0 +1,37 @@
+#pragma once
+/*
+ * An operation: how the runner must treat it and its steps. Tables of operations are generated from the
+ * proto files (build/gen/<service>_ops.gen.c); the rows' `op_...` objects are defined by the handlers.
+ */
+
+#include "libcommon/codec/api.h"
+
+struct req;
+
+/* What a step says to the runner. */
+enum step {
+    STEP_NEXT, /* go on with the next step now */
+    STEP_WAIT, /* an effect was started: go on when it is done */
+    STEP_DONE, /* the reply is complete */
+    STEP_FAIL  /* the request's error or refusal is set */
+};
+
+typedef enum step (*step_fn)(struct req *r);
+
+enum tx_mode {
+    TX_NONE,  /* statements, if any, each on their own */
+    TX_READ,  /* the same; retried freely */
+    TX_WRITE  /* all steps in one transaction, shared with others by group commit, committed before the reply */
+};
+
+#define OP_STEPS_MAX 8
+
+struct op {
+    enum tx_mode tx;
+    step_fn steps[OP_STEPS_MAX]; /* in order; unused slots are NULL */
+};
+
+struct op_row {
+    const struct api_method *method;
+    const struct op *op;
+};

@@ -1,0 +1,59 @@
+#pragma once
+/*
+ * The skeleton: what makes a program a service is this table. `service_main` reads configuration, migrates
+ * (--migrate), opens database and bus, serves rpc.<name>.> in queue group "q", answers $SRV.PING/INFO/STATS
+ * (NATS services protocol, ADR-32), runs the outbox relay and consumers, serves the admin port, and on SIGTERM or
+ * SIGINT drains completely: not ready, no new messages, requests under way finished, outbox pass, closed, exit 0.
+ * Options: --help, --print-config, --config-markdown, --migrate, --version, --check-sql (prepares every statement and exits).
+ */
+
+#include "libcommon/base/config.h"
+#include "libcommon/io/bus.h"
+#include "libcommon/io/pg_query.h"
+#include "libcommon/service/op.h"
+
+/* A durable JetStream consumer whose messages become requests of one operation: the message's bytes are
+ * unpacked as the operation's input, acknowledged after commit, retried when it fails for a passing
+ * reason, terminated and logged when it can never succeed. Reserved parameter request_id holds Nats-Msg-Id. */
+struct consumer_row {
+    const char *stream;
+    const char *durable;
+    const char *filter_subject;
+    const struct message_rules *in; /* its descriptor unpacks the message; rules are not checked */
+    const ProtobufCMessageDescriptor *out; /* NULL: no reply message */
+    const struct op *op;
+};
+
+/* A job that runs every `every_ms` as a request of its own (principal NULL), one at a time per process. */
+struct periodic_row {
+    const char *name;
+    uint64_t every_ms;
+    const struct op *op;
+};
+
+struct service_context; /* given to on_start and req_service users through their own pointer */
+
+struct service {
+    const char *name; /* "audit-log": program, subject, database user */
+    const char *version;
+    const char *description;
+    const struct op_row *ops;
+    size_t op_count;
+    const struct pg_query *queries; /* table 1; table 0 is the skeleton's own */
+    uint16_t query_count;
+    const struct pg_migration *migrations;
+    size_t migration_count;
+    const struct consumer_row *consumers;
+    size_t consumer_count;
+    const struct periodic_row *periodics;
+    size_t periodic_count;
+    const struct config_table *config; /* the service's own settings, or NULL */
+    /* After configuration, before anything is served; *out_state reaches steps through req_service(). */
+    enum code (*on_start)(void **out_state, struct err *err);
+    void (*on_stop)(void *state);
+    /* `X --admin-create` style commands of one service: argv after the skeleton's options; blocking; NULL when none. */
+    int (*command)(int argc, char **argv);
+    const char *command_help;
+};
+
+int service_main(int argc, char **argv, const struct service *self);
