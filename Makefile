@@ -1,11 +1,48 @@
 # Avanta: one Makefile for the whole tree. `make help` lists the targets.
+#
+## make up           build, start the whole system under .run/ (STATE=dir PORT=n for another stack beside it)
+## make down         stop it cleanly; data stays
+## make test         every test, from unit to end to end; installs what is missing
+## make check        format, lint, layers, headers, SQL, generated documents
+## make all          the programs of MODE (debug, release, asan, tsan, cov, fuzz) in build/MODE
+## make fuzz         explore with libFuzzer, FUZZ_SECONDS (60) each
+## make docs         write docs/reference from the declarations
+## make deps         install the Debian packages that are missing
+## make format       clang-format everything
+## make clean        remove build/
 MODE ?= debug
 O    := build/$(MODE)
+G    := build/gen
+H    := build/host
 V    ?= 0
 Q    := $(if $(filter 1,$(V)),,@)
 say   = $(if $(filter 1,$(V)),,@printf '  %-6s %s\n' $(1) $(2);)
 
-# --- flags ---------------------------------------------------------------------
+# --- packages --------------------------------------------------------------------
+deps.build := gcc make pkg-config clang clang-format clang-tidy libclang-rt-14-dev libuv1-dev libnats-dev \
+              libpq-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler libprotobuf-dev \
+              libjwt-dev libssl-dev libyajl-dev libargon2-dev libutf8proc-dev node-llhttp \
+              libcmocka-dev libcurl4-openssl-dev
+deps.run   := postgresql-15 nats-server curl jq
+missing     = $(shell dpkg-query -W -f '$${db:Status-Status} $${Package}\n' $(deps.build) $(deps.run) 2>&1 | \
+                awk '/^installed /{have[$$2]=1} END{split("$(deps.build) $(deps.run)",want," "); for(i in want) if(!have[want[i]]) printf "%s ",want[i]}')
+ifeq ($(MAKE_RESTARTS),)
+needed := $(filter all up test check docs fuzz deps,$(or $(MAKECMDGOALS),all))
+endif
+ifneq ($(needed),)
+absent := $(strip $(missing))
+ifneq ($(absent),)
+$(info Installing Debian packages: $(absent))
+sudo := $(if $(filter 0,$(shell id -u)),,sudo)
+installed := $(shell ($(sudo) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(sudo) apt-get install -y -qq \
+               --no-install-recommends $(absent)) >&2 && echo yes)
+ifneq ($(installed),yes)
+$(error The packages could not be installed; install them by hand: $(absent))
+endif
+endif
+endif
+
+# --- flags -----------------------------------------------------------------------
 std  := -std=c17 -D_GNU_SOURCE
 warn := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes \
         -Wmissing-prototypes -Wmissing-declarations -Wold-style-definition -Wcast-qual -Wcast-align \
@@ -23,6 +60,7 @@ ifeq ($(origin CC),default)
 CC := gcc
 endif
 family := $(if $(findstring clang,$(CC)),clang,gcc)
+HOSTCC ?= gcc
 
 opt.debug   := -O0 -g3
 opt.release := -O2 -g -fno-strict-aliasing -D_FORTIFY_SOURCE=2 -fstack-protector-strong \
@@ -33,49 +71,174 @@ opt.cov     := -O0 -g3 --coverage
 opt.fuzz    := -O1 -g3 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 link.release := -pie -Wl,-z,relro,-z,now
 packages := libuv libnats libpq protobuf-c libjwt libcrypto yajl libargon2 libutf8proc
-pkg.cflags := $(shell pkg-config --cflags $(packages) 2>/dev/null | sed 's/-I/-isystem /g') \
+pkg.cflags := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(packages) 2>/dev/null)) \
               -isystem /usr/include/postgresql -isystem /usr/share/include/llhttp
-LDLIBS   := $(shell pkg-config --libs $(packages) 2>/dev/null) -lpthread -lm
-CPPFLAGS := -I. -isystem build/gen
+LDLIBS   := $(shell pkg-config --libs $(packages) 2>/dev/null) -lpthread
+CPPFLAGS := -I. -isystem $(G)
 CFLAGS   := $(std) $(warn) $(warn.$(family)) $(opt.$(MODE)) $(pkg.cflags)
 LDFLAGS  := $(opt.$(MODE)) $(link.$(MODE))
 
-all: $(O)/libcommon.a
 .DEFAULT_GOAL := all
 print-flags: ; @echo $(CPPFLAGS) $(std) $(pkg.cflags)
 
-lib.src := $(wildcard libcommon/*/*.c)
-lib.src := $(filter-out libcommon/tools/%,$(lib.src))
-lib.obj := $(lib.src:%.c=$(O)/%.o)
-objects += $(lib.obj)
-
-# --- generated from proto/ -------------------------------------------------------
-G := build/gen
+# --- generated from proto/ and sql/ -------------------------------------------------
 protos   := $(wildcard proto/avanta/*.proto)
-pb.src   := $(protos:proto/%.proto=$(G)/%.pb-c.c) $(G)/google/protobuf/descriptor.pb-c.c
-pb.obj   := $(pb.src:$(G)/%.c=$(O)/gen/%.o)
-generated += $(pb.src)
-$(G)/google/protobuf/descriptor.pb-c.c:
+pb.src   := $(protos:proto/%.proto=$(G)/%.pb-c.c)
+pb.host  := $(G)/google/protobuf/descriptor.pb-c.c
+generated += $(pb.src) $(pb.host)
+$(pb.host):
 	$(call say,PROTO,descriptor.proto)mkdir -p $(G) && protoc -I/usr/include --c_out=$(G) google/protobuf/descriptor.proto
 $(G)/avanta/%.pb-c.c: proto/avanta/%.proto proto/avanta/options.proto
 	$(call say,PROTO,$<)mkdir -p $(G) && protoc -Iproto -I/usr/include --c_out=$(G) avanta/$*.proto
+$(G)/tests/%.pb-c.c: tests/proto/%.proto proto/avanta/options.proto
+	$(call say,PROTO,$<)mkdir -p $(G)/tests && protoc -Itests/proto -Iproto -I/usr/include --c_out=$(G)/tests $*.proto
+$(G)/api.pb: $(protos)
+	$(call say,PROTO,$@)mkdir -p $(G) && protoc -Iproto -I/usr/include --include_imports --descriptor_set_out=$@ $(protos)
+
+apigen := $(H)/apigen
+sqlgen := $(H)/sqlgen
+apigen.src := $(wildcard proto/tools/*.c) libcommon/tools/host.c $(G)/avanta/options.pb-c.c $(pb.host)
+sqlgen.src := $(wildcard libcommon/tools/sqlgen*.c) libcommon/tools/sql_scan.c libcommon/tools/host.c
+host.cc = $(HOSTCC) $(std) $(warn) $(warn.gcc) -O1 -g $(CPPFLAGS) $(pkg.cflags)
+$(apigen): $(apigen.src) $(wildcard proto/tools/*.h libcommon/tools/*.h libcommon/base/err.h) | $(pb.src)
+	$(call say,HOST,$@)mkdir -p $(H) && $(HOSTCC) -w -O1 -I$(G) -c -o $(H)/options.o $(G)/avanta/options.pb-c.c && \
+	  $(HOSTCC) -w -O1 -I$(G) -c -o $(H)/descriptor.o $(pb.host) && \
+	  $(host.cc) -o $@ $(filter-out $(G)/%,$(filter %.c,$^)) $(H)/options.o $(H)/descriptor.o -lprotobuf-c
+$(sqlgen): $(sqlgen.src) $(wildcard libcommon/tools/*.h)
+	$(call say,HOST,$@)mkdir -p $(H) && $(host.cc) -o $@ $(filter %.c,$^)
+
+$(G)/api.gen.h: $(apigen) $(G)/api.pb
+	$(call say,GEN,$@)$(apigen) methods-h $(G)/api.pb $@
+$(G)/api.gen.c: $(apigen) $(G)/api.pb
+	$(call say,GEN,$@)$(apigen) methods-c $(G)/api.pb $@
+$(G)/gateway_local.gen.h: $(apigen) $(G)/api.pb
+	$(call say,GEN,$@)$(apigen) ops-h $(G)/api.pb $@ gateway
+$(G)/gateway_local.gen.c: $(apigen) $(G)/api.pb
+	$(call say,GEN,$@)$(apigen) ops-c $(G)/api.pb $@ gateway
+generated += $(G)/api.gen.h $(G)/api.gen.c $(G)/gateway_local.gen.h $(G)/gateway_local.gen.c
+
+# --- third party sources that Debian ships as C --------------------------------------
+llhttp.obj := $(O)/third/api.o $(O)/third/http.o $(O)/third/llhttp.o
+$(O)/third/%.o: /usr/share/llhttp/%.c $(O)/flags
+	$(call say,CC,$<)mkdir -p $(@D) && $(CC) -w $(std) $(opt.$(MODE)) -I/usr/share/include/llhttp -c -o $@ $<
+
+# --- libraries -------------------------------------------------------------------------
+lib.src := $(filter-out libcommon/tools/%,$(wildcard libcommon/*/*.c))
+lib.obj := $(lib.src:%.c=$(O)/%.o)
+service.sql := $(wildcard libcommon/service/sql/*.sql)
+service.mig := $(wildcard libcommon/service/migrations/*.sql)
+lib.gen := $(if $(service.sql),$(O)/gen/service_sql.gen.o $(O)/gen/service_migrations.gen.o)
+objects += $(lib.obj)
+$(O)/libcommon.a: $(lib.obj) $(llhttp.obj) $(lib.gen)
+$(O)/libproto.a: $(pb.src:$(G)/%.c=$(O)/gen/%.o) $(O)/gen/api.gen.o $(pb.host:$(G)/%.c=$(O)/gen/%.o)
+
+# $(1) name with '-', $(2) with '_', $(3) SQL files, $(4) migrations
+define sql
+$(G)/$(2)_sql.gen.h: $(sqlgen) $(3)
+	$$(call say,GEN,$$@)$(sqlgen) queries-h $(1) $$@ $(3)
+$(G)/$(2)_sql.gen.c: $(sqlgen) $(3)
+	$$(call say,GEN,$$@)$(sqlgen) queries-c $(1) $$@ $(3)
+$(G)/$(2)_migrations.gen.h: $(sqlgen) $(4)
+	$$(call say,GEN,$$@)$(sqlgen) migrations-h $(1) $$@ $(4)
+$(G)/$(2)_migrations.gen.c: $(sqlgen) $(4)
+	$$(call say,GEN,$$@)$(sqlgen) migrations-c $(1) $$@ $(4)
+generated += $(G)/$(2)_sql.gen.h $(G)/$(2)_sql.gen.c $(G)/$(2)_migrations.gen.h $(G)/$(2)_migrations.gen.c
+endef
+ifneq ($(service.sql),)
+$(eval $(call sql,service,service,$(service.sql),$(service.mig)))
+endif
+
+# --- programs: every services/NAME with a main.c, and the gateway -------------------------
+services := $(patsubst services/%/main.c,%,$(wildcard services/*/main.c))
+gateway  := $(if $(wildcard gateway/main.c),gateway)
+programs := $(gateway) $(services)
+under     = $(subst -,_,$(1))
+define service
+$(call sql,$(1),$(call under,$(1)),$(sort $(wildcard services/$(1)/sql/*.sql)),$(sort $(wildcard services/$(1)/migrations/*.sql)))
+$(G)/$(call under,$(1))_ops.gen.h: $(apigen) $(G)/api.pb
+	$$(call say,GEN,$$@)$(apigen) ops-h $(G)/api.pb $$@ $(1)
+$(G)/$(call under,$(1))_ops.gen.c: $(apigen) $(G)/api.pb
+	$$(call say,GEN,$$@)$(apigen) ops-c $(G)/api.pb $$@ $(1)
+generated += $(G)/$(call under,$(1))_ops.gen.h $(G)/$(call under,$(1))_ops.gen.c
+$(1).src := $$(wildcard services/$(1)/*.c)
+$(1).obj := $$($(1).src:%.c=$(O)/%.o) $(patsubst %,$(O)/gen/$(call under,$(1))_%.gen.o,ops sql migrations)
+objects  += $$($(1).src:%.c=$(O)/%.o)
+$(O)/bin/$(1): $$($(1).obj) $(O)/libcommon.a $(O)/libproto.a
+endef
+$(foreach s,$(services),$(eval $(call service,$(s))))
+gateway.src := $(wildcard gateway/*.c)
+gateway.obj := $(gateway.src:%.c=$(O)/%.o)
+objects += $(gateway.obj)
+$(O)/bin/gateway: $(gateway.obj) $(O)/gen/gateway_local.gen.o $(O)/libcommon.a $(O)/libproto.a
+
+all: $(O)/libcommon.a $(O)/libproto.a $(programs:%=$(O)/bin/%)
+
+# --- pattern rules ---------------------------------------------------------------------
 $(O)/gen/%.o: $(G)/%.c $(O)/flags | $(generated)
 	$(call say,CC,$<)mkdir -p $(@D) && $(CC) $(CPPFLAGS) $(std) $(opt.$(MODE)) $(pkg.cflags) -w -MMD -MP -c -o $@ $<
-$(O)/libproto.a: $(pb.obj)
-	$(call say,AR,$@)rm -f $@ && $(AR) rcs $@ $^
-
 $(O)/%.o: %.c $(O)/flags | $(generated)
 	$(call say,CC,$<)mkdir -p $(@D) && $(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
-$(O)/libcommon.a: $(lib.obj)
+$(O)/%.a:
 	$(call say,AR,$@)rm -f $@ && $(AR) rcs $@ $^
-unit.src := $(wildcard tests/unit/*/test_*.c)
-objects  += $(unit.src:%.c=$(O)/%.o)
-$(O)/tests/unit/%: $(O)/tests/unit/%.o $(O)/libcommon.a $(O)/libproto.a
-	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
-
+$(O)/bin/%:
+	$(call say,LD,$@)mkdir -p $(@D) && $(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(O)/flags: FORCE
 	@mkdir -p $(@D); echo '$(CC) $(CPPFLAGS) $(CFLAGS)' | cmp -s - $@ || echo '$(CC) $(CPPFLAGS) $(CFLAGS)' > $@
+
+# --- tests -------------------------------------------------------------------------------
+unit.src      := $(wildcard tests/unit/*/test_*.c)
+component.src := $(wildcard tests/component/test_*.c) $(wildcard tests/model/model_*.c)
+e2e.src       := $(wildcard tests/e2e/test_*.c)
+test.src      := $(unit.src) $(component.src) $(e2e.src)
+support.obj   := $(patsubst %.c,$(O)/%.o,$(wildcard tests/support/*.c))
+testpb.src    := $(patsubst tests/proto/%.proto,$(G)/tests/%.pb-c.c,$(filter-out tests/proto/bad_%,$(wildcard tests/proto/*.proto)))
+generated     += $(testpb.src)
+objects       += $(test.src:%.c=$(O)/%.o) $(support.obj)
+$(O)/libtest.a: $(support.obj) $(testpb.src:$(G)/%.c=$(O)/gen/%.o)
+$(test.src:%.c=$(O)/%): $(O)/%: $(O)/%.o $(O)/libtest.a $(O)/libcommon.a $(O)/libproto.a
+	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka -lcurl
+export AVANTA_SUITES ?= $(abspath ../shared/suites)
+run-test = AVANTA_BUILD=$(abspath $(O)) ASAN_OPTIONS=detect_leaks=1 ./$* >$*.log 2>&1 || { cat $*.log; echo "FAILED $*"; exit 1; }
+$(O)/%.ok: $(O)/%
+	$(call say,TEST,$(O)/$*)AVANTA_BUILD=$(abspath $(O)) $< > $<.log 2>&1 || { cat $<.log; echo "FAILED: $<"; exit 1; }; \
+	  grep -E '^\[  (PASSED|FAILED)' $<.log; touch $@
+$(component.src:%.c=$(O)/%.ok) $(e2e.src:%.c=$(O)/%.ok): $(programs:%=$(O)/bin/%)
+test-mode: $(test.src:%.c=$(O)/%.ok)
+test-unit: $(unit.src:%.c=$(O)/%.ok)
+test:
+	$(Q)$(MAKE) --no-print-directory MODE=debug test-mode
+	$(Q)$(MAKE) --no-print-directory MODE=asan test-mode
+	@cat build/debug/tests/*/*.log build/debug/tests/*/*/*.log build/asan/tests/*/*.log build/asan/tests/*/*/*.log 2>/dev/null | \
+	  awk '/^\[  PASSED  \]/{p+=$$4} /^\[  FAILED  \] [0-9]+ test/{f+=$$4} END{printf "%d passed, %d failed\n",p,f; exit f>0||p==0}'
+
+# --- checks --------------------------------------------------------------------------------
+own.c := $(wildcard libcommon/*/*.c gateway/*.c services/*/*.c proto/tools/*.c tests/*/*.c tests/unit/*/*.c)
+own.h := $(wildcard libcommon/*/*.h gateway/*.h services/*/*.h proto/tools/*.h tests/*/*.h)
+check: check-format check-layers check-headers check-clang
+check-format:
+	$(call say,CHECK,format)clang-format --dry-run -Werror $(own.c) $(own.h)
+check-layers:
+	$(call say,CHECK,layers)awk -f libcommon/tools/layers.awk $(own.c) $(own.h)
+check-headers: $(own.h:%=$(O)/hdr/%.ok)
+$(O)/hdr/%.ok: % $(O)/flags | $(generated)
+	$(Q)mkdir -p $(@D) && echo '#include "$<"' | $(CC) $(CPPFLAGS) $(CFLAGS) -xc -fsyntax-only - && touch $@
+check-clang: | $(generated)
+	$(call say,CHECK,clang)$(MAKE) --no-print-directory -s CC=clang O=build/clang build/clang/all.ok
+build/clang/all.ok: $(own.c:%.c=$(O)/%.o) ; @touch $@
+format: ; $(Q)clang-format -i $(own.c) $(own.h)
+deps: ; @echo "All packages are installed."
+
+# --- running -----------------------------------------------------------------------------
+STATE ?= .run
+PORT  ?= 8080
+up:
+	$(Q)$(MAKE) --no-print-directory MODE=release all
+	$(Q)STATE='$(STATE)' PORT='$(PORT)' BIN=build/release/bin deploy/up.sh
+down: ; $(Q)STATE='$(STATE)' deploy/down.sh
+
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: all FORCE print-flags
+.PHONY: all check check-format check-layers check-headers check-clang format test test-mode test-unit up down deps docs fuzz clean help print-flags FORCE
+clean: ; rm -rf build
+help: ; @sed -n 's/^## //p' Makefile
 -include $(objects:.o=.d)

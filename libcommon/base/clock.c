@@ -4,14 +4,14 @@
 #include <string.h>
 #include <time.h>
 
-#define DAYS_PER_ERA      146097 /* 400 years */
-#define DAYS_TO_1970      719468 /* from 0000-03-01 */
-#define MS_PER_DAY        INT64_C(86400000)
-#define MS_PER_MINUTE     INT64_C(60000)
-#define YEAR_MAX          9999
-#define WALL_MS_END       UINT64_C(253402300800000) /* 10000-01-01 */
-#define MEXICO_OFFSET_MS  (INT64_C(6) * 60 * MS_PER_MINUTE)
-#define FRACTION_DIGITS   9
+#define DAYS_PER_ERA     146097 /* 400 years */
+#define DAYS_TO_1970     719468 /* from 0000-03-01 */
+#define MS_PER_DAY       INT64_C(86400000)
+#define MS_PER_MINUTE    INT64_C(60000)
+#define YEAR_MAX         9999
+#define WALL_MS_END      UINT64_C(253402300800000) /* 10000-01-01 */
+#define MEXICO_OFFSET_MS (INT64_C(6) * 60 * MS_PER_MINUTE)
+#define FRACTION_DIGITS  9
 
 static struct clock_source replaced;
 
@@ -87,9 +87,9 @@ struct date date_from_days(int64_t days)
     int64_t shifted = days + DAYS_TO_1970;
     int64_t era = shifted / DAYS_PER_ERA;
     int64_t day_of_era = shifted % DAYS_PER_ERA;
-    int64_t year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 -
-                           day_of_era / (DAYS_PER_ERA - 1)) /
-                          365;
+    int64_t year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / (DAYS_PER_ERA - 1)) /
+        365;
     int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     int64_t shifted_month = (5 * day_of_year + 2) / 153;
     int64_t month = shifted_month < 10 ? shifted_month + 3 : shifted_month - 9;

@@ -1,7 +1,8 @@
 #pragma once
 /*
- * Time and calendar. Monotonic and wall time come from one injectable source; everything else is pure.
- * Dates are proleptic Gregorian, ISO 8601 text; times are UTC. Thread-safe unless a source is replaced.
+ * Time and calendar. Monotonic and wall time come from one injectable source; everything else is
+ * pure. Dates are proleptic Gregorian, ISO 8601 text; times are UTC. Thread-safe unless a source is
+ * replaced.
  */
 
 #include "libcommon/base/str.h"
@@ -35,5 +36,5 @@ struct date date_from_days(int64_t days);
 struct date date_in_mexico_city(uint64_t wall_ms);
 
 void timestamp_format(uint64_t wall_ms, char out[TIMESTAMP_TEXT_BYTES]); /* RFC 3339, UTC */
-/* RFC 3339 with 'Z' or offset, or "YYYY-MM-DD HH:MM:SS" (UTC). */
+/* RFC 3339 with 'Z' or offset, or "YYYY-MM-DD HH:MM:SS" (UTC); 1970 to 9999, no leap second. */
 bool timestamp_parse(struct str s, uint64_t *out_wall_ms);

@@ -5,10 +5,10 @@
  *   #define GATEWAY_CONFIG(X)                                                                   \
  *       X(UINT, http_port, "AVANTA_HTTP_PORT", "8080", 1, 65535, PLAIN, "port the API listens on")
  *
- * CONFIG_STRUCT(gateway_config, GATEWAY_CONFIG) declares the struct, CONFIG_ROWS(...) the row table.
- * A value that is out of range, or an AVANTA_* variable that no row of the program knows, stops the
- * start. Values are copied; secrets may come from the file named by <VARIABLE>_FILE and are masked
- * in --print-config. The environment's copy of a secret is wiped after loading.
+ * CONFIG_STRUCT(gateway_config, GATEWAY_CONFIG) declares the struct, GATEWAY_CONFIG(CONFIG_ROW) the
+ * table. A value that is out of range, or an AVANTA_* variable that no row of the program knows,
+ * stops the start. Values are copied; secrets may come from the file named by <VARIABLE>_FILE and
+ * are masked in --print-config. The environment's copy of a secret is wiped after loading.
  */
 
 #include "libcommon/base/err.h"
@@ -45,18 +45,25 @@ typedef bool config_bool;
 #define CONFIG_CTYPE_TEXT config_text
 #define CONFIG_CTYPE_UINT config_uint
 #define CONFIG_CTYPE_BOOL config_bool
-#define CONFIG_FIELD(type, name, variable, fallback, min, max, visibility, help)                   \
+#define CONFIG_FIELD(type, name, variable, fallback, min, max, visibility, help) \
     CONFIG_CTYPE_##type name;
 
-#define CONFIG_STRUCT(tag, MAP)                                                                    \
-    struct tag {                                                                                   \
-        MAP(CONFIG_FIELD)                                                                          \
+#define CONFIG_STRUCT(tag, MAP) \
+    struct tag {                \
+        MAP(CONFIG_FIELD)       \
     }
 
 /* Use inside `static const struct config_row rows[] = {...}` after defining CONFIG_TARGET as the
  * struct tag:  #define CONFIG_TARGET struct gateway_config */
-#define CONFIG_ROW(type, name, variable, fallback, min, max, visibility, help)                     \
-    {CONFIG_##type, #name, variable, fallback, min, max, CONFIG_##visibility, help,                \
+#define CONFIG_ROW(type, name, variable, fallback, min, max, visibility, help) \
+    {CONFIG_##type,                                                            \
+     #name,                                                                    \
+     variable,                                                                 \
+     fallback,                                                                 \
+     min,                                                                      \
+     max,                                                                      \
+     CONFIG_##visibility,                                                      \
+     help,                                                                     \
      offsetof(CONFIG_TARGET, name)},
 
 struct config_table {
@@ -75,4 +82,5 @@ void config_help(FILE *out, const struct config_table *tables, size_t table_coun
 void config_print(FILE *out, const struct config_table *tables, size_t table_count);
 /* Markdown table for docs/reference. */
 void config_markdown(FILE *out, const struct config_table *tables, size_t table_count);
-void config_wipe(const struct config_table *tables, size_t table_count); /* explicit_bzero */
+/* Overwrites the secrets in the targets; the other values stay. */
+void config_wipe(const struct config_table *tables, size_t table_count);

@@ -2,8 +2,9 @@
 /*
  * One map of error codes for the whole system and one fixed error object.
  * The map generates the enum, the HTTP status, the machine code of problem+json, metric labels and
- * the reference page. `struct err` is owned by the caller, never allocated, and keeps the first cause.
- * Domain refusals (a wrong password, a row already deleted) are `enum Reason` in proto/avanta/common.proto.
+ * the reference page. `struct err` is owned by the caller, never allocated, and keeps the first
+ * cause. Domain refusals (a wrong password, a row already deleted) are `enum Reason` in
+ * proto/avanta/common.proto.
  */
 
 #include "libcommon/base/attr.h"
@@ -60,7 +61,7 @@ struct err {
 };
 
 /* Records the cause unless one is there already; returns `code`. `err` may be NULL. */
-#define err_set(err, code, ...)          err_set_at((err), (code), "", __FILE__, __LINE__, __VA_ARGS__)
+#define err_set(err, code, ...) err_set_at((err), (code), "", __FILE__, __LINE__, __VA_ARGS__)
 #define err_set_field(err, code, field, ...) \
     err_set_at((err), (code), (field), __FILE__, __LINE__, __VA_ARGS__)
 enum code err_set_at(struct err *err,

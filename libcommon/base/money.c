@@ -142,7 +142,7 @@ static bool accumulate(struct str significant, int64_t power, uint64_t *out)
 enum decimal_result decimal_parse(struct str s, unsigned scale, int64_t *out)
 {
     struct decimal_parts parts;
-    struct str significant = STR_EMPTY;
+    struct str significant;
     uint64_t magnitude = 0;
     uint64_t limit = 0;
     int64_t power = 0;

@@ -23,7 +23,7 @@ void decimal_format(struct buf *b, int64_t value, unsigned scale);
 /* Trailing zeros and a bare point dropped: 1000000 at 6 -> "1". */
 void decimal_format_short(struct buf *b, int64_t value, unsigned scale);
 
-/* Checked arithmetic: false on overflow, *out untouched. */
+/* Checked arithmetic: false on overflow (and for a zero denominator), *out untouched. */
 bool money_add(int64_t a, int64_t b, int64_t *out) MUST_CHECK;
 bool money_sub(int64_t a, int64_t b, int64_t *out) MUST_CHECK;
 /* a * numerator / denominator rounded half away from zero (the SAT's usual "redondeo"). */

@@ -1,31 +1,17 @@
 #include "libcommon/base/pool.h"
 
+#include "libcommon/base/poison.h"
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-
-#if defined(__SANITIZE_ADDRESS__)
-#define POOL_POISON 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define POOL_POISON 1
-#endif
-#endif
-
-#ifdef POOL_POISON
-#include <sanitizer/asan_interface.h>
-#define POISON(ptr, bytes)   ASAN_POISON_MEMORY_REGION(ptr, bytes)
-#define UNPOISON(ptr, bytes) ASAN_UNPOISON_MEMORY_REGION(ptr, bytes)
-#else
-#define POISON(ptr, bytes)   ((void)(ptr), (void)(bytes))
-#define UNPOISON(ptr, bytes) ((void)(ptr), (void)(bytes))
-#endif
 
 #define ALIGN_BYTES 16
 #define SLOT_END    UINT32_MAX       /* end of the free list */
 #define SLOT_TAKEN  (UINT32_MAX - 1) /* in `next` of a live slot */
 
-/* The book-keeping is apart from the objects, so a stray write through an old pointer cannot reach it. */
+/* The book-keeping is apart from the objects, so a stray write through an old pointer cannot reach
+ * it. */
 struct slot {
     uint32_t generation;
     uint32_t next;

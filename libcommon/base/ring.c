@@ -1,6 +1,7 @@
 /*
- * Vyukov's bounded queue, with one consumer: every cell carries a sequence number that says whose turn
- * it is, so a producer claims a cell with one compare-and-swap and publishes it with one store.
+ * Vyukov's bounded queue, with one consumer: every cell carries a sequence number that says whose
+ * turn it is, so a producer claims a cell with one compare-and-swap and publishes it with one
+ * store.
  */
 #include "libcommon/base/ring.h"
 
@@ -9,20 +10,28 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#define CACHE_LINE_BYTES 64
+#define CACHE_LINE_BYTES 64UL
 
 struct cell {
     _Atomic size_t sequence;
     void *item;
 };
 
+/* One cache line nobody writes, one that every push writes, one that every pop writes. */
 struct ring {
     struct cell *cells;
     size_t mask;
-    _Alignas(CACHE_LINE_BYTES) _Atomic size_t tail; /* next position to claim; producers */
-    _Alignas(CACHE_LINE_BYTES) _Atomic size_t head; /* next position to pop; written by the consumer */
-    _Alignas(CACHE_LINE_BYTES) atomic_bool armed;
+    char pad_shared[CACHE_LINE_BYTES - sizeof(struct cell *) - sizeof(size_t)];
+    _Atomic size_t tail; /* next position to claim */
+    atomic_bool armed;
+    char pad_push[CACHE_LINE_BYTES - sizeof(size_t) - sizeof(bool)];
+    _Atomic size_t head; /* next position to pop */
+    char pad_pop[CACHE_LINE_BYTES - sizeof(size_t)];
 };
+
+_Static_assert(offsetof(struct ring, tail) == CACHE_LINE_BYTES, "pushes have their line");
+_Static_assert(offsetof(struct ring, head) == 2 * CACHE_LINE_BYTES, "pops have their line");
+_Static_assert(sizeof(struct ring) == 3 * CACHE_LINE_BYTES, "and share none with a neighbour");
 
 struct ring *ring_open(size_t capacity)
 {
@@ -91,9 +100,9 @@ static struct cell *claim(struct ring *ring, size_t *out_position)
     }
 }
 
-/* Publishing comes before looking at `armed`, re-arming before looking for items, and both sides touch
- * `armed` by exchange. Whichever exchange is second sees everything before the first: either the
- * producer finds the ring armed, or the consumer's next pop finds the item. */
+/* Publishing comes before looking at `armed`, re-arming before looking for items, and both sides
+ * touch `armed` by exchange. Whichever exchange is second sees everything before the first: either
+ * the producer finds the ring armed, or the consumer's next pop finds the item. */
 enum ring_push ring_push(struct ring *ring, void *item)
 {
     size_t position = 0;

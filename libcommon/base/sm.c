@@ -30,7 +30,8 @@ static NO_RETURN void move_refused(const struct sm *sm, int state)
 {
     const char *to = state >= 0 && state < sm->row_count ? sm->rows[state].name : "?";
 
-    (void)fprintf(stderr, "%s: state %s may not become %s (%d)\n", sm->kind, sm_name(sm), to, state);
+    (void)fprintf(
+        stderr, "%s: state %s may not become %s (%d)\n", sm->kind, sm_name(sm), to, state);
     abort();
 }
 

@@ -21,8 +21,8 @@ static size_t ascii_run(const unsigned char *at, size_t len)
     size_t done = 0;
 
     while (len - done >= 32) {
-        uint64_t all = load_word(at + done) | load_word(at + done + 8) |
-                       load_word(at + done + 16) | load_word(at + done + 24);
+        uint64_t all = load_word(at + done) | load_word(at + done + 8) | load_word(at + done + 16) |
+                       load_word(at + done + 24);
 
         if ((all & HIGH_BITS) != 0) {
             break;
@@ -43,8 +43,8 @@ static bool is_continuation(unsigned char byte)
     return (byte & 0xC0u) == 0x80u;
 }
 
-/* Length of the well-formed sequence of 2 to 4 bytes at `at`, 0 when there is none: table 3-7 of the Unicode
- * standard, where only the second byte has ranges that depend on the first. */
+/* Length of the well-formed sequence of 2 to 4 bytes at `at`, 0 when there is none: table 3-7 of
+ * the Unicode standard, where only the second byte has ranges that depend on the first. */
 static size_t sequence_length(const unsigned char *at, size_t len)
 {
     unsigned char low = 0x80;
@@ -83,17 +83,13 @@ bool utf8_length(struct str s, size_t *out_code_points)
     assert(s.ptr != NULL || s.len == 0);
     assert(out_code_points != NULL);
     while (left > 0) {
-        size_t step = ascii_run(at, left);
+        size_t run = ascii_run(at, left);
+        size_t step = run > 0 ? run : sequence_length(at, left);
 
-        if (step > 0) {
-            count += step;
-        } else {
-            step = sequence_length(at, left);
-            if (step == 0) {
-                return false;
-            }
-            count++;
+        if (step == 0) {
+            return false;
         }
+        count += run > 0 ? run : 1;
         at += step;
         left -= step;
     }
@@ -108,8 +104,8 @@ bool utf8_valid(struct str s)
     return utf8_length(s, &count);
 }
 
-/* True when one of the eight bytes is below 0x20, is 0x7F, or is not ASCII. Borrows may raise a false
- * alarm for a byte above a real one, never hide one; the slow path then looks closer. */
+/* True when one of the eight bytes is below 0x20, is 0x7F, or is not ASCII. Borrows may raise a
+ * false alarm for a byte above a real one, never hide one; the slow path then looks closer. */
 static bool word_suspicious(uint64_t word)
 {
     uint64_t below_space = word - EACH_BYTE(0x20u);
@@ -124,14 +120,20 @@ static bool control_allowed(unsigned char c, const char *allowed)
 }
 
 /* Controls are category Cc: U+0000..1F, U+007F, and U+0080..9F, which UTF-8 writes as C2 80..9F. */
-static bool control_at(struct str s, size_t i, const char *allowed)
+static bool control_within(struct str s, size_t from, size_t to, const char *allowed)
 {
-    const unsigned char *at = (const unsigned char *)s.ptr + i;
+    const unsigned char *at = (const unsigned char *)s.ptr;
 
-    if (*at < 0x20 || *at == 0x7F) {
-        return !control_allowed(*at, allowed);
+    assert(to <= s.len);
+    for (size_t i = from; i < to; i++) {
+        if ((at[i] < 0x20 || at[i] == 0x7F) && !control_allowed(at[i], allowed)) {
+            return true;
+        }
+        if (at[i] == 0xC2 && i + 1 < s.len && at[i + 1] >= 0x80 && at[i + 1] <= 0x9F) {
+            return true;
+        }
     }
-    return *at == 0xC2 && i + 1 < s.len && at[1] >= 0x80 && at[1] <= 0x9F;
+    return false;
 }
 
 bool utf8_has_control(struct str s, const char *allowed)
@@ -139,18 +141,12 @@ bool utf8_has_control(struct str s, const char *allowed)
     size_t i = 0;
 
     assert(s.ptr != NULL || s.len == 0);
-    while (i < s.len) {
-        size_t end = s.len - i >= 8 ? i + 8 : s.len;
-
-        if (end - i == 8 && !word_suspicious(load_word((const unsigned char *)s.ptr + i))) {
-            i = end;
+    while (s.len - i >= 8) {
+        if (word_suspicious(load_word((const unsigned char *)s.ptr + i)) &&
+            control_within(s, i, i + 8, allowed)) {
+            return true;
         }
-        while (i < end) {
-            if (control_at(s, i, allowed)) {
-                return true;
-            }
-            i++;
-        }
+        i += 8;
     }
-    return false;
+    return control_within(s, i, s.len, allowed);
 }

@@ -1,7 +1,7 @@
 /*
  * Linear probing over an array of hashes; entries are apart, so a probe reads eight slots per cache
- * line. A removal moves later entries of the run back, so there are no tombstones and look-ups never
- * slow down with age.
+ * line. A removal moves later entries of the run back, so there are no tombstones and look-ups
+ * never slow down with age.
  */
 #include "libcommon/base/table.h"
 
@@ -86,8 +86,7 @@ static size_t probe(const struct table *table, struct str key, uint64_t hash)
     while (table->hashes[slot] != HASH_EMPTY) {
         const struct entry *entry = &table->entries[slot];
 
-        if (table->hashes[slot] == hash &&
-            str_eq((struct str){entry->key, entry->key_len}, key)) {
+        if (table->hashes[slot] == hash && str_eq((struct str){entry->key, entry->key_len}, key)) {
             break;
         }
         slot = (slot + 1) & table->mask;
@@ -130,8 +129,8 @@ void *table_get(const struct table *table, struct str key)
     return table->hashes[slot] == HASH_EMPTY ? NULL : table->entries[slot].value;
 }
 
-/* Fills the hole with the next entry of the run that may stand there, until the run ends. An entry may
- * move back unless its home lies cyclically after the hole. */
+/* Fills the hole with the next entry of the run that may stand there, until the run ends. An entry
+ * may move back unless its home lies cyclically after the hole. */
 static void close_hole(struct table *table, size_t hole)
 {
     size_t slot = (hole + 1) & table->mask;

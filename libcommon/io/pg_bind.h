@@ -1,14 +1,19 @@
 #pragma once
 /*
- * Names do the work: SQL parameters and columns carry the names of message fields. Names are resolved once,
- * when a plan is compiled at start; a misspelt one stops the process. At run time only offsets are used.
- * Pure except for the result it reads; any thread; results of one row live in the arena given.
+ * Names do the work: SQL parameters and columns carry the names of message fields. Names are
+ * resolved once, when a plan is compiled at start; a misspelt one stops the process. At run time
+ * only offsets are used. Any thread after the columns are known.
  *
- * Parameters: string -> text, int64/int32/uint32/uint64 -> text digits, bool -> t/f, bytes -> binary bytea,
- * repeated string / int64 / bytes -> binary arrays text[] / int8[] / bytea[]; unset optional -> NULL (an
- * empty repeated field is an empty array).
- * Columns: any text-format column into string; integers; bool; bytea; arrays are not read. NULL leaves
- * the field unset; a NULL for a proto `required` field is ERR_INTERNAL.
+ * Parameters: a name of struct pg_context means the context, always, also where the message has a
+ * field of that name: nobody chooses his own user_id. `:in_NAME` means the message's field NAME for
+ * such cases. string -> text, int64/int32/uint32/uint64 -> text digits, bool -> t/f, bytes ->
+ * binary bytea, repeated string / int64 / bytes -> binary arrays text[] / int8[] / bytea[]; unset
+ * optional -> NULL (an empty repeated field is an empty array). Other field types and oneof members
+ * are refused. Columns: any text-format column into string; integers; bool; bytea; arrays are not
+ * read. NULL leaves the field unset; a NULL for a proto `required` field is ERR_INTERNAL.
+ *
+ * Texts are not copied: they point into the result, so a row lives as long as its result. Attach
+ * the result to the arena of the request (pg_result_attach) and both end together.
  */
 
 #include "libcommon/base/arena.h"
@@ -39,11 +44,19 @@ struct pg_params {
 struct pg_plan;
 /* Compiles every query of the table; memory is the returned block, given back by pg_plans_close.
  * Parameters are checked here; columns when the first connection has described the statements. */
-enum code pg_plans_open(const struct pg_query_table *table, struct pg_plan **out, struct err *err) MUST_CHECK;
+enum code
+pg_plans_open(const struct pg_query_table *table, struct pg_plan **out, struct err *err) MUST_CHECK;
 void pg_plans_close(struct pg_plan **plans);
-/* Called once per statement with its description (PQdescribePrepared). */
-enum code pg_plan_check_columns(struct pg_plan *plans, uint16_t query, const struct pg_result *described, struct err *err) MUST_CHECK;
+/* Called for each statement of each new connection with its description (PQdescribePrepared): the
+ * first call learns the columns, later ones check that they are the same. ERR_INTERNAL names query
+ * and column or parameter. */
+enum code pg_plan_check_columns(struct pg_plan *plans,
+                                uint16_t query,
+                                const struct pg_result *described,
+                                struct err *err) MUST_CHECK;
 
+/* Fills `out` with memory of the arena and views into `in` and `context`. ERR_TOO_LARGE when the
+ * arena is full. `in` may be NULL when the query has no `in` type. */
 enum code pg_bind_params(const struct pg_plan *plans,
                          uint16_t query,
                          const struct pg_context *context,
@@ -54,8 +67,13 @@ enum code pg_bind_params(const struct pg_plan *plans,
 
 size_t pg_result_rows(const struct pg_result *result);
 size_t pg_result_affected(const struct pg_result *result);
-void pg_result_clear(struct pg_result **result);
-/* Fills `out` (initialised, of the query's `out` type) from one row; texts are copied to the arena. */
+void pg_result_clear(struct pg_result **result); /* accepts NULL */
+/* The arena clears the result when it is disposed; on ERR_TOO_LARGE the caller still owns it. */
+enum code
+pg_result_attach(struct pg_result *result, struct arena *arena, struct err *err) MUST_CHECK;
+/* Fills `out` (initialised, of the query's `out` type) from one row. Texts stay in the result; only
+ * bytea is decoded into the arena. A field whose column is not in the statement is left as it is.
+ */
 enum code pg_bind_row(const struct pg_plan *plans,
                       uint16_t query,
                       const struct pg_result *result,

@@ -1,8 +1,9 @@
 #pragma once
 /*
- * Forward-only migrations at deployment time, blocking, before any loop runs (`X --migrate`). An advisory
- * lock keeps two migrators apart; each step is one transaction and one row in schema_migration with the
- * text's SHA-256: a step whose text changed after it was applied is refused.
+ * Forward-only migrations at deployment time, blocking, before any loop runs (`X --migrate`). An
+ * advisory lock keeps two migrators apart; each step is one transaction and one row in
+ * schema_migration with the text's SHA-256: a step whose text changed after it was applied is
+ * refused.
  */
 
 #include "libcommon/base/err.h"

@@ -1,10 +1,10 @@
 #pragma once
 /*
- * PostgreSQL for one loop: a fixed number of non-blocking libpq connections in pipeline mode, each prepared
- * with every statement of the tables before it serves. A holder takes a connection, queues statements and
- * syncs, flushes, and gets every result by callback in order. Lost connections come back with back-off.
- * All on the loop thread. Session settings: UTC, ISO dates, statement_timeout, application_name,
- * idle_in_transaction_session_timeout, synchronous_commit=on.
+ * PostgreSQL for one loop: a fixed number of non-blocking libpq connections in pipeline mode, each
+ * prepared with every statement of the tables before it serves. A holder takes a connection, queues
+ * statements and syncs, flushes, and gets every result by callback in order. Lost connections come
+ * back with back-off. All on the loop thread. Session settings: UTC, ISO dates, statement_timeout,
+ * application_name, idle_in_transaction_session_timeout, synchronous_commit=on.
  */
 
 #include "libcommon/io/loop.h"
@@ -26,7 +26,10 @@ struct pg_pool_options {
     void *ctx;
 };
 
-enum code pg_pool_open(struct loop *loop, const struct pg_pool_options *options, struct pg_pool **out, struct err *err) MUST_CHECK;
+enum code pg_pool_open(struct loop *loop,
+                       const struct pg_pool_options *options,
+                       struct pg_pool **out,
+                       struct err *err) MUST_CHECK;
 /* All connections are closed when idle; held ones when released. `done` runs when none is left. */
 void pg_pool_drain(struct pg_pool *pool, void (*done)(void *arg), void *arg);
 void pg_pool_close(struct pg_pool **pool);
@@ -44,13 +47,15 @@ struct pg_answer {
     struct pg_result *result; /* OK only; the receiver owns it */
     char sqlstate[6];
     char constraint[64]; /* of an integrity error */
-    struct err err;      /* FAILED, LOST: mapped: 23505 ERR_CONFLICT, 23503 ERR_REFERENCE, 23514/22xxx ERR_INVALID,
-                            40001/40P01 ERR_SERIALIZATION, 57014 ERR_TIMEOUT, connection ERR_UNAVAILABLE, else ERR_INTERNAL */
+    struct err err; /* FAILED, LOST: mapped: 23505 ERR_CONFLICT, 23503 ERR_REFERENCE, 23514/22xxx
+                       ERR_INVALID, 40001/40P01 ERR_SERIALIZATION, 57014 ERR_TIMEOUT, connection
+                       ERR_UNAVAILABLE, else ERR_INTERNAL */
 };
 
 struct pg_holder {
     void (*on_answer)(void *ctx, void *tag, struct pg_answer *answer);
-    /* Every statement up to the last flush has been answered (or the connection is lost: `lost`). */
+    /* Every statement up to the last flush has been answered (or the connection is lost: `lost`).
+     */
     void (*on_settled)(void *ctx, bool lost);
     void *ctx;
 };
@@ -60,8 +65,14 @@ struct pg_conn *pg_pool_take(struct pg_pool *pool, const struct pg_holder *holde
 /* Gives it back. With a transaction left open the connection is reset first. */
 void pg_conn_release(struct pg_conn **conn);
 
-enum code pg_conn_query(struct pg_conn *conn, uint16_t table, uint16_t query, const struct pg_params *params, void *tag, struct err *err) MUST_CHECK;
-enum code pg_conn_command(struct pg_conn *conn, const char *sql, void *tag, struct err *err) MUST_CHECK; /* BEGIN, COMMIT, ROLLBACK */
+enum code pg_conn_query(struct pg_conn *conn,
+                        uint16_t table,
+                        uint16_t query,
+                        const struct pg_params *params,
+                        void *tag,
+                        struct err *err) MUST_CHECK;
+enum code pg_conn_command(struct pg_conn *conn, const char *sql, void *tag, struct err *err)
+    MUST_CHECK; /* BEGIN, COMMIT, ROLLBACK */
 /* Ends a failure domain: statements after it run even if earlier ones failed. */
 enum code pg_conn_sync(struct pg_conn *conn, struct err *err) MUST_CHECK;
 /* Sends; a sync is added when the last queued item is none. on_settled follows. */

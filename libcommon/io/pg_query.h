@@ -2,6 +2,7 @@
 /* The tables that libcommon/tools/sqlgen writes from *.sql: constant, thread-safe. */
 
 #include <protobuf-c/protobuf-c.h>
+
 #include <stdint.h>
 
 /* One statement. Parameter names are fields of `in` or reserved names of the request context. */

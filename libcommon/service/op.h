@@ -18,10 +18,18 @@ enum step {
 
 typedef enum step (*step_fn)(struct req *r);
 
+/*
+ * Group commit puts many requests into one transaction, where row locks do not keep them apart. So a
+ * request that issues a second statement never shares its transaction with another one of the same
+ * user: the runner sees to that by itself. Where steps read what requests of other users may write (a
+ * chain, a counter of the whole service), the operation says TX_WRITE_ALONE and locks as usual.
+ */
 enum tx_mode {
-    TX_NONE,  /* statements, if any, each on their own */
-    TX_READ,  /* the same; retried freely */
-    TX_WRITE  /* all steps in one transaction, shared with others by group commit, committed before the reply */
+    TX_NONE, /* statements, if any, each on their own */
+    TX_READ, /* the same; retried freely */
+    /* All steps in one transaction, shared with others by group commit, committed before the reply. */
+    TX_WRITE,
+    TX_WRITE_ALONE /* the same in a transaction of its own */
 };
 
 #define OP_STEPS_MAX 8

@@ -12,6 +12,8 @@
 #include "libcommon/io/pg_query.h"
 #include "libcommon/service/op.h"
 
+#include "avanta/common.pb-c.h"
+
 /* A durable JetStream consumer whose messages become requests of one operation: the message's bytes are
  * unpacked as the operation's input, acknowledged after commit, retried when it fails for a passing
  * reason, terminated and logged when it can never succeed. Reserved parameter request_id holds Nats-Msg-Id. */
@@ -31,7 +33,14 @@ struct periodic_row {
     const struct op *op;
 };
 
-struct service_context; /* given to on_start and req_service users through their own pointer */
+/* A constraint of the service's tables whose violation has a meaning of its own: the request is refused with
+ * `reason`, and with a violation of `field` when one is given. Other constraints answer ERR_CONFLICT
+ * (unique), ERR_REFERENCE (foreign key) or ERR_INVALID (check). */
+struct constraint_row {
+    const char *constraint;
+    enum _Avanta__Reason reason;
+    const char *field; /* NULL: none */
+};
 
 struct service {
     const char *name; /* "audit-log": program, subject, database user */
@@ -47,6 +56,10 @@ struct service {
     size_t consumer_count;
     const struct periodic_row *periodics;
     size_t periodic_count;
+    const struct constraint_row *constraints;
+    size_t constraint_count;
+    const struct api_event *events; /* NULL: the generated api_events */
+    size_t event_count;
     const struct config_table *config; /* the service's own settings, or NULL */
     /* After configuration, before anything is served; *out_state reaches steps through req_service(). */
     enum code (*on_start)(void **out_state, struct err *err);

@@ -1,8 +1,9 @@
 #pragma once
 /*
- * What the host tools (apigen, sqlgen) share: they run at build time, single-threaded, on our own files.
- * They allocate freely and never give back: the process ends with its one output. Every failure ends
- * the process with a message on stderr and status 1; no function returns NULL unless it says so.
+ * What the host tools (apigen, sqlgen) share: they run at build time, single-threaded, on our own
+ * files. They allocate freely and never give back: the process ends with its one output. Every
+ * failure ends the process with a message on stderr and status 1; no function returns NULL unless
+ * it says so.
  */
 
 #include "libcommon/base/attr.h"

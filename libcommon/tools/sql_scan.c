@@ -26,7 +26,8 @@ static bool is_word(char c)
     return is_word_start(c) || is_digit(c);
 }
 
-/* The byte at `at`, or NUL behind the end; a NUL in the text itself is an ordinary byte of no meaning. */
+/* The byte at `at`, or NUL behind the end; a NUL in the text itself is an ordinary byte of no
+ * meaning. */
 static char at(struct str text, size_t index)
 {
     return index < text.len ? text.ptr[index] : '\0';
@@ -51,7 +52,8 @@ static size_t quoted_len(struct str text, size_t from, bool escapes)
     return 0;
 }
 
-/* An escape string goes on after blanks that hold a line end and another quote (SQL's continuation). */
+/* An escape string goes on after blanks that hold a line end and another quote (SQL's
+ * continuation). */
 static size_t escape_string_len(struct str text, size_t from)
 {
     size_t end = quoted_len(text, from, true);
@@ -241,7 +243,10 @@ bool sql_scan_next(struct sql_scan *scan, struct sql_piece *out)
         scan->error = NULL;
     }
     assert(len <= scan->rest.len);
-    *out = (struct sql_piece){kind, {scan->rest.ptr, len}, scan->line};
+    *out = (struct sql_piece){
+        kind, {scan->rest.ptr, len},
+         scan->line
+    };
     char last = out->text.ptr[len - 1];
     scan->after_word = kind == SQL_CODE && (is_word(last) || (last == '$' && scan->after_word));
     scan->line += count_lines(out->text);

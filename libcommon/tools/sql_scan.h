@@ -1,9 +1,10 @@
 #pragma once
 /*
  * Splits PostgreSQL text into pieces, just finely enough to find `:name` parameters where they are
- * parameters: not in '...' or E'...' strings, "identifiers", $tag$ quotes or comments, and not the colons
- * of `::cast` and `:=`. An array slice with a parameter needs blanks: `a[1 : :n]`. Pure; views into the
- * caller's text; the pieces joined are the text again. Assumes standard_conforming_strings = on.
+ * parameters: not in '...' or E'...' strings, "identifiers", $tag$ quotes or comments, and not the
+ * colons of `::cast` and `:=`. An array slice with a parameter needs blanks: `a[1 : :n]`. Pure;
+ * views into the caller's text; the pieces joined are the text again. Assumes
+ * standard_conforming_strings = on.
  */
 
 #include "libcommon/base/str.h"
@@ -28,7 +29,8 @@ struct sql_piece {
 struct sql_scan {
     struct str rest;
     size_t line;
-    bool after_word; /* the byte before the rest belongs to a word: "$" and quotes after it are not fresh */
+    bool after_word; /* the byte before the rest belongs to a word: "$" and quotes after it are not
+                        fresh */
     const char *error; /* with SQL_ERROR: what is wrong, a literal */
 };
 

@@ -1,0 +1,243 @@
+#include "gateway/bind.h"
+
+#include "gateway/credential.h"
+
+#include "libcommon/base/limits.h"
+#include "libcommon/codec/transcode.h"
+
+#include <assert.h>
+
+#define COOKIE_BYTES_MAX 4096
+
+struct binding {
+    const struct message_rules *rules;
+    struct arena *arena;
+    ProtobufCMessage *out;
+    struct violations *violations;
+    struct err *err;
+    struct str seen[QUERY_PARAMETERS_MAX];
+    uint32_t seen_count;
+};
+
+static enum code set(struct binding *b, enum api_source source, struct str name, struct str value)
+{
+    bool known = false;
+
+    return transcode_set_text(
+        b->rules, source, name, value, b->arena, b->out, b->violations, &known);
+}
+
+static enum code bind_path(struct binding *b, const struct route_match *match)
+{
+    enum code code = OK;
+
+    for (uint32_t i = 0; code == OK && i < match->parameter_count; i++) {
+        struct str value = STR_EMPTY;
+
+        if (!percent_decode(match->parameters[i].value, false, b->arena, &value)) {
+            return err_set(b->err, ERR_HTTP, "The address holds a malformed escape");
+        }
+        code = set(b, API_SOURCE_PATH, match->parameters[i].name, value);
+    }
+    return code;
+}
+
+/* A name given twice is an attempt to be read differently by two readers, unless the field repeats.
+ */
+static bool repeats(struct binding *b, struct str name)
+{
+    const ProtobufCMessageDescriptor *descriptor = b->rules->descriptor;
+
+    for (unsigned i = 0; i < descriptor->n_fields; i++) {
+        if (str_eq(str_from(b->rules->fields[i].name), name)) {
+            return descriptor->fields[i].label == PROTOBUF_C_LABEL_REPEATED;
+        }
+    }
+    return false;
+}
+
+static bool seen_before(struct binding *b, struct str name)
+{
+    for (uint32_t i = 0; i < b->seen_count; i++) {
+        if (str_eq(b->seen[i], name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum code bind_query_pair(struct binding *b, struct str pair)
+{
+    struct str name = pair;
+    struct str value = STR_EMPTY;
+    size_t at = 0;
+
+    if (str_find_char(pair, '=', &at)) {
+        name = str_sub(pair, 0, at);
+        value = str_sub(pair, at + 1, pair.len);
+    }
+    if (!percent_decode(name, true, b->arena, &name) ||
+        !percent_decode(value, true, b->arena, &value)) {
+        return err_set(b->err, ERR_HTTP, "The query holds a malformed escape");
+    }
+    if (b->seen_count == QUERY_PARAMETERS_MAX) {
+        return err_set(
+            b->err, ERR_HTTP, "The query has more than %d parameters", QUERY_PARAMETERS_MAX);
+    }
+    if (seen_before(b, name) && !repeats(b, name)) {
+        violations_add(b->violations,
+                       arena_strdup(b->arena, name),
+                       "duplicate",
+                       "The parameter is given twice");
+        return OK;
+    }
+    b->seen[b->seen_count++] = name;
+    return set(b, API_SOURCE_QUERY, name, value);
+}
+
+static enum code bind_query(struct binding *b, struct str query)
+{
+    struct str pair = STR_EMPTY;
+    enum code code = OK;
+
+    while (code == OK && str_split(&query, '&', &pair)) {
+        if (pair.len > 0) {
+            code = bind_query_pair(b, pair);
+        }
+    }
+    return code;
+}
+
+static enum code bind_headers(struct binding *b, const struct http_request *r)
+{
+    enum code code = OK;
+
+    for (unsigned i = 0; code == OK && i < b->rules->descriptor->n_fields; i++) {
+        const struct field_rule *rule = &b->rules->fields[i];
+        struct str value = STR_EMPTY;
+        bool found = false;
+
+        if (rule->source == API_SOURCE_COOKIE && rule->cookie != NULL) {
+            found = credential_cookie(r, str_from(rule->cookie), &value);
+        } else if (rule->source == API_SOURCE_HEADER && rule->header != NULL) {
+            value = http_header_get(r, rule->header);
+            found = value.ptr != NULL;
+        }
+        if (found) {
+            code = set(b, (enum api_source)rule->source, str_from(rule->name), value);
+        }
+    }
+    return code;
+}
+
+static bool is_json(struct str content_type)
+{
+    size_t at = 0;
+
+    if (str_find_char(content_type, ';', &at)) {
+        content_type = str_sub(content_type, 0, at);
+    }
+    return str_eq_nocase(str_trim(content_type), STR("application/json"));
+}
+
+static enum code bind_body(struct binding *b, const struct http_request *r)
+{
+    struct str type = http_header_get(r, "Content-Type");
+
+    if (r->body.len == 0) {
+        return transcode_from_json(STR_EMPTY, b->rules, b->arena, b->out, b->violations, b->err);
+    }
+    if (type.ptr != NULL && !is_json(type)) {
+        return err_set(b->err, ERR_MEDIA_TYPE, "Send the body as application/json");
+    }
+    return transcode_from_json(r->body, b->rules, b->arena, b->out, b->violations, b->err);
+}
+
+enum code bind_request(const struct http_request *r,
+                       const struct route_match *match,
+                       struct arena *arena,
+                       ProtobufCMessage *out,
+                       struct violations *violations,
+                       struct err *err)
+{
+    struct binding *b = arena_calloc(arena, 1, sizeof *b);
+    bool has_body = str_eq(r->method, STR("POST")) || str_eq(r->method, STR("PUT")) ||
+                    str_eq(r->method, STR("PATCH"));
+    enum code code = OK;
+
+    assert(match->method != NULL);
+    if (b == NULL) {
+        return err_set(err, ERR_TOO_LARGE, "The request needs too much memory");
+    }
+    b->rules = match->method->in;
+    b->arena = arena;
+    b->out = out;
+    b->violations = violations;
+    b->err = err;
+    if (has_body) {
+        code = bind_body(b, r);
+    }
+    if (code == OK) {
+        code = bind_query(b, r->query);
+    }
+    if (code == OK) {
+        code = bind_headers(b, r);
+    }
+    if (code == OK) {
+        code = bind_path(b, match);
+    }
+    return code;
+}
+
+bool bind_uses_cookies(const struct message_rules *rules)
+{
+    for (unsigned i = 0; i < rules->descriptor->n_fields; i++) {
+        if (rules->fields[i].source == API_SOURCE_COOKIE) {
+            return true;
+        }
+    }
+    return false;
+}
+
+enum code bind_cookies(const ProtobufCMessage *reply,
+                       const struct message_rules *rules,
+                       bool secure,
+                       struct arena *arena,
+                       struct http_response *response)
+{
+    for (unsigned i = 0; i < rules->descriptor->n_fields; i++) {
+        const struct field_rule *rule = &rules->fields[i];
+        const ProtobufCFieldDescriptor *field = &rules->descriptor->fields[i];
+        const char *value = NULL;
+        struct buf b = {0};
+
+        if (rule->cookie == NULL) {
+            continue;
+        }
+        assert(field->type == PROTOBUF_C_TYPE_STRING);
+        value = *(char *const *)(const void *)((const char *)reply + field->offset);
+        if (value == NULL || value == field->default_value) {
+            continue;
+        }
+        b = buf_over(arena_alloc(arena, COOKIE_BYTES_MAX), COOKIE_BYTES_MAX);
+        if (b.ptr == NULL) {
+            return ERR_TOO_LARGE;
+        }
+        buf_printf(&b,
+                   "%s=%s; Path=%s; HttpOnly; SameSite=Strict",
+                   rule->cookie,
+                   value,
+                   rule->cookie_path);
+        if (value[0] == '\0' || rule->cookie_max_age_s != 0) {
+            buf_printf(&b, "; Max-Age=%u", value[0] == '\0' ? 0U : rule->cookie_max_age_s);
+        }
+        if (secure) {
+            buf_text(&b, "; Secure");
+        }
+        if (b.overflow) {
+            return ERR_INTERNAL;
+        }
+        http_response_add(response, "Set-Cookie", buf_view(&b));
+    }
+    return OK;
+}

@@ -1,0 +1,27 @@
+#pragma once
+/*
+ * HTTP to message and back, by the generated rules: path, query, cookies, headers and JSON body
+ * fill a request; cookie fields of a reply become Set-Cookie. Pure but for the arena.
+ */
+
+#include "gateway/route.h"
+
+#include "libcommon/codec/http_parse.h"
+#include "libcommon/codec/http_write.h"
+#include "libcommon/codec/violations.h"
+
+/* ERR_MEDIA_TYPE, ERR_JSON, ERR_HTTP (bad escapes), ERR_TOO_LARGE; wrong values go to `violations`.
+ */
+enum code bind_request(const struct http_request *r,
+                       const struct route_match *match,
+                       struct arena *arena,
+                       ProtobufCMessage *out,
+                       struct violations *violations,
+                       struct err *err) MUST_CHECK;
+/* True when a field of the request is read from a cookie. */
+bool bind_uses_cookies(const struct message_rules *rules);
+enum code bind_cookies(const ProtobufCMessage *reply,
+                       const struct message_rules *rules,
+                       bool secure,
+                       struct arena *arena,
+                       struct http_response *response) MUST_CHECK;

@@ -1,0 +1,115 @@
+#include "gateway/credential.h"
+
+#include <assert.h>
+
+bool credential_cookie(const struct http_request *r, struct str name, struct str *out)
+{
+    struct str rest = http_header_get(r, "Cookie");
+    struct str pair = STR_EMPTY;
+    size_t at = 0;
+
+    assert(name.len > 0);
+    while (rest.ptr != NULL && str_split(&rest, ';', &pair)) {
+        pair = str_trim(pair);
+        if (!str_find_char(pair, '=', &at) || !str_eq(str_sub(pair, 0, at), name)) {
+            continue;
+        }
+        *out = str_sub(pair, at + 1, pair.len);
+        if (out->len >= 2 && out->ptr[0] == '"' && out->ptr[out->len - 1] == '"') {
+            *out = str_sub(*out, 1, out->len - 1);
+        }
+        return true;
+    }
+    return false;
+}
+
+static bool bearer_find(const struct http_request *r, struct str *out)
+{
+    struct str value = http_header_get(r, "Authorization");
+
+    if (value.ptr == NULL || value.len < 7 ||
+        !str_eq_nocase(str_sub(value, 0, 7), STR("Bearer "))) {
+        return false;
+    }
+    *out = str_trim(str_sub(value, 7, value.len));
+    return out->len > 0 && !str_eq(*out, STR("null")) && !str_eq(*out, STR("undefined"));
+}
+
+enum code credential_find(struct auth *auth,
+                          const struct http_request *r,
+                          uint64_t now_wall_ms,
+                          struct credential *out,
+                          struct err *err)
+{
+    struct str token = STR_EMPTY;
+
+    assert(auth != NULL);
+    assert(out != NULL);
+    if (bearer_find(r, &token)) {
+        out->kind = CREDENTIAL_BEARER;
+    } else if (credential_cookie(r, STR(SESSION_COOKIE), &token) && token.len > 0) {
+        out->kind = CREDENTIAL_COOKIE;
+    } else {
+        out->kind = CREDENTIAL_NONE;
+        return OK;
+    }
+    return auth_verify(auth, token, now_wall_ms, &out->principal, err);
+}
+
+enum code credential_same_origin(const struct http_request *r, struct err *err)
+{
+    struct str site = http_header_get(r, "Sec-Fetch-Site");
+    struct str origin = http_header_get(r, "Origin");
+    struct str host = http_header_get(r, "Host");
+    struct str scheme_end = STR("://");
+    size_t at = 0;
+
+    if (site.ptr != NULL && !str_eq(site, STR("same-origin"))) {
+        return err_set(
+            err, ERR_FORBIDDEN, "A request with the session cookie must come from the same origin");
+    }
+    if (origin.ptr != NULL) {
+        bool same = host.ptr != NULL && str_find(origin, scheme_end, &at) &&
+                    str_eq_nocase(str_sub(origin, at + scheme_end.len, origin.len), host);
+
+        return same ? OK
+                    : err_set(err,
+                              ERR_FORBIDDEN,
+                              "A request with the session cookie must come from the same origin");
+    }
+    if (site.ptr == NULL) {
+        return err_set(
+            err,
+            ERR_FORBIDDEN,
+            "A request with the session cookie needs an Origin or Sec-Fetch-Site header");
+    }
+    return OK;
+}
+
+static bool hex_lower(struct str s, bool *out_nonzero)
+{
+    *out_nonzero = false;
+    for (size_t i = 0; i < s.len; i++) {
+        char c = s.ptr[i];
+
+        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'))) {
+            return false;
+        }
+        *out_nonzero = *out_nonzero || c != '0';
+    }
+    return true;
+}
+
+bool credential_traceparent_valid(struct str text)
+{
+    bool trace = false;
+    bool span = false;
+    bool flags = false;
+
+    if (text.ptr == NULL || text.len != 55 || !str_starts(text, STR("00-")) ||
+        text.ptr[35] != '-' || text.ptr[52] != '-') {
+        return false;
+    }
+    return hex_lower(str_sub(text, 3, 35), &trace) && hex_lower(str_sub(text, 36, 52), &span) &&
+           hex_lower(str_sub(text, 53, 55), &flags) && trace && span;
+}

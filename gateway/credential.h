@@ -1,0 +1,36 @@
+#pragma once
+/*
+ * Where a request's credential is and whether a browser sent it from our own origin. Order:
+ * Authorization: Bearer, then the session cookie. A bearer of the literal text null or undefined
+ * counts as absent.
+ */
+
+#include "gateway/auth.h"
+
+#include "libcommon/codec/http_parse.h"
+
+#define SESSION_COOKIE "avanta_session"
+
+enum credential_kind {
+    CREDENTIAL_NONE,
+    CREDENTIAL_BEARER,
+    CREDENTIAL_COOKIE
+};
+
+struct credential {
+    enum credential_kind kind;
+    struct auth_principal principal; /* unless NONE */
+};
+
+/* OK with kind NONE: none was sent. ERR_UNAUTHENTICATED: one was sent and is not good. */
+enum code credential_find(struct auth *auth,
+                          const struct http_request *r,
+                          uint64_t now_wall_ms,
+                          struct credential *out,
+                          struct err *err) MUST_CHECK;
+/* For requests a cookie authenticates: Sec-Fetch-Site or Origin must say same origin (CSRF). */
+enum code credential_same_origin(const struct http_request *r, struct err *err) MUST_CHECK;
+/* The value of a cookie, unquoted; false when absent. The first one of a name counts. */
+bool credential_cookie(const struct http_request *r, struct str name, struct str *out);
+/* version-traceid-spanid-flags of W3C trace context, version 00, ids not all zero. */
+bool credential_traceparent_valid(struct str text);

@@ -1,0 +1,519 @@
+/* The order of the functions is the order in which a call passes through them. */
+#include "gateway/exchange.h"
+
+#include "api.gen.h"
+#include "avanta/common.pb-c.h"
+#include "gateway/bind.h"
+#include "gateway/credential.h"
+
+#include "libcommon/base/clock.h"
+#include "libcommon/base/id.h"
+#include "libcommon/base/log.h"
+#include "libcommon/codec/rules.h"
+#include "libcommon/codec/transcode.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* A call that is safe to repeat is not left to wait for a dead instance until its deadline. */
+#define ATTEMPT_MS_MAX     1500
+#define ATTEMPTS_MAX       4
+#define RETRY_PAUSE_MS     50
+#define UNDELIVERED_MS_MAX 2000
+#define RESPONSE_BYTES_MAX (8 * 1024 * 1024)
+#define SLOW_REQUEST_MS    1000
+
+struct exchange {
+    struct list waiting; /* in worker->retries */
+    struct worker *worker;
+    struct http_exchange *x;
+    const struct http_request *http;
+    struct arena *arena;
+    struct route_match match;
+    struct credential credential;
+    struct violations *violations;
+    ProtobufCMessage *in;
+    Avanta__Request request;
+    Avanta__Principal principal;
+    uint8_t nonce[ENVELOPE_NONCE_BYTES];
+    char request_id[UUID_TEXT_BYTES];
+    char traceparent[56];
+    uint64_t begun_us;
+    uint64_t deadline_ms; /* monotonic */
+    uint64_t retry_at_ms;
+    uint32_t attempts;
+    uint32_t undelivered;
+};
+
+static void exchange_call(struct exchange *e);
+
+static void finish(struct exchange *e, struct http_response *response, enum code code)
+{
+    const struct gateway *gateway = e->worker->gateway;
+    uint64_t us = clock_mono_us() - e->begun_us;
+    bool slow = us / 1000 >= SLOW_REQUEST_MS;
+
+    http_response_add(response, "X-Request-Id", str_from(e->request_id));
+    response->head_only = str_eq(e->http->method, STR("HEAD"));
+    metric_add(gateway->metrics, GATEWAY_METRIC_RESPONSES, response->status / 100 - 1, 1);
+    metric_observe_us(gateway->metrics, GATEWAY_METRIC_SECONDS, 0, us);
+    if (response->status >= 500 || slow || log_enabled(LOG_DEBUG)) {
+        log_event(response->status >= 500 ? LOG_WARN : LOG_INFO,
+                  "request",
+                  LOG_V("method", e->http->method),
+                  LOG_V("path", e->http->path),
+                  LOG_U("status", response->status),
+                  LOG_S("code", code_wire(code)),
+                  LOG_U("us", us),
+                  LOG_S("request_id", e->request_id));
+    }
+    http_exchange_reply(e->x, response);
+}
+
+/* `wire` and `detail` may be NULL: then the code speaks for itself. */
+static void fail(struct exchange *e,
+                 enum code code,
+                 const char *wire,
+                 const char *detail,
+                 uint32_t retry_after_s)
+{
+    struct http_response *response = arena_calloc(e->arena, 1, sizeof *response);
+    static const struct http_response bare = {.status = 500};
+    struct http_response last = bare;
+    struct problem problem = {
+        .code = code,
+        .wire = wire,
+        .detail = detail,
+        .instance = e->http->path,
+        .request_id = str_from(e->request_id),
+        .retry_after_s = retry_after_s == 0 && code_retryable(code) ? 1 : retry_after_s,
+        .violations = e->violations,
+    };
+
+    assert(code != OK);
+    if (response == NULL || problem_write(&problem, e->arena, response) != OK) {
+        response = &last;
+        response->close = true;
+    }
+    if (code == ERR_METHOD) {
+        http_response_add(response, "Allow", str_from(e->match.allow));
+    } else if (code == ERR_UNAUTHENTICATED) {
+        http_response_add(response, "WWW-Authenticate", STR("Bearer"));
+        metric_add(e->worker->gateway->metrics, GATEWAY_METRIC_UNAUTHENTICATED, 0, 1);
+    }
+    finish(e, response, code);
+}
+
+static void fail_err(struct exchange *e, enum code code, const struct err *err)
+{
+    /* Only what a client did wrong is told to it; our own trouble stays in the log. */
+    bool tell = code_http(code) < 500 && code != ERR_UNAUTHENTICATED && err->text[0] != '\0';
+
+    if (!tell && err->text[0] != '\0') {
+        log_event(LOG_DEBUG,
+                  "request_refused",
+                  LOG_S("code", code_wire(code)),
+                  LOG_S("why", err->text),
+                  LOG_S("request_id", e->request_id));
+    }
+    fail(e, code, NULL, tell ? err->text : NULL, 0);
+}
+
+static void answer(struct exchange *e, const ProtobufCMessage *out, uint16_t status)
+{
+    const struct api_method *method = e->match.method;
+    struct http_response *response = arena_calloc(e->arena, 1, sizeof *response);
+    struct err err = {.code = OK};
+    enum code code = OK;
+
+    if (response == NULL) {
+        fail(e, ERR_TOO_LARGE, NULL, NULL, 0);
+        return;
+    }
+    response->status = status;
+    response->content_type = method->media_type == NULL ? STR("application/json; charset=utf-8")
+                                                        : str_from(method->media_type);
+    code = transcode_to_json(
+        out, method->out, method->body_field, e->arena, RESPONSE_BYTES_MAX, &response->body, &err);
+    if (code == OK) {
+        code = bind_cookies(
+            out, method->out, e->worker->gateway->config.secure_cookies, e->arena, response);
+    }
+    if (code != OK) {
+        fail_err(e, ERR_INTERNAL, &err);
+        return;
+    }
+    finish(e, response, OK);
+}
+
+static void answer_violations(struct exchange *e, const Avanta__Reply *reply)
+{
+    for (size_t i = 0; i < reply->n_violations; i++) {
+        const Avanta__FieldViolation *v = reply->violations[i];
+
+        violations_add(e->violations, v->field, v->code, "%s", v->message);
+    }
+}
+
+static void reply_to_http(struct exchange *e, const Avanta__Reply *reply)
+{
+    const struct api_method *method = e->match.method;
+    ProtobufCAllocator allocator;
+    ProtobufCMessage *out = NULL;
+    enum code code = ERR_INTERNAL;
+
+    if (!code_from_wire(reply->code, &code)) {
+        code = ERR_INTERNAL;
+    }
+    if (code != OK) {
+        bool refused =
+            reply->has_reason && reply->reason > 0 && (size_t)reply->reason < API_REASON_COUNT;
+
+        answer_violations(e, reply);
+        fail(e,
+             code,
+             refused ? api_reasons[reply->reason].wire : NULL,
+             reply->detail,
+             reply->retry_after_s);
+        return;
+    }
+    transcode_allocator(&allocator, e->arena);
+    out = protobuf_c_message_unpack(
+        method->out->descriptor, &allocator, reply->body.len, reply->body.data);
+    if (out == NULL) {
+        fail(e, ERR_INTERNAL, NULL, NULL, 0);
+        return;
+    }
+    answer(e, out, method->status);
+}
+
+/* Nothing was delivered, or it does no harm to deliver it twice. */
+static bool may_retry(const struct exchange *e, enum code code)
+{
+    const struct api_method *method = e->match.method;
+    bool harmless = !method->writes || e->request.idempotency_key != NULL;
+    uint64_t now = loop_now_ms(e->worker->loop);
+
+    if (now + RETRY_PAUSE_MS >= e->deadline_ms) {
+        return false;
+    }
+    if (code == ERR_UNAVAILABLE) { /* no one was listening */
+        return e->undelivered * RETRY_PAUSE_MS < UNDELIVERED_MS_MAX;
+    }
+    return code == ERR_TIMEOUT && harmless && e->attempts < ATTEMPTS_MAX;
+}
+
+static enum gateway_service service_index(const char *service)
+{
+    static const char *const names[GATEWAY_SERVICE_COUNT] = {"identity", "ledger", "audit-log"};
+
+    for (int i = 0; i < GATEWAY_SERVICE_COUNT; i++) {
+        if (strcmp(names[i], service) == 0) {
+            return (enum gateway_service)i;
+        }
+    }
+    return GATEWAY_SERVICE_COUNT;
+}
+
+struct sealer *worker_sealer(const struct worker *worker, const char *service)
+{
+    enum gateway_service index = service_index(service);
+
+    return index == GATEWAY_SERVICE_COUNT ? NULL : worker->sealers[index];
+}
+
+static void on_reply(void *ctx, enum code code, struct str payload)
+{
+    struct exchange *e = ctx;
+    const char *service = e->match.method->service;
+    Avanta__Reply *reply = NULL;
+    struct err err = {.code = OK};
+
+    if (code != OK && may_retry(e, code)) {
+        e->undelivered += code == ERR_UNAVAILABLE;
+        e->retry_at_ms =
+            loop_now_ms(e->worker->loop) + (code == ERR_UNAVAILABLE ? RETRY_PAUSE_MS : 0);
+        list_push_back(&e->worker->retries, &e->waiting);
+        metric_add(e->worker->gateway->metrics, GATEWAY_METRIC_RETRIES, 0, 1);
+        return;
+    }
+    if (code != OK) {
+        fail(e, code, NULL, NULL, 0);
+        return;
+    }
+    code = envelope_open_reply(
+        worker_sealer(e->worker, service), payload, e->nonce, e->arena, &reply, &err);
+    if (code != OK) {
+        log_event(LOG_ERROR, "reply_dropped", LOG_S("service", service), LOG_S("why", err.text));
+        fail(e, ERR_INTERNAL, NULL, NULL, 0);
+        return;
+    }
+    e->worker->service_seen_ms[service_index(service)] = loop_now_ms(e->worker->loop);
+    reply_to_http(e, reply);
+}
+
+void exchange_retry_due(struct worker *worker)
+{
+    uint64_t now = loop_now_ms(worker->loop);
+
+    LIST_EACH_SAFE(&worker->retries, node, following)
+    {
+        struct exchange *e = LIST_ENTRY(node, struct exchange, waiting);
+
+        if (e->retry_at_ms <= now) {
+            list_remove(&e->waiting);
+            exchange_call(e);
+        }
+    }
+}
+
+/* Each attempt is a message of its own: new nonce, so that a service never sees one twice. */
+static void exchange_call(struct exchange *e)
+{
+    const struct api_method *method = e->match.method;
+    struct sealer *sealer = worker_sealer(e->worker, method->service);
+    bool repeatable = !method->writes || e->request.idempotency_key != NULL;
+    uint64_t now = loop_now_ms(e->worker->loop);
+    uint64_t until =
+        repeatable && now + ATTEMPT_MS_MAX < e->deadline_ms ? now + ATTEMPT_MS_MAX : e->deadline_ms;
+    struct str frame = STR_EMPTY;
+    struct pool_handle handle;
+    struct err err = {.code = OK};
+    enum code code = OK;
+
+    assert(sealer != NULL);
+    e->attempts++;
+    random_bytes(e->nonce, sizeof e->nonce);
+    e->request.nonce = (ProtobufCBinaryData){sizeof e->nonce, e->nonce};
+    e->request.issued_ms = clock_wall_ms();
+    e->request.deadline_ms =
+        e->request.issued_ms + (e->deadline_ms > now ? e->deadline_ms - now : 1);
+    code = envelope_seal_request(sealer, &e->request, e->arena, &frame, &err);
+    if (code == OK && frame.len > BUS_PAYLOAD_BYTES_MAX) {
+        code = ERR_TOO_LARGE;
+    }
+    if (code == OK) {
+        code = bus_call(e->worker->bus, method->subject, frame, until, on_reply, e, &handle, &err);
+    }
+    if (code != OK) {
+        fail_err(e, code, &err);
+    }
+}
+
+static bool key_valid(struct str key)
+{
+    for (size_t i = 0; i < key.len; i++) {
+        if (key.ptr[i] < '!' || key.ptr[i] > '~') {
+            return false;
+        }
+    }
+    return key.len >= 1 && key.len <= 255;
+}
+
+/* Idempotency-Key is a structured-field string; the quotes may be left out. */
+static enum code idempotency_key(struct exchange *e)
+{
+    struct str key = http_header_get(e->http, "Idempotency-Key");
+
+    if (key.ptr == NULL || !e->match.method->writes) {
+        return OK;
+    }
+    if (key.len >= 2 && key.ptr[0] == '"' && key.ptr[key.len - 1] == '"') {
+        key = str_sub(key, 1, key.len - 1);
+    }
+    if (!key_valid(key) || http_header_count_of(e->http, "Idempotency-Key") != 1) {
+        violations_add(e->violations,
+                       "Idempotency-Key",
+                       "format",
+                       "Idempotency-Key must be 1 to 255 printable characters, once");
+        return ERR_INVALID;
+    }
+    e->request.idempotency_key = arena_strdup(e->arena, key);
+    return e->request.idempotency_key == NULL ? ERR_TOO_LARGE : OK;
+}
+
+/* W3C trace context: the caller's trace goes on, else one begins here. */
+static void traceparent_make(struct exchange *e)
+{
+    struct str given = http_header_get(e->http, "traceparent");
+    uint8_t random[24];
+    char hex[49];
+    struct buf b = buf_over(e->traceparent, sizeof e->traceparent);
+
+    random_bytes(random, sizeof random);
+    hex_encode(random, sizeof random, hex);
+    buf_text(&b, "00-");
+    if (credential_traceparent_valid(given)) {
+        buf_str(&b, str_sub(given, 3, 35));
+    } else {
+        buf_append(&b, hex, 32);
+    }
+    buf_char(&b, '-');
+    buf_append(&b, hex + 32, 16);
+    buf_text(&b, "-01");
+    (void)buf_terminate(&b);
+    assert(!b.overflow);
+}
+
+static enum code envelope_fill(struct exchange *e)
+{
+    size_t size = protobuf_c_message_get_packed_size(e->in);
+    uint8_t *body = arena_alloc(e->arena, size + 1);
+    struct str agent = http_header_get(e->http, "User-Agent");
+    Avanta__Request *request = &e->request;
+
+    if (body == NULL) {
+        return ERR_TOO_LARGE;
+    }
+    (void)protobuf_c_message_pack(e->in, body);
+    traceparent_make(e);
+    request->method = (char *)(uintptr_t)e->match.method->full_name;
+    request->request_id = e->request_id;
+    request->traceparent = e->traceparent;
+    request->has_body = true;
+    request->body = (ProtobufCBinaryData){size, body};
+    request->client_ip = arena_strdup(e->arena, http_exchange_peer(e->x));
+    request->user_agent = agent.ptr == NULL || !utf8_valid(agent)
+                              ? NULL
+                              : arena_strdup(e->arena, str_sub(agent, 0, 512));
+    if (e->credential.kind != CREDENTIAL_NONE) {
+        e->principal.user_id = e->credential.principal.user_id;
+        e->principal.role = e->credential.principal.role;
+        e->principal.session_id = e->credential.principal.session_id;
+        e->principal.email = e->credential.principal.email;
+        request->principal = &e->principal;
+    }
+    return idempotency_key(e);
+}
+
+static void answer_locally(struct exchange *e, local_fn *local)
+{
+    const struct api_method *method = e->match.method;
+    struct local_call call = {
+        .worker = e->worker,
+        .arena = e->arena,
+        .in = e->in,
+        .out = transcode_new(method->out->descriptor, e->arena),
+        .status = method->status,
+    };
+    enum code code = call.out == NULL ? ERR_TOO_LARGE : local(&call);
+
+    if (code != OK) {
+        fail(e, code, NULL, NULL, 0);
+        return;
+    }
+    answer(e, call.out, call.status);
+}
+
+/* Path, query, cookies, headers and body into the request message, then the rules. */
+static enum code request_read(struct exchange *e, struct err *err)
+{
+    const struct api_method *method = e->match.method;
+    enum code code = OK;
+
+    e->in = transcode_new(method->in->descriptor, e->arena);
+    if (e->in == NULL) {
+        return err_set(err, ERR_TOO_LARGE, "the request needs too much memory");
+    }
+    code = bind_request(e->http, &e->match, e->arena, e->in, e->violations, err);
+    if (code == OK && e->violations->count == 0) {
+        rules_check(e->in, method->in, date_in_mexico_city(clock_wall_ms()), e->violations);
+    }
+    if (code == OK && e->violations->count > 0) {
+        code = err_set(err, ERR_INVALID, "%s", e->violations->rows[0].message);
+    }
+    return code;
+}
+
+static enum code authorise(struct exchange *e, struct err *err)
+{
+    const struct api_method *method = e->match.method;
+    enum code code =
+        credential_find(e->worker->auth, e->http, clock_wall_ms(), &e->credential, err);
+
+    if (method->permission == API_PUBLIC) {
+        e->credential.kind = CREDENTIAL_NONE;
+        return bind_uses_cookies(method->in) && method->writes
+                   ? credential_same_origin(e->http, err)
+                   : OK;
+    }
+    if (code == OK && e->credential.kind == CREDENTIAL_NONE) {
+        code = err_set(err, ERR_UNAUTHENTICATED, "no credential");
+    }
+    if (code == OK && e->credential.kind == CREDENTIAL_COOKIE && method->writes) {
+        code = credential_same_origin(e->http, err);
+    }
+    if (code == OK && method->permission == API_ADMIN &&
+        strcmp(e->credential.principal.role, "admin") != 0) {
+        code = err_set(err, ERR_FORBIDDEN, "This action needs the role admin");
+    }
+    return code;
+}
+
+static void handle(struct exchange *e)
+{
+    struct err err = {.code = OK};
+    local_fn *local = NULL;
+    enum code code = OK;
+
+    if (!router_match(e->worker->gateway->router, e->http->method, e->http->path, &e->match)) {
+        fail(e, ERR_NOT_FOUND, NULL, "There is nothing at this address", 0);
+        return;
+    }
+    if (str_eq(e->http->method, STR("OPTIONS"))) {
+        struct http_response response = {.status = 204};
+
+        http_response_add(&response, "Allow", str_from(e->match.allow));
+        finish(e, &response, OK);
+        return;
+    }
+    if (e->match.method == NULL) {
+        fail(e, ERR_METHOD, NULL, NULL, 0);
+        return;
+    }
+    code = authorise(e, &err);
+    if (code == OK) {
+        code = request_read(e, &err);
+    }
+    if (code != OK) {
+        fail_err(e, code, &err);
+        return;
+    }
+    local = e->worker->gateway->locals[e->match.method - api_methods];
+    if (local != NULL) {
+        answer_locally(e, local);
+        return;
+    }
+    code = envelope_fill(e);
+    if (code != OK) {
+        fail(e, code, NULL, NULL, 0);
+        return;
+    }
+    e->deadline_ms = loop_now_ms(e->worker->loop) + e->match.method->deadline_ms;
+    exchange_call(e);
+}
+
+void exchange_begin(void *ctx, struct http_exchange *x)
+{
+    static const struct http_response full = {.status = 503, .close = true};
+    struct arena *arena = http_exchange_arena(x);
+    struct exchange *e = arena_calloc(arena, 1, sizeof *e);
+    struct violations *violations = arena_alloc(arena, sizeof *violations);
+
+    if (e == NULL || violations == NULL) {
+        http_exchange_reply(x, &full);
+        return;
+    }
+    violations_init(violations, arena);
+    e->worker = ctx;
+    e->x = x;
+    e->http = http_exchange_request(x);
+    e->arena = arena;
+    e->violations = violations;
+    e->begun_us = clock_mono_us();
+    list_init(&e->waiting);
+    avanta__request__init(&e->request);
+    avanta__principal__init(&e->principal);
+    uuid_v7(e->request_id);
+    handle(e);
+}

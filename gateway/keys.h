@@ -1,0 +1,32 @@
+#pragma once
+/*
+ * The public keys that verify access tokens, fetched from identity over the bus and kept until the
+ * next fetch. One set per worker, loop thread only. At most KEYS_MAX keys; identity is the only
+ * source.
+ */
+
+#include "libcommon/base/err.h"
+#include "libcommon/base/str.h"
+
+#define KEYS_MAX          8
+#define KEY_ID_BYTES_MAX  64
+#define KEY_PEM_BYTES_MAX 512
+#define KEY_XY_BYTES_MAX  48
+
+struct key {
+    char kid[KEY_ID_BYTES_MAX];
+    char pem[KEY_PEM_BYTES_MAX];
+    char x[KEY_XY_BYTES_MAX];
+    char y[KEY_XY_BYTES_MAX];
+};
+
+struct key_set {
+    struct key keys[KEYS_MAX];
+    uint32_t count;
+};
+
+struct _Avanta__Identity__GetKeysReply;
+
+/* Replaces the set; keys that do not fit their bounds are left out. */
+void key_set_replace(struct key_set *set, const struct _Avanta__Identity__GetKeysReply *reply);
+const struct key *key_set_find(const struct key_set *set, struct str kid); /* NULL: unknown */

@@ -1,0 +1,260 @@
+/* The HTTP edge: configuration, workers, admin port, orderly end. */
+#include "api.gen.h"
+#include "gateway/worker_run.h"
+#include "gateway_local.gen.h"
+#include "openapi.gen.h"
+
+#include "libcommon/base/log.h"
+#include "libcommon/service/admin.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define WORKERS_MAX         64
+#define THREAD_LOG_FLUSH_MS 200
+
+static const char *const status_classes[] = {"1xx", "2xx", "3xx", "4xx", "5xx", NULL};
+
+const struct metric_row gateway_metric_rows[GATEWAY_METRIC_COUNT] = {
+    [GATEWAY_METRIC_RESPONSES] = {METRIC_COUNTER,
+                                  "avanta_http_responses_total",          "class",
+                                  status_classes, "answers by status class"                                        },
+    [GATEWAY_METRIC_SECONDS] = {METRIC_HISTOGRAM_US,
+                                  "avanta_http_request_duration_seconds", NULL,
+                                  NULL,           "time from the complete request to its answer"                   },
+    [GATEWAY_METRIC_RETRIES] = {METRIC_COUNTER,
+                                  "avanta_gateway_retries_total",         NULL,
+                                  NULL,           "attempts repeated because a service did not take or answer them"},
+    [GATEWAY_METRIC_UNAUTHENTICATED] = {METRIC_COUNTER,
+                                  "avanta_http_unauthenticated_total",    NULL,
+                                  NULL,           "requests without a good credential"                             },
+};
+
+#define CONFIG_TARGET struct gateway_config
+static const struct config_row config_rows[] = {GATEWAY_CONFIG(CONFIG_ROW)};
+
+/* The process: one gateway, its workers, and what the first worker's loop carries besides. */
+struct process {
+    struct gateway gateway;
+    struct worker workers[WORKERS_MAX];
+    pthread_t threads[WORKERS_MAX];
+    struct loop_waker *wakers[WORKERS_MAX];
+    uint32_t worker_count;
+    struct admin *admin;
+    struct loop_timer *log_timer;
+    bool ending;
+};
+
+static void locals_fill(local_fn **locals)
+{
+    for (size_t i = 0; i < gateway_local_row_count; i++) {
+        locals[gateway_local_rows[i].method - api_methods] = gateway_local_rows[i].fn;
+    }
+}
+
+static enum code gateway_init(struct gateway *gateway, struct err *err)
+{
+    static local_fn *locals[API_METHOD_COUNT];
+
+    locals_fill(locals);
+    gateway->locals = locals;
+    gateway->openapi = (struct str){openapi_json, openapi_json_bytes};
+    gateway->router = router_open(api_routes, API_ROUTE_COUNT, api_methods);
+    gateway->metrics = metrics_open(gateway_metric_rows, GATEWAY_METRIC_COUNT);
+    if (gateway->router == NULL || gateway->metrics == NULL) {
+        return err_set(err, ERR_INTERNAL, "no memory");
+    }
+    return OK;
+}
+
+static void on_wake(void *arg)
+{
+    worker_drain(arg);
+}
+
+static void waker_close(struct worker *worker)
+{
+    struct process *process = CONTAINER_OF(worker - worker->number, struct process, workers[0]);
+
+    loop_waker_close(&process->wakers[worker->number]);
+    if (worker->number == 0) {
+        admin_close(&process->admin);
+        loop_timer_close(&process->log_timer);
+    }
+}
+
+static void *thread_run(void *arg)
+{
+    struct worker *worker = arg;
+
+    loop_run(worker->loop);
+    return NULL;
+}
+
+static void on_signal(void *arg, int signum)
+{
+    struct process *process = arg;
+
+    if (process->ending) {
+        log_flush();
+        _exit(1); /* asked twice: at once */
+    }
+    process->ending = true;
+    log_event(LOG_INFO, "draining", LOG_I("signal", signum));
+    for (uint32_t i = 1; i < process->worker_count; i++) {
+        loop_wake(process->wakers[i]);
+    }
+    worker_drain(&process->workers[0]);
+}
+
+static bool admin_ready(void *ctx, struct buf *why)
+{
+    struct process *process = ctx;
+
+    for (uint32_t i = 0; i < process->worker_count; i++) {
+        if (process->ending || !worker_ready(&process->workers[i])) {
+            buf_text(why, process->ending ? "draining" : "bus or keys");
+            return false;
+        }
+    }
+    return true;
+}
+
+static void admin_metrics(void *ctx, struct buf *out)
+{
+    metrics_write(((struct process *)ctx)->gateway.metrics, out);
+}
+
+static enum code admin_start(struct process *process, struct err *err)
+{
+    const struct gateway_config *config = &process->gateway.config;
+    const struct admin_options options = {
+        .address = config->admin_address,
+        .port = (uint16_t)config->admin_port,
+        .ready = admin_ready,
+        .metrics = admin_metrics,
+        .ctx = process,
+    };
+
+    return admin_open(process->workers[0].loop, &options, &process->admin, err);
+}
+
+static void log_tick(void *arg)
+{
+    (void)arg;
+    log_flush();
+}
+
+static enum code process_open(struct process *process, struct err *err)
+{
+    const struct gateway_config *config = &process->gateway.config;
+    struct loop *first = NULL;
+    enum code code = gateway_init(&process->gateway, err);
+    uint16_t port = (uint16_t)config->http_port;
+
+    process->worker_count = (uint32_t)config->threads;
+    for (uint32_t i = 0; code == OK && i < process->worker_count; i++) {
+        struct worker *worker = &process->workers[i];
+
+        code = worker_open(worker, &process->gateway, i, port, err);
+        if (code == OK) {
+            port = http_server_port(worker->http);
+            worker->on_drained = waker_close;
+            process->wakers[i] = loop_waker_open(worker->loop, on_wake, worker);
+        }
+    }
+    if (code != OK) {
+        return code;
+    }
+    first = process->workers[0].loop;
+    process->log_timer = loop_timer_open(first, log_tick, NULL);
+    loop_timer_start(process->log_timer, THREAD_LOG_FLUSH_MS, THREAD_LOG_FLUSH_MS);
+    loop_on_signal(first, SIGTERM, on_signal, process);
+    loop_on_signal(first, SIGINT, on_signal, process);
+    return admin_start(process, err);
+}
+
+static void process_run(struct process *process)
+{
+    for (uint32_t i = 1; i < process->worker_count; i++) {
+        if (pthread_create(&process->threads[i], NULL, thread_run, &process->workers[i]) != 0) {
+            (void)fprintf(stderr, "gateway: a thread could not be started\n");
+            exit(1);
+        }
+    }
+    log_event(LOG_INFO,
+              "ready",
+              LOG_U("port", http_server_port(process->workers[0].http)),
+              LOG_U("threads", process->worker_count));
+    log_flush();
+    loop_run(process->workers[0].loop);
+    for (uint32_t i = 1; i < process->worker_count; i++) {
+        (void)pthread_join(process->threads[i], NULL);
+    }
+    for (uint32_t i = 0; i < process->worker_count; i++) {
+        worker_close(&process->workers[i]);
+    }
+    router_close(&process->gateway.router);
+    metrics_close(&process->gateway.metrics);
+    log_event(LOG_INFO, "stopped", LOG_U("threads", process->worker_count));
+    log_flush();
+}
+
+static int usage(const struct config_table *table)
+{
+    (void)puts("gateway: the HTTP edge of Avanta.\n\n"
+               "  --help             this text\n"
+               "  --print-config     the settings in force, secrets masked\n"
+               "  --config-markdown  the settings as a table for the reference\n"
+               "  --version\n");
+    config_help(stdout, table, 1);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    static struct process process;
+    const struct config_table table = {
+        config_rows, ARRAY_LEN(config_rows), &process.gateway.config};
+    static const char *const known[] = {"AVANTA_STATE", NULL};
+    const char *option = argc > 1 ? argv[1] : "";
+    struct err err = {.code = OK};
+    enum log_level level = LOG_INFO;
+
+    if (strcmp(option, "--help") == 0) {
+        return usage(&table);
+    }
+    if (strcmp(option, "--version") == 0) {
+        return puts("gateway " AVANTA_VERSION) < 0;
+    }
+    if (strcmp(option, "--config-markdown") == 0) {
+        config_markdown(stdout, &table, 1);
+        return 0;
+    }
+    if (config_load(&table, 1, known, &err) != OK) {
+        (void)fprintf(stderr, "gateway: %s\n", err.text);
+        return 2;
+    }
+    if (strcmp(option, "--print-config") == 0) {
+        config_print(stdout, &table, 1);
+        return 0;
+    }
+    if (option[0] != '\0' || !log_level_parse(str_from(process.gateway.config.log_level), &level)) {
+        (void)fprintf(stderr, "gateway: unknown option or log level; see --help\n");
+        return 2;
+    }
+    (void)signal(SIGPIPE, SIG_IGN);
+    log_open("gateway", level);
+    if (process_open(&process, &err) != OK) {
+        (void)fprintf(stderr, "gateway: %s\n", err.text);
+        return 1;
+    }
+    process_run(&process);
+    config_wipe(&table, 1);
+    return 0;
+}

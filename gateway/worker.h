@@ -1,0 +1,66 @@
+#pragma once
+/*
+ * One loop thread of the gateway with everything it needs: listener, bus connection, keys, token
+ * cache. Workers share only constant tables and the metrics. Created and driven by main.c.
+ */
+
+#include "gateway/auth.h"
+#include "gateway/gateway_config.h"
+#include "gateway/local.h"
+#include "gateway/route.h"
+
+#include "libcommon/base/list.h"
+#include "libcommon/base/metric.h"
+#include "libcommon/codec/api.h"
+#include "libcommon/io/bus.h"
+#include "libcommon/io/envelope.h"
+#include "libcommon/io/http_server.h"
+
+enum gateway_service {
+    GATEWAY_IDENTITY,
+    GATEWAY_LEDGER,
+    GATEWAY_AUDIT_LOG,
+    GATEWAY_SERVICE_COUNT
+};
+
+enum gateway_metric {
+    GATEWAY_METRIC_RESPONSES,
+    GATEWAY_METRIC_SECONDS,
+    GATEWAY_METRIC_RETRIES,
+    GATEWAY_METRIC_UNAUTHENTICATED,
+    GATEWAY_METRIC_COUNT
+};
+extern const struct metric_row gateway_metric_rows[GATEWAY_METRIC_COUNT];
+
+/* Shared by all workers and constant while they run, but for the metrics. */
+struct gateway {
+    struct gateway_config config;
+    struct router *router;
+    struct metrics *metrics;
+    local_fn *const *locals; /* by method index, NULL where a service answers */
+    struct str openapi;
+};
+
+struct worker {
+    const struct gateway *gateway;
+    uint32_t number;
+    struct loop *loop;
+    struct bus *bus;
+    struct http_server *http;
+    struct arena_pool *arenas;
+    struct sealer *sealers[GATEWAY_SERVICE_COUNT];
+    struct key_set keys;
+    struct auth *auth;
+    struct loop_timer *retry_timer;
+    struct loop_timer *keys_timer;
+    struct bus_subscription *revocations;
+    struct bus_subscription *key_changes;
+    struct list retries; /* exchanges that wait for their next attempt */
+    uint64_t service_seen_ms[GATEWAY_SERVICE_COUNT]; /* monotonic time of the last answer */
+    bool keys_wanted;                                /* a fetch is under way */
+};
+
+/* The sealer of a service by its name; NULL for a name the gateway does not serve. */
+struct sealer *worker_sealer(const struct worker *worker, const char *service);
+/* True when requests can be served: bus up and keys known. */
+bool worker_ready(const struct worker *worker);

@@ -1,0 +1,80 @@
+#pragma once
+/*
+ * Everything the runner does to the outside, as function pointers: database, thread pool, bus, timer.
+ * The real ones (effects.c) stand on libcommon/io; tests give fakes that script answers, delay and loss.
+ * Clock and random are injectable in libcommon/base. All on the loop thread. The objects behind `ctx`
+ * outlive the runner.
+ */
+
+#include "libcommon/io/bus.h"
+#include "libcommon/io/loop.h"
+#include "libcommon/io/pg_bind.h"
+#include "libcommon/io/pg_pool.h"
+
+/* Index of a statement table: the skeleton's own and the service's. */
+enum statement_table {
+    TABLE_SKELETON,
+    TABLE_SERVICE,
+    TABLE_COUNT
+};
+
+struct statement {
+    uint16_t table;
+    uint16_t query;
+};
+
+/* The contracts are those of pg_pool.h and pg_bind.h. */
+struct database {
+    void *ctx;
+    struct pg_conn *(*take)(void *ctx, const struct pg_holder *holder);
+    void (*release)(void *ctx, struct pg_conn **conn);
+    /* Binds `in` and queues; what binding needs of the arena is given back. */
+    enum code (*query)(void *ctx,
+                       struct pg_conn *conn,
+                       struct statement statement,
+                       const struct pg_context *context,
+                       const ProtobufCMessage *in,
+                       struct arena *arena,
+                       void *tag,
+                       struct err *err);
+    enum code (*command)(void *ctx, struct pg_conn *conn, const char *sql, void *tag, struct err *err);
+    enum code (*sync)(void *ctx, struct pg_conn *conn, struct err *err);
+    enum code (*flush)(void *ctx, struct pg_conn *conn, struct err *err);
+    size_t (*rows)(const struct pg_result *result);
+    size_t (*affected)(const struct pg_result *result);
+    void (*clear)(struct pg_result **result);
+    enum code (*row)(void *ctx,
+                     struct statement statement,
+                     const struct pg_result *result,
+                     size_t row,
+                     struct arena *arena,
+                     ProtobufCMessage *out,
+                     struct err *err);
+    const struct pg_query *(*describe)(void *ctx, struct statement statement);
+};
+
+struct effects {
+    const struct database *database;
+    void *ctx;
+    /* Runs work(arg) on a thread, then done(arg) on the loop. */
+    enum code (*work)(void *ctx,
+                      void (*work)(void *arg),
+                      void (*done)(void *arg),
+                      void *arg,
+                      struct err *err);
+    void (*publish)(void *ctx, const char *subject, struct str payload); /* best effort */
+    void (*wake)(void *ctx);               /* runner_pass() soon, on the loop */
+    void (*tick)(void *ctx, bool running); /* runner_sweep() every SWEEP_MS while running */
+};
+
+/* --- the real ones --- */
+struct real_database {
+    struct database face;
+    struct pg_pool *pool;
+    struct pg_plan *const *plans; /* TABLE_COUNT, or one for the relay */
+    const struct pg_query_table *tables;
+};
+void real_database_init(struct real_database *db,
+                        struct pg_pool *pool,
+                        struct pg_plan *const *plans,
+                        const struct pg_query_table *tables);

@@ -1,0 +1,162 @@
+#pragma once
+/*
+ * The request as the skeleton sees it: one struct, nothing about a request lives elsewhere. Handlers see
+ * it through req.h only. Owned by the runner's pool; on the loop thread. A request is in at most one
+ * list (`node`), and its state says in which.
+ */
+
+#include "libcommon/base/list.h"
+#include "libcommon/base/sm.h"
+#include "libcommon/codec/violations.h"
+#include "libcommon/service/effects.h"
+#include "libcommon/service/req.h"
+
+struct runner;
+struct group;
+
+enum req_state {
+    REQ_NEW,        /* taken, not submitted */
+    REQ_READY,      /* something arrived for it: in the runner's ready list, or its group's turn comes */
+    REQ_RUNNING,    /* inside its steps */
+    REQ_QUEUED,     /* has a statement to send: in a queue, or in its group between rounds */
+    REQ_WAIT_QUERY, /* its statement is under way */
+    REQ_WAIT_WORK,  /* its work is on the thread pool */
+    REQ_DECIDED,    /* its verdict stands and waits for a commit */
+    REQ_COMMITTING, /* in the commit that is under way */
+    REQ_BACKOFF,    /* waits to be run again after a serialization failure */
+    REQ_REPLYING,   /* the verdict is handed to its source */
+    REQ_EXPIRED,    /* answered; a group or a thread still holds it */
+    REQ_STATE_COUNT
+};
+
+/* What the last step started. */
+enum req_effect {
+    EFFECT_NONE,
+    EFFECT_STATEMENT,
+    EFFECT_WORK
+};
+
+/* The request's Idempotency-Key and this transaction. */
+enum req_idempotency {
+    IDEMPOTENCY_NONE,    /* no key */
+    IDEMPOTENCY_DUE,     /* to be claimed before its first statement */
+    IDEMPOTENCY_ASKED,   /* the claim is under way */
+    IDEMPOTENCY_CLAIMED, /* ours: the verdict will be stored */
+    IDEMPOTENCY_SETTLED  /* nothing to store: replayed, in flight elsewhere, or another request's */
+};
+
+/* A row for the outbox, in the order emitted. */
+struct emission {
+    struct emission *next;
+    enum {
+        EMISSION_EVENT,  /* written when the request succeeds */
+        EMISSION_AUDIT,  /* the same; packed late, when the severity is known */
+        EMISSION_FAILURE /* an audit record that is written in any case */
+    } kind;
+    const char *subject;
+    struct str body;              /* EMISSION_EVENT */
+    Avanta__AuditRecord *record;  /* the others */
+};
+
+#define REQ_EVENTS_MAX    4096
+#define REQ_PUBLISHES_MAX 4
+
+/*
+ * One operation, consumer or periodic job of the process: what its requests share. The counters feed
+ * metrics and $SRV.STATS.
+ */
+struct endpoint {
+    const char *name; /* "ledger.CreateTransaction", a consumer's durable name, a job's name */
+    const struct op *op;
+    const struct api_method *method;        /* NULL: not called over the bus */
+    const struct message_rules *in;         /* NULL: no input */
+    const ProtobufCMessageDescriptor *out;  /* NULL: no reply message */
+    size_t series;                          /* in the metrics by endpoint */
+    bool sequential;  /* seen to issue a second statement: see op.h */
+    bool slow;        /* seen to work on a thread inside a transaction: runs alone from then on */
+    uint64_t answered[CODE_COUNT];
+    uint64_t busy_us;
+    char last_error[ERR_TEXT_BYTES];
+};
+
+/* Where requests come from; `finish` runs once for each, when the verdict stands. */
+struct request_source {
+    void (*finish)(void *ctx, struct req *r);
+    void *ctx;
+};
+
+struct req {
+    struct list node;
+    struct sm sm;
+    struct runner *runner;
+    struct arena *arena;
+
+    /* --- where it comes from and how long it may take --- */
+    struct endpoint *endpoint;
+    const struct request_source *source;
+    void *source_data; /* in the arena, or the source's */
+    Avanta__Request *envelope;
+    struct pg_context context;
+    uint64_t owner; /* hash of the user whose data it works on */
+    uint64_t arrived_mono_us;
+    uint64_t deadline_mono_ms;
+
+    /* --- input and output --- */
+    ProtobufCMessage *in;
+    ProtobufCMessage *out;
+    void *state;
+    size_t state_bytes;
+
+    /* --- the verdict: OK, an error, or a refusal with a reason --- */
+    enum code code;
+    Avanta__Reason reason;
+    const char *detail;            /* for people */
+    struct violations *violations; /* NULL: none */
+    Avanta__Reply *replay;         /* the stored reply to give instead */
+    struct err cause;              /* for the log only */
+
+    /* --- steps and their effects --- */
+    uint32_t step; /* the next one */
+    uint32_t statements; /* sent in this run */
+    enum req_effect effect;
+    struct statement statement;
+    const ProtobufCMessage *statement_in;
+    struct pg_answer answer;
+    struct pg_result *result; /* what req_row() reads */
+    size_t affected;
+
+    /* --- the transaction --- */
+    struct group *group; /* NULL: in none */
+    enum req_idempotency idempotency;
+    struct idempotency *key; /* NULL without a key */
+    bool wrote;       /* a statement of this run changed rows */
+    bool alone;       /* shares its transaction with nobody */
+    bool afterwards;  /* only its records are left to be written */
+    uint32_t regroups;
+    uint32_t losses;
+    uint32_t retries;
+    uint64_t not_before_ms;
+
+    /* --- what the commit carries and what follows it --- */
+    struct emission *emissions;
+    struct emission *emission_last;
+    uint32_t emission_count;
+    const char *severity;
+    uint32_t publish_count;
+    struct {
+        const char *subject;
+        struct str payload;
+    } publishes[REQ_PUBLISHES_MAX];
+};
+
+_Static_assert(sizeof(struct req) <= 2048, "all requests together stay below 16 MiB");
+
+/* The verdict "error" with the first cause; later ones are ignored. */
+void req_set_error(struct req *r, enum code code, const struct err *cause);
+/* Forgets everything a run of the steps left, so that they may run again. False: the arena is full, the error is set. */
+bool req_reset(struct req *r) MUST_CHECK;
+void req_result_clear(struct req *r);
+/* Rows of `kind` EMISSION_FAILURE are written even though the request fails. */
+bool req_has_failure_records(const struct req *r);
+/* The reply as it goes over the bus, without its nonce; views into the request. */
+enum code req_reply(struct req *r, Avanta__Reply *out, struct err *err) MUST_CHECK;

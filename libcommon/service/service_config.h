@@ -1,0 +1,20 @@
+#pragma once
+/* The settings every service has, declared once. A service's own are in its `struct service`. */
+
+#include "libcommon/base/config.h"
+
+/* clang-format off */
+#define SERVICE_CONFIG(X)                                                                                                   \
+    X(TEXT, pg_dsn,         "AVANTA_PG_DSN",         NULL, 1, 1000, SECRET,     "database of this service (libpq connection string)") \
+    X(TEXT, pg_migrate_dsn, "AVANTA_PG_MIGRATE_DSN", "", 0, 1000, SECRET,       "the same as the tables' owner; only for --migrate")  \
+    X(UINT, pg_connections, "AVANTA_PG_CONNECTIONS", "4", 1, 64, PLAIN,         "connections to the database, besides the relay's")  \
+    X(TEXT, nats_url,       "AVANTA_NATS_URL",       "nats://127.0.0.1:4222", 8, 255, PLAIN, "message bus")                 \
+    X(TEXT, nats_user,      "AVANTA_NATS_USER",      "", 0, 64, PLAIN,          "user on the message bus; empty: the service's name") \
+    X(TEXT, nats_password,  "AVANTA_NATS_PASSWORD",  "", 0, 128, SECRET,        "its password")                             \
+    X(TEXT, envelope_key,   "AVANTA_ENVELOPE_KEY",   NULL, 64, 64, SECRET,      "hex key that signs what comes to this service") \
+    X(TEXT, admin_address,  "AVANTA_ADMIN_ADDRESS",  "127.0.0.1", 2, 64, PLAIN, "address of /livez, /readyz and /metrics")  \
+    X(UINT, admin_port,     "AVANTA_ADMIN_PORT",     "0", 0, 65535, PLAIN,      "port of /livez, /readyz and /metrics; 0: any free one, logged at start") \
+    X(TEXT, log_level,      "AVANTA_LOG_LEVEL",      "info", 4, 5, PLAIN,       "debug, info, warn or error")
+/* clang-format on */
+
+CONFIG_STRUCT(service_config, SERVICE_CONFIG);

@@ -1,0 +1,79 @@
+-- Statements of the skeleton, prepared on every connection of every service as table 0.
+
+-- name: outbox_insert
+-- in: avanta.service.OutboxRows
+-- One statement for all events and audit records of a group commit.
+INSERT INTO outbox (subject, body)
+SELECT rows.subject, rows.body
+FROM unnest(:subject::text[], :body::bytea[]) WITH ORDINALITY AS rows (subject, body, place)
+ORDER BY rows.place;
+
+-- name: outbox_select
+-- in: avanta.service.OutboxTurn
+-- out: avanta.service.OutboxRow
+-- The oldest rows, when the turn is ours: nothing while another relay of this database holds the lock.
+WITH turn AS MATERIALIZED (
+    SELECT pg_try_advisory_xact_lock(:lock_key) AS ours
+), page AS (
+    SELECT id, subject, body
+    FROM outbox
+    WHERE (SELECT ours FROM turn)
+    ORDER BY id
+    LIMIT :rows_max
+), sized AS (
+    SELECT id, subject, body, sum(octet_length(body)) OVER (ORDER BY id) - octet_length(body) AS before
+    FROM page
+)
+SELECT id, subject, body
+FROM sized
+WHERE before < :bytes_max
+ORDER BY id;
+
+-- name: outbox_delete
+-- in: avanta.service.OutboxIds
+DELETE FROM outbox
+WHERE id = ANY (:ids::bigint[]);
+
+-- name: outbox_lag
+-- in: avanta.service.OutboxCount
+-- out: avanta.service.OutboxLag
+SELECT
+    (SELECT count(*) FROM (SELECT 1 FROM outbox LIMIT :rows_max) AS counted) AS waiting,
+    coalesce((
+        SELECT greatest(0, (extract(epoch FROM clock_timestamp() - created_at) * 1000)::bigint)
+        FROM outbox
+        ORDER BY id
+        LIMIT 1
+    ), 0) AS age_ms;
+
+-- name: idempotency_claim
+-- in: avanta.service.IdempotencyClaim
+-- out: avanta.service.IdempotencyFound
+-- A row that another transaction commits between this statement's snapshot and its lock is not seen
+-- here; storing the reply then meets the primary key, and the request is run again.
+SELECT
+    pg_try_advisory_xact_lock(:lock_key) AS claimed,
+    stored.request_hash,
+    stored.reply
+FROM (SELECT 1) AS always
+LEFT JOIN idempotency AS stored
+    ON stored.user_id = coalesce(:user_id, '') AND stored.key = :key;
+
+-- name: idempotency_store
+-- in: avanta.service.IdempotencyRows
+INSERT INTO idempotency (user_id, key, request_hash, reply)
+SELECT owner, key, request_hash, reply
+FROM unnest(:owner::text[], :key::text[], :request_hash::bytea[], :reply::bytea[])
+    AS rows (owner, key, request_hash, reply);
+
+-- name: idempotency_purge
+-- in: avanta.service.IdempotencyPurge
+-- A bounded part of what is too old; called again while it finds that much.
+DELETE FROM idempotency
+WHERE ctid = ANY (ARRAY(
+    SELECT ctid
+    FROM idempotency
+    WHERE created_at < clock_timestamp() - :age_ms * interval '1 millisecond'
+    ORDER BY created_at
+    LIMIT :rows_max
+));

@@ -1,0 +1,12 @@
+#pragma once
+/* The writers: each puts one output, of checked declarations, into `file`. `argument` is the
+ * service's name for operations, the version for OpenAPI and otherwise unused. */
+
+#include "proto/tools/apigen_read.h"
+
+void gen_write_methods_header(const struct gen *gen, FILE *file, const char *argument);
+void gen_write_methods_table(const struct gen *gen, FILE *file, const char *argument);
+void gen_write_ops_header(const struct gen *gen, FILE *file, const char *argument);
+void gen_write_ops_table(const struct gen *gen, FILE *file, const char *argument);
+void gen_write_openapi(const struct gen *gen, FILE *file, const char *argument);
+void gen_write_markdown(const struct gen *gen, FILE *file, const char *argument);
