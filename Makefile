@@ -70,7 +70,7 @@ opt.tsan    := -O1 -g3 -fsanitize=thread -fno-omit-frame-pointer
 opt.cov     := -O0 -g3 --coverage
 opt.fuzz    := -O1 -g3 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 link.release := -pie -Wl,-z,relro,-z,now
-packages := libuv libnats libpq protobuf-c libjwt libcrypto yajl libargon2 libutf8proc
+packages := libuv libnats libpq libprotobuf-c libjwt libcrypto yajl libargon2 libutf8proc
 pkg.cflags := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(packages) 2>/dev/null)) \
               -isystem /usr/include/postgresql -isystem /usr/share/include/llhttp
 LDLIBS   := $(shell pkg-config --libs $(packages) 2>/dev/null) -lpthread
@@ -115,6 +115,14 @@ $(G)/gateway_local.gen.h: $(apigen) $(G)/api.pb
 	$(call say,GEN,$@)$(apigen) ops-h $(G)/api.pb $@ gateway
 $(G)/gateway_local.gen.c: $(apigen) $(G)/api.pb
 	$(call say,GEN,$@)$(apigen) ops-c $(G)/api.pb $@ gateway
+version := 0.1.0
+$(G)/openapi.json: $(apigen) $(G)/api.pb
+	$(call say,GEN,$@)$(apigen) openapi $(G)/api.pb $@ $(version)
+$(G)/openapi.gen.c: $(G)/openapi.json
+	$(call say,GEN,$@)(echo '#include "gateway/openapi.h"'; echo 'const char openapi_json[] = {'; \
+	  od -An -v -tx1 $< | sed 's/ \([0-9a-f][0-9a-f]\)/0x\1,/g'; \
+	  echo '0};'; echo 'const size_t openapi_json_bytes = sizeof openapi_json - 1;') > $@.tmp && mv $@.tmp $@
+generated += $(G)/openapi.gen.c
 generated += $(G)/api.gen.h $(G)/api.gen.c $(G)/gateway_local.gen.h $(G)/gateway_local.gen.c
 
 # --- third party sources that Debian ships as C --------------------------------------
@@ -169,7 +177,8 @@ $(foreach s,$(services),$(eval $(call service,$(s))))
 gateway.src := $(wildcard gateway/*.c)
 gateway.obj := $(gateway.src:%.c=$(O)/%.o)
 objects += $(gateway.obj)
-$(O)/bin/gateway: $(gateway.obj) $(O)/gen/gateway_local.gen.o $(O)/libcommon.a $(O)/libproto.a
+$(O)/libgateway.a: $(filter-out %/main.o,$(gateway.obj)) $(O)/gen/gateway_local.gen.o $(O)/gen/openapi.gen.o
+$(O)/bin/gateway: $(gateway.obj) $(O)/gen/gateway_local.gen.o $(O)/gen/openapi.gen.o $(O)/libcommon.a $(O)/libproto.a
 
 all: $(O)/libcommon.a $(O)/libproto.a $(programs:%=$(O)/bin/%)
 
@@ -195,10 +204,11 @@ testpb.src    := $(patsubst tests/proto/%.proto,$(G)/tests/%.pb-c.c,$(filter-out
 generated     += $(testpb.src)
 objects       += $(test.src:%.c=$(O)/%.o) $(support.obj)
 $(O)/libtest.a: $(support.obj) $(testpb.src:$(G)/%.c=$(O)/gen/%.o)
+$(patsubst %.c,$(O)/%,$(filter tests/unit/gateway/%,$(test.src))): $(O)/libgateway.a
 $(test.src:%.c=$(O)/%): $(O)/%: $(O)/%.o $(O)/libtest.a $(O)/libcommon.a $(O)/libproto.a
-	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka -lcurl
+	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $< $(filter %/libgateway.a,$^) $(filter-out %/libgateway.a,$(filter %.a,$^)) \
+	  $(filter %/libcommon.a,$^) $(LDLIBS) -lcmocka -lcurl
 export AVANTA_SUITES ?= $(abspath ../shared/suites)
-run-test = AVANTA_BUILD=$(abspath $(O)) ASAN_OPTIONS=detect_leaks=1 ./$* >$*.log 2>&1 || { cat $*.log; echo "FAILED $*"; exit 1; }
 $(O)/%.ok: $(O)/%
 	$(call say,TEST,$(O)/$*)AVANTA_BUILD=$(abspath $(O)) $< > $<.log 2>&1 || { cat $<.log; echo "FAILED: $<"; exit 1; }; \
 	  grep -E '^\[  (PASSED|FAILED)' $<.log; touch $@

@@ -55,7 +55,7 @@ static void finish(struct exchange *e, struct http_response *response, enum code
 
     http_response_add(response, "X-Request-Id", str_from(e->request_id));
     response->head_only = str_eq(e->http->method, STR("HEAD"));
-    metric_add(gateway->metrics, GATEWAY_METRIC_RESPONSES, response->status / 100 - 1, 1);
+    metric_add(gateway->metrics, GATEWAY_METRIC_RESPONSES, response->status / 100U - 1U, 1);
     metric_observe_us(gateway->metrics, GATEWAY_METRIC_SECONDS, 0, us);
     if (response->status >= 500 || slow || log_enabled(LOG_DEBUG)) {
         log_event(response->status >= 500 ? LOG_WARN : LOG_INFO,

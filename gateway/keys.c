@@ -15,7 +15,7 @@ static bool text_copy(char *out, size_t cap, const char *text)
     return buf_terminate(&b) && b.len > 0;
 }
 
-void key_set_replace(struct key_set *set, const struct _Avanta__Identity__GetKeysReply *reply)
+void key_set_replace(struct key_set *set, const struct Avanta__Identity__GetKeysReply *reply)
 {
     assert(set != NULL);
     assert(reply != NULL);

@@ -25,8 +25,8 @@ struct key_set {
     uint32_t count;
 };
 
-struct _Avanta__Identity__GetKeysReply;
+struct Avanta__Identity__GetKeysReply;
 
 /* Replaces the set; keys that do not fit their bounds are left out. */
-void key_set_replace(struct key_set *set, const struct _Avanta__Identity__GetKeysReply *reply);
+void key_set_replace(struct key_set *set, const struct Avanta__Identity__GetKeysReply *reply);
 const struct key *key_set_find(const struct key_set *set, struct str kid); /* NULL: unknown */

@@ -1,8 +1,8 @@
 /* The HTTP edge: configuration, workers, admin port, orderly end. */
 #include "api.gen.h"
+#include "gateway/openapi.h"
 #include "gateway/worker_run.h"
 #include "gateway_local.gen.h"
-#include "openapi.gen.h"
 
 #include "libcommon/base/log.h"
 #include "libcommon/service/admin.h"

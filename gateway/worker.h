@@ -58,6 +58,8 @@ struct worker {
     struct list retries; /* exchanges that wait for their next attempt */
     uint64_t service_seen_ms[GATEWAY_SERVICE_COUNT]; /* monotonic time of the last answer */
     bool keys_wanted;                                /* a fetch is under way */
+    bool draining;
+    void (*on_drained)(struct worker *worker); /* before the loop stops; may be NULL */
 };
 
 /* The sealer of a service by its name; NULL for a name the gateway does not serve. */

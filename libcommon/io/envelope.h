@@ -11,8 +11,8 @@
 
 #include <stdint.h>
 
-struct _Avanta__Request;
-struct _Avanta__Reply;
+struct Avanta__Request;
+struct Avanta__Reply;
 
 #define ENVELOPE_KEY_BYTES   32
 #define ENVELOPE_NONCE_BYTES 16
@@ -25,12 +25,12 @@ void sealer_close(struct sealer **sealer);
 
 /* Packs and signs into memory of the arena; `*out` is the frame. */
 enum code envelope_seal_request(struct sealer *sealer,
-                                const struct _Avanta__Request *request,
+                                const struct Avanta__Request *request,
                                 struct arena *arena,
                                 struct str *out,
                                 struct err *err) MUST_CHECK;
 enum code envelope_seal_reply(struct sealer *sealer,
-                              const struct _Avanta__Reply *reply,
+                              const struct Avanta__Reply *reply,
                               struct arena *arena,
                               struct str *out,
                               struct err *err) MUST_CHECK;
@@ -47,12 +47,12 @@ enum code envelope_open_request(struct sealer *sealer,
                                 struct str frame,
                                 uint64_t now_wall_ms,
                                 struct arena *arena,
-                                struct _Avanta__Request **out,
+                                struct Avanta__Request **out,
                                 struct err *err) MUST_CHECK;
 /* Verifies and unpacks; the reply must carry `nonce`. */
 enum code envelope_open_reply(struct sealer *sealer,
                               struct str frame,
                               const uint8_t nonce[ENVELOPE_NONCE_BYTES],
                               struct arena *arena,
-                              struct _Avanta__Reply **out,
+                              struct Avanta__Reply **out,
                               struct err *err) MUST_CHECK;

@@ -22,15 +22,23 @@ struct pg_pool_options {
     size_t table_count;
     uint32_t statement_ms_max;
     void (*on_ready)(void *ctx, bool any_ready); /* first connection ready / last one lost */
-    void (*on_idle)(void *ctx);                  /* a connection became free */
+    void (*on_idle)(void *ctx); /* a connection became free; may run inside release */
+    /* At most once, before the pool was ever ready: a statement, its parameters or columns do not
+     * fit the database (not migrated, misspelt). The program should stop; the pool goes on trying.
+     * May be NULL. */
+    void (*on_fatal)(void *ctx, const struct err *err);
     void *ctx;
 };
 
+/* Tables, plans and application_name must outlive the pool; the DSN is copied and wiped at the end.
+ * A host name is resolved on the thread pool, so no call here blocks. ERR_INVALID: the DSN is not
+ * one. */
 enum code pg_pool_open(struct loop *loop,
                        const struct pg_pool_options *options,
                        struct pg_pool **out,
                        struct err *err) MUST_CHECK;
-/* All connections are closed when idle; held ones when released. `done` runs when none is left. */
+/* All connections are closed when idle; held ones when released. `done` runs when none is left,
+ * never inside this call; pg_pool_close() is allowed from then on. */
 void pg_pool_drain(struct pg_pool *pool, void (*done)(void *arg), void *arg);
 void pg_pool_close(struct pg_pool **pool);
 bool pg_pool_ready(const struct pg_pool *pool);
@@ -62,17 +70,21 @@ struct pg_holder {
 
 /* A free ready connection, or NULL. No waiting here: the runner queues and is told by on_idle. */
 struct pg_conn *pg_pool_take(struct pg_pool *pool, const struct pg_holder *holder);
-/* Gives it back. With a transaction left open the connection is reset first. */
+/* Gives it back and nulls the pointer; no callback of the holder runs afterwards. With statements
+ * not yet answered or a transaction left open the connection is reset before it serves again. */
 void pg_conn_release(struct pg_conn **conn);
 
+/* None of these sends at once or calls back. ERR_OVERLOADED: too much is queued (4096 statements,
+ * 64 MiB); ERR_UNAVAILABLE: the connection is broken. After an error the tag is not answered. `sql`
+ * takes no parameters. */
 enum code pg_conn_query(struct pg_conn *conn,
                         uint16_t table,
                         uint16_t query,
                         const struct pg_params *params,
                         void *tag,
                         struct err *err) MUST_CHECK;
-enum code pg_conn_command(struct pg_conn *conn, const char *sql, void *tag, struct err *err)
-    MUST_CHECK; /* BEGIN, COMMIT, ROLLBACK */
+enum code
+pg_conn_command(struct pg_conn *conn, const char *sql, void *tag, struct err *err) MUST_CHECK;
 /* Ends a failure domain: statements after it run even if earlier ones failed. */
 enum code pg_conn_sync(struct pg_conn *conn, struct err *err) MUST_CHECK;
 /* Sends; a sync is added when the last queued item is none. on_settled follows. */

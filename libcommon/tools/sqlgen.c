@@ -4,7 +4,7 @@
  *   sqlgen queries-h    SERVICE OUT FILE...   build/gen/<service>_sql.gen.h
  *   sqlgen queries-c    SERVICE OUT FILE...   build/gen/<service>_sql.gen.c
  *   sqlgen migrations-h SERVICE OUT FILE...   build/gen/<service>_migrations.gen.h
- *   sqlgen migrations   SERVICE OUT FILE...   build/gen/<service>_migrations.gen.c
+ *   sqlgen migrations-c SERVICE OUT FILE...   build/gen/<service>_migrations.gen.c
  */
 
 #include "libcommon/tools/host.h"
@@ -21,7 +21,7 @@ static const struct mode modes[] = {
     {"queries-h",    sqlgen_write_queries_header   },
     {"queries-c",    sqlgen_write_queries_table    },
     {"migrations-h", sqlgen_write_migrations_header},
-    {"migrations",   sqlgen_write_migrations_table },
+    {"migrations-c", sqlgen_write_migrations_table },
 };
 
 static const struct mode *mode_find(const char *name)
@@ -31,14 +31,14 @@ static const struct mode *mode_find(const char *name)
             return &modes[i];
         }
     }
-    host_die("unknown mode %s: queries-h, queries-c, migrations-h or migrations", name);
+    host_die("unknown mode %s: queries-h, queries-c, migrations-h or migrations-c", name);
 }
 
 int main(int argc, char **argv)
 {
     host_name_set("sqlgen");
     if (argc < 5) {
-        host_die("usage: sqlgen queries-h|queries-c|migrations-h|migrations SERVICE OUT FILE...");
+        host_die("usage: sqlgen queries-h|queries-c|migrations-h|migrations-c SERVICE OUT FILE...");
     }
     const struct mode *mode = mode_find(argv[1]);
     struct sqlgen_files files = {argv + 4, (size_t)argc - 4};

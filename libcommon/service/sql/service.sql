@@ -2,6 +2,7 @@
 
 -- name: outbox_insert
 -- in: avanta.service.OutboxRows
+-- out: none
 -- One statement for all events and audit records of a group commit.
 INSERT INTO outbox (subject, body)
 SELECT rows.subject, rows.body
@@ -31,6 +32,7 @@ ORDER BY id;
 
 -- name: outbox_delete
 -- in: avanta.service.OutboxIds
+-- out: none
 DELETE FROM outbox
 WHERE id = ANY (:ids::bigint[]);
 
@@ -61,6 +63,7 @@ LEFT JOIN idempotency AS stored
 
 -- name: idempotency_store
 -- in: avanta.service.IdempotencyRows
+-- out: none
 INSERT INTO idempotency (user_id, key, request_hash, reply)
 SELECT owner, key, request_hash, reply
 FROM unnest(:owner::text[], :key::text[], :request_hash::bytea[], :reply::bytea[])
@@ -68,6 +71,7 @@ FROM unnest(:owner::text[], :key::text[], :request_hash::bytea[], :reply::bytea[
 
 -- name: idempotency_purge
 -- in: avanta.service.IdempotencyPurge
+-- out: none
 -- A bounded part of what is too old; called again while it finds that much.
 DELETE FROM idempotency
 WHERE ctid = ANY (ARRAY(

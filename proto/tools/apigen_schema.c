@@ -1,0 +1,467 @@
+#include "proto/tools/apigen_schema.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- what is shown ------------------------------------------------------------------------- */
+
+bool gen_schema_shows(const struct gen_field *field, enum gen_schema_use use)
+{
+    if (field->rule->nulls != 0 || field->rule->hidden != 0) {
+        return false;
+    }
+    if (use == GEN_SCHEMA_TEXT) {
+        return field->source != API_SOURCE_BODY;
+    }
+    if (use == GEN_SCHEMA_BODY && field->source != API_SOURCE_BODY) {
+        return false;
+    }
+    return field->rule->cookie == NULL;
+}
+
+bool gen_schema_has_body(const struct gen_message *in)
+{
+    for (size_t i = 0; i < in->field_count; i++) {
+        if (gen_schema_shows(&in->fields[i], GEN_SCHEMA_BODY)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The component's name: the project's package in front says nothing. */
+static char *component_name(const struct gen_message *message, enum gen_schema_use use)
+{
+    const char *name = message->full_name;
+    const char *prefix = "avanta.";
+    if (strncmp(name, prefix, strlen(prefix)) == 0) {
+        name += strlen(prefix);
+    }
+    bool both = (message->marks & GEN_HTTP_REPLY) != 0;
+    return host_format("%s%s", name, use != GEN_SCHEMA_REPLY && both ? ".Input" : "");
+}
+
+char *gen_schema_reference(const struct gen_message *message, enum gen_schema_use use)
+{
+    return host_format("#/components/schemas/%s", component_name(message, use));
+}
+
+char *gen_schema_description(const struct gen_field *field, enum gen_schema_use use)
+{
+    const Avanta__Rule *rule = field->rule;
+    const char *own = rule->description == NULL ? "" : rule->description;
+    bool future = rule->not_future != 0 && use != GEN_SCHEMA_REPLY;
+    char *text = host_format("%s%s%s",
+                             own,
+                             *own != '\0' && future ? ". " : "",
+                             future ? "Not later than today" : "");
+    for (size_t i = 0; i < rule->n_alias && use != GEN_SCHEMA_REPLY; i++) {
+        const char *joint = i > 0 ? ", " : (*text == '\0' ? "Also accepted as " : ". Also accepted as ");
+        text = host_format("%s%s%s", text, joint, rule->alias[i]);
+    }
+    return *text == '\0' ? NULL : text;
+}
+
+/* --- one value ----------------------------------------------------------------------------- */
+
+static bool is_scaled(const struct gen_field *field)
+{
+    return (field->flags & RULE_DECIMAL) != 0;
+}
+
+/* One type, or a list of them where the value may be of several. */
+static void put_types(struct gen_json *json, const char *type, const char *other, bool null)
+{
+    if (other == NULL && !null) {
+        gen_json_string(json, "type", type);
+        return;
+    }
+    gen_json_array(json, "type");
+    gen_json_string(json, NULL, type);
+    if (other != NULL) {
+        gen_json_string(json, NULL, other);
+    }
+    if (null) {
+        gen_json_string(json, NULL, "null");
+    }
+    gen_json_end(json);
+}
+
+static void put_pattern(struct gen_json *json, enum api_pattern pattern)
+{
+    static const struct {
+        const char *key;
+        const char *text;
+    } rows[API_PATTERN_COUNT] = {
+        [API_PATTERN_EMAIL] = {"format", "email"},
+        [API_PATTERN_RFC] = {"pattern", "^[A-Za-z\u00d1\u00f1&]{3,4}[0-9]{6}[A-Za-z0-9]{3}$"},
+        [API_PATTERN_UUID] = {"format", "uuid"},
+        [API_PATTERN_CURRENCY] = {"pattern", "^[A-Za-z]{3}$"},
+        [API_PATTERN_COLOR] = {"pattern", "^#[0-9A-Fa-f]{6}$"},
+        [API_PATTERN_URL_OR_PATH] = {"pattern", "^(https?://|/)"},
+    };
+    if (pattern != API_PATTERN_NONE) {
+        gen_json_string(json, rows[pattern].key, rows[pattern].text);
+    }
+}
+
+static void put_texts(struct gen_json *json, char *const *texts, size_t count, bool null)
+{
+    gen_json_array(json, "enum");
+    for (size_t i = 0; i < count; i++) {
+        gen_json_string(json, NULL, texts[i]);
+    }
+    if (null) {
+        gen_json_null(json, NULL);
+    }
+    gen_json_end(json);
+}
+
+static void put_string(struct gen_json *json, const struct gen_field *field, bool null)
+{
+    const Avanta__Rule *rule = field->rule;
+    put_types(json, "string", NULL, null);
+    if (rule->date != 0) {
+        gen_json_string(json, "format", "date");
+    }
+    put_pattern(json, field->pattern);
+    /* On a repeated field these bound the list. */
+    if (rule->has_min_len != 0 && !field->repeated) {
+        gen_json_int(json, "minLength", rule->min_len);
+    }
+    if (rule->has_max_len != 0 && !field->repeated) {
+        gen_json_int(json, "maxLength", rule->max_len);
+    }
+    if (rule->n_value > 0) {
+        put_texts(json, rule->value, rule->n_value, null);
+    }
+}
+
+static bool is_unsigned(const struct gen_field *field)
+{
+    static const int types[] = {
+        GOOGLE__PROTOBUF__FIELD_DESCRIPTOR_PROTO__TYPE__TYPE_UINT64,
+        GOOGLE__PROTOBUF__FIELD_DESCRIPTOR_PROTO__TYPE__TYPE_UINT32,
+        GOOGLE__PROTOBUF__FIELD_DESCRIPTOR_PROTO__TYPE__TYPE_FIXED64,
+        GOOGLE__PROTOBUF__FIELD_DESCRIPTOR_PROTO__TYPE__TYPE_FIXED32,
+    };
+    for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+        if ((int)field->proto->type == types[i]) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void put_number(struct gen_json *json,
+                       const struct gen_field *field,
+                       enum gen_schema_use use,
+                       bool null)
+{
+    const Avanta__Rule *rule = field->rule;
+    unsigned decimals = is_scaled(field) ? field->decimals : 0;
+    if (decimals > 0) {
+        bool text = use == GEN_SCHEMA_BODY;
+        put_types(json, "number", text ? "string" : NULL, null);
+        gen_json_decimal(json, "multipleOf", 1, decimals);
+        if (text) {
+            char *pattern = host_format("^-?[0-9]+(\\.[0-9]{1,%u})?$", decimals);
+            gen_json_string(json, "pattern", pattern);
+        }
+    } else {
+        put_types(json, "integer", NULL, null);
+    }
+    if (rule->has_min != 0) {
+        gen_json_decimal(json, "minimum", rule->min, decimals);
+    } else if (is_unsigned(field)) {
+        gen_json_int(json, "minimum", 0);
+    }
+    if (rule->has_max != 0) {
+        gen_json_decimal(json, "maximum", rule->max, decimals);
+    }
+}
+
+static void put_bool(struct gen_json *json,
+                     const struct gen_field *field,
+                     enum gen_schema_use use,
+                     bool null)
+{
+    if (field->rule->flag == 0) {
+        put_types(json, "boolean", NULL, null);
+        return;
+    }
+    put_types(json, "integer", use == GEN_SCHEMA_REPLY ? NULL : "boolean", null);
+    gen_json_array(json, "enum");
+    gen_json_int(json, NULL, 0);
+    gen_json_int(json, NULL, 1);
+    if (use != GEN_SCHEMA_REPLY) {
+        gen_json_bool(json, NULL, false);
+        gen_json_bool(json, NULL, true);
+    }
+    if (null) {
+        gen_json_null(json, NULL);
+    }
+    gen_json_end(json);
+}
+
+static void put_enum(struct gen_json *json, const struct gen_field *field, bool null)
+{
+    put_types(json, "string", NULL, null);
+    if (field->enum_proto == NULL) {
+        return;
+    }
+    size_t count = field->enum_proto->n_value;
+    char **names = host_alloc(count, sizeof(*names));
+    for (size_t i = 0; i < count; i++) {
+        names[i] = field->enum_proto->value[i]->name;
+    }
+    put_texts(json, names, count, null);
+    free(names);
+}
+
+static void put_message(struct gen_json *json,
+                        const struct gen_field *field,
+                        enum gen_schema_use use,
+                        bool null)
+{
+    char *reference = gen_schema_reference(field->message, use);
+    if (!null) {
+        gen_json_string(json, "$ref", reference);
+        return;
+    }
+    gen_json_array(json, "anyOf");
+    gen_json_object(json, NULL);
+    gen_json_string(json, "$ref", reference);
+    gen_json_end(json);
+    gen_json_object(json, NULL);
+    gen_json_string(json, "type", "null");
+    gen_json_end(json);
+    gen_json_end(json);
+}
+
+/* The members of one value's schema, into the open object. */
+static void put_value(struct gen_json *json,
+                      const struct gen_field *field,
+                      enum gen_schema_use use,
+                      bool null)
+{
+    if ((field->flags & RULE_RAW_JSON) != 0) {
+        if (use == GEN_SCHEMA_TEXT) {
+            gen_json_string(json, "type", "string");
+        }
+        return; /* any JSON value */
+    }
+    switch (field->kind) {
+    case GEN_BYTES:
+        put_types(json, "string", NULL, null);
+        gen_json_string(json, "contentEncoding", "base64");
+        break;
+    case GEN_BOOL:
+        put_bool(json, field, use, null);
+        break;
+    case GEN_INT64:
+    case GEN_INTEGER:
+        put_number(json, field, use, null);
+        break;
+    case GEN_ENUM:
+        put_enum(json, field, null);
+        break;
+    case GEN_MESSAGE:
+        put_message(json, field, use, null);
+        break;
+    case GEN_STRING:
+    case GEN_UNSUPPORTED:
+    default:
+        put_string(json, field, null);
+        break;
+    }
+}
+
+static bool may_be_null(const struct gen_field *field, enum gen_schema_use use)
+{
+    if (field->repeated || use == GEN_SCHEMA_TEXT) {
+        return false;
+    }
+    if (use == GEN_SCHEMA_REPLY) {
+        return (field->flags & RULE_NULL_SHOWN) != 0 && !gen_is_required_label(field);
+    }
+    return (field->flags & RULE_NULLABLE) != 0;
+}
+
+/* The default of an unset field, in the form the JSON has. */
+static void put_default(struct gen_json *json, const struct gen_field *field)
+{
+    const char *text = field->proto->default_value;
+    if (text == NULL) {
+        return;
+    }
+    if (field->kind == GEN_BOOL && field->rule->flag != 0) {
+        gen_json_int(json, "default", strcmp(text, "true") == 0 ? 1 : 0);
+    } else if (field->kind == GEN_BOOL) {
+        gen_json_bool(json, "default", strcmp(text, "true") == 0);
+    } else if (field->kind == GEN_INT64 || field->kind == GEN_INTEGER) {
+        unsigned decimals = is_scaled(field) ? field->decimals : 0;
+        gen_json_decimal(json, "default", strtoll(text, NULL, 10), decimals);
+    } else if (field->kind == GEN_STRING || field->kind == GEN_ENUM) {
+        gen_json_string(json, "default", text);
+    }
+}
+
+static void put_list(struct gen_json *json, const struct gen_field *field, enum gen_schema_use use)
+{
+    const Avanta__Rule *rule = field->rule;
+    gen_json_string(json, "type", "array");
+    if (rule->has_min_len != 0) {
+        gen_json_int(json, "minItems", rule->min_len);
+    }
+    if (rule->has_max_len != 0) {
+        gen_json_int(json, "maxItems", rule->max_len);
+    }
+    gen_json_object(json, "items");
+    put_value(json, field, use, false);
+    gen_json_end(json);
+}
+
+void gen_schema_field(struct gen_json *json,
+                      const char *key,
+                      const struct gen_field *field,
+                      enum gen_schema_use use)
+{
+    assert(field != NULL);
+    gen_json_object(json, key);
+    char *description = gen_schema_description(field, use);
+    if (description != NULL && use != GEN_SCHEMA_TEXT) {
+        gen_json_string(json, "description", description);
+    }
+    bool null = may_be_null(field, use);
+    bool empty = (field->flags & RULE_EMPTY_IS_NULL) != 0 && use == GEN_SCHEMA_BODY;
+    if (field->repeated) {
+        put_list(json, field, use);
+    } else if (empty) {
+        /* The empty text counts as null, whatever the rules say about other texts. */
+        gen_json_array(json, "anyOf");
+        gen_json_object(json, NULL);
+        put_value(json, field, use, null);
+        gen_json_end(json);
+        gen_json_object(json, NULL);
+        gen_json_string(json, "const", "");
+        gen_json_end(json);
+        gen_json_end(json);
+    } else {
+        put_value(json, field, use, null);
+    }
+    if (use != GEN_SCHEMA_REPLY) {
+        put_default(json, field);
+    }
+    gen_json_end(json);
+}
+
+/* --- messages ------------------------------------------------------------------------------ */
+
+static bool is_always_there(const struct gen_field *field, enum gen_schema_use use)
+{
+    if (use == GEN_SCHEMA_BODY) {
+        return (field->flags & RULE_REQUIRED) != 0 && field->rule->n_alias == 0;
+    }
+    return gen_is_required_label(field) || field->repeated || (field->flags & RULE_NULL_SHOWN) != 0;
+}
+
+static void put_required(struct gen_json *json,
+                         const struct gen_message *message,
+                         enum gen_schema_use use)
+{
+    bool open = false;
+    for (size_t i = 0; i < message->field_count; i++) {
+        const struct gen_field *field = &message->fields[i];
+        if (!gen_schema_shows(field, use) || !is_always_there(field, use)) {
+            continue;
+        }
+        if (!open) {
+            gen_json_array(json, "required");
+            open = true;
+        }
+        gen_json_string(json, NULL, field->name);
+    }
+    if (open) {
+        gen_json_end(json);
+    }
+}
+
+static void put_required_name(struct gen_json *json, const char *name)
+{
+    gen_json_object(json, NULL);
+    gen_json_array(json, "required");
+    gen_json_string(json, NULL, name);
+    gen_json_end(json);
+    gen_json_end(json);
+}
+
+/* A required field with other names must be there under one of them. */
+static void put_required_aliases(struct gen_json *json, const struct gen_message *message)
+{
+    bool open = false;
+    for (size_t i = 0; i < message->field_count; i++) {
+        const struct gen_field *field = &message->fields[i];
+        if (!gen_schema_shows(field, GEN_SCHEMA_BODY) || field->rule->n_alias == 0 ||
+            (field->flags & RULE_REQUIRED) == 0) {
+            continue;
+        }
+        if (!open) {
+            gen_json_array(json, "allOf");
+            open = true;
+        }
+        gen_json_object(json, NULL);
+        gen_json_array(json, "anyOf");
+        put_required_name(json, field->name);
+        for (size_t k = 0; k < field->rule->n_alias; k++) {
+            put_required_name(json, field->rule->alias[k]);
+        }
+        gen_json_end(json);
+        gen_json_end(json);
+    }
+    if (open) {
+        gen_json_end(json);
+    }
+}
+
+static void put_component(struct gen_json *json,
+                          const struct gen_message *message,
+                          enum gen_schema_use use)
+{
+    gen_json_object(json, component_name(message, use));
+    gen_json_string(json, "type", "object");
+    put_required(json, message, use);
+    if (use == GEN_SCHEMA_BODY) {
+        put_required_aliases(json, message);
+    }
+    gen_json_object(json, "properties");
+    for (size_t i = 0; i < message->field_count; i++) {
+        const struct gen_field *field = &message->fields[i];
+        if (!gen_schema_shows(field, use)) {
+            continue;
+        }
+        gen_schema_field(json, field->name, field, use);
+        for (size_t k = 0; k < field->rule->n_alias && use == GEN_SCHEMA_BODY; k++) {
+            gen_schema_field(json, field->rule->alias[k], field, use);
+        }
+    }
+    gen_json_end(json);
+    if (use == GEN_SCHEMA_BODY && message->shape->strict != 0) {
+        gen_json_bool(json, "additionalProperties", false);
+    }
+    gen_json_end(json);
+}
+
+void gen_schema_messages(const struct gen *gen, struct gen_json *json)
+{
+    for (size_t i = 0; i < gen->message_count; i++) {
+        const struct gen_message *message = gen->messages[i];
+        if ((message->marks & GEN_HTTP_REQUEST) != 0 && gen_schema_has_body(message)) {
+            put_component(json, message, GEN_SCHEMA_BODY);
+        }
+        if ((message->marks & GEN_HTTP_REPLY) != 0) {
+            put_component(json, message, GEN_SCHEMA_REPLY);
+        }
+    }
+}

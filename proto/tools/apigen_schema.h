@@ -1,0 +1,28 @@
+#pragma once
+/* Fields and messages as JSON Schema (2020-12, the dialect of OpenAPI 3.1). */
+
+#include "proto/tools/apigen_json.h"
+#include "proto/tools/apigen_read.h"
+
+/* The same field reads differently: what we accept is wider than what we send. */
+enum gen_schema_use {
+    GEN_SCHEMA_REPLY,
+    GEN_SCHEMA_BODY, /* of a request */
+    GEN_SCHEMA_TEXT  /* path, query, cookie, header */
+};
+
+/* The schema of one field as an object under `key`. */
+void gen_schema_field(struct gen_json *json,
+                      const char *key,
+                      const struct gen_field *field,
+                      enum gen_schema_use use);
+/* All schemas of messages, as members of the open object. */
+void gen_schema_messages(const struct gen *gen, struct gen_json *json);
+/* "#/components/schemas/ledger.Transaction"; a message that is both sent and accepted has two. */
+char *gen_schema_reference(const struct gen_message *message, enum gen_schema_use use)
+    RETURNS_NONNULL;
+/* Seen from outside in this use? */
+bool gen_schema_shows(const struct gen_field *field, enum gen_schema_use use);
+bool gen_schema_has_body(const struct gen_message *in);
+/* The field's description and other names; NULL when it has neither. */
+char *gen_schema_description(const struct gen_field *field, enum gen_schema_use use);
