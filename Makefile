@@ -194,6 +194,14 @@ $(O)/bin/%:
 $(O)/flags: FORCE
 	@mkdir -p $(@D); echo '$(CC) $(CPPFLAGS) $(CFLAGS)' | cmp -s - $@ || echo '$(CC) $(CPPFLAGS) $(CFLAGS)' > $@
 
+# Everything of a service but its main: what unit tests of a service link against.
+service.dirs := $(patsubst services/%/,%,$(wildcard services/*/))
+define service-lib
+$(O)/lib$(1).a: $(patsubst %.c,$(O)/%.o,$(filter-out %/main.c,$(wildcard services/$(1)/*.c)))
+$(patsubst %.c,$(O)/%,$(wildcard tests/unit/$(1)/test_*.c)): $(O)/lib$(1).a
+endef
+$(foreach s,$(service.dirs),$(eval $(call service-lib,$(s))))
+
 # --- tests -------------------------------------------------------------------------------
 unit.src      := $(wildcard tests/unit/*/test_*.c)
 component.src := $(wildcard tests/component/test_*.c) $(wildcard tests/model/model_*.c)
@@ -206,8 +214,8 @@ objects       += $(test.src:%.c=$(O)/%.o) $(support.obj)
 $(O)/libtest.a: $(support.obj) $(testpb.src:$(G)/%.c=$(O)/gen/%.o)
 $(patsubst %.c,$(O)/%,$(filter tests/unit/gateway/%,$(test.src))): $(O)/libgateway.a
 $(test.src:%.c=$(O)/%): $(O)/%: $(O)/%.o $(O)/libtest.a $(O)/libcommon.a $(O)/libproto.a
-	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $< $(filter %/libgateway.a,$^) $(filter-out %/libgateway.a,$(filter %.a,$^)) \
-	  $(filter %/libcommon.a,$^) $(LDLIBS) -lcmocka -lcurl
+	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $< $(filter-out %/libcommon.a %/libproto.a %/libtest.a,$(filter %.a,$^)) \
+	  $(O)/libtest.a $(O)/libcommon.a $(O)/libproto.a $(O)/libcommon.a $(LDLIBS) -lcmocka -lcurl
 export AVANTA_SUITES ?= $(abspath ../shared/suites)
 $(O)/%.ok: $(O)/%
 	$(call say,TEST,$(O)/$*)AVANTA_BUILD=$(abspath $(O)) $< > $<.log 2>&1 || { cat $<.log; echo "FAILED: $<"; exit 1; }; \

@@ -313,7 +313,7 @@ static void resolve_done(void *arg)
 
 void pg_conn_start(struct pg_conn *conn)
 {
-    struct err err = {OK};
+    struct err err = {.code = OK};
 
     assert(conn->pq == NULL);
     assert(conn->starting == NULL);
@@ -450,7 +450,7 @@ static void check_guard(struct pg_conn *conn)
     const uint64_t limit_ms = (uint64_t)conn->options->statement_ms_max + PG_GUARD_MS;
     const uint64_t quiet_ms = loop_now_ms(conn->loop) - conn->progress_ms;
 
-    if (conn->head == conn->tail) {
+    if (!conn->settle_due) {
         return;
     }
     if (quiet_ms >= limit_ms) {

@@ -63,7 +63,7 @@ void pg_prepare_start(struct pg_conn *conn)
     conn->prepare_table = 0;
     conn->prepare_query = 0;
     conn->prepare_final = false;
-    conn->prepare_err = (struct err){OK};
+    conn->prepare_err = (struct err){.code = OK};
     if (PQenterPipelineMode(conn->pq) != 1) {
         pg_conn_doom(conn, "pipeline mode is refused");
         return;

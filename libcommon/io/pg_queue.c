@@ -5,6 +5,7 @@
 #include "libcommon/io/pg_error.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #define NAME_BYTES 24
@@ -284,30 +285,45 @@ static bool needs_preparing(const struct pg_item *item, const char *sqlstate)
            (strcmp(sqlstate, "0A000") == 0 || strcmp(sqlstate, "26000") == 0);
 }
 
+static void note_end(struct pg_conn *conn, const PGresult *result)
+{
+    const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+
+    (void)snprintf(
+        conn->last_sqlstate, sizeof(conn->last_sqlstate), "%s", sqlstate == NULL ? "" : sqlstate);
+}
+
+static void fail_item(struct pg_conn *conn,
+                      const struct pg_item *item,
+                      const PGresult *result,
+                      struct pg_answer *out)
+{
+    pg_error_answer(result, out);
+    pg_error_log(result, out, item_name(conn, item), pg_pool_log_slot(conn->pool, out->err.code));
+    conn->stale = conn->stale || needs_preparing(item, out->sqlstate);
+}
+
 /* Takes the result. False: the session is over, the item is still unanswered. */
 static bool answer_item(struct pg_conn *conn, struct pg_item *item, PGresult *result)
 {
     const ExecStatusType status = PQresultStatus(result);
+    const bool owed = is_owed(conn, item);
     struct pg_answer answer = {.outcome = PG_OUTCOME_OK};
 
     if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK || status == PGRES_EMPTY_QUERY) {
-        answer.result = result;
+        answer.result = owed ? result : NULL;
     } else if (status == PGRES_PIPELINE_ABORTED) {
         answer.outcome = PG_OUTCOME_SKIPPED;
     } else if (status == PGRES_FATAL_ERROR && !pg_error_ends_session(result)) {
-        pg_error_answer(result, &answer);
-        pg_error_log(
-            result, &answer, item_name(conn, item), pg_pool_log_slot(conn->pool, answer.err.code));
-        conn->stale = conn->stale || needs_preparing(item, answer.sqlstate);
+        fail_item(conn, item, result, &answer);
     } else {
+        note_end(conn, result);
         PQclear(result); /* FATAL, or COPY, which no statement of ours may start */
         return false;
     }
-    if (answer.result == NULL || !is_owed(conn, item)) {
+    if (answer.result == NULL) {
         PQclear(result);
-        answer.result = NULL;
     }
-    const bool owed = is_owed(conn, item);
     item->answered = true;
     if (owed) {
         conn->holder.on_answer(conn->holder.ctx, item->tag, &answer);
@@ -318,7 +334,7 @@ static bool answer_item(struct pg_conn *conn, struct pg_item *item, PGresult *re
 static void settle(struct pg_conn *conn)
 {
     conn->settle_due = false;
-    if (conn->head == conn->tail && conn->doomed == NULL && pg_conn_state(conn) == PG_BUSY) {
+    if (conn->doomed == NULL && pg_conn_state(conn) == PG_BUSY) {
         loop_timer_stop(conn->timer);
     }
     switch (pg_conn_state(conn)) {
