@@ -23,18 +23,31 @@ struct statement {
     uint16_t query;
 };
 
+/* One statement to send; what binding needs of the arena is given back at once. */
+struct statement_call {
+    struct statement statement;
+    const struct pg_context *context;
+    const ProtobufCMessage *in; /* NULL: the statement takes none */
+    struct arena *arena;
+};
+
+/* One row to read; `out` is of the statement's type. */
+struct row_call {
+    struct statement statement;
+    const struct pg_result *result;
+    size_t row;
+    struct arena *arena;
+};
+
 /* The contracts are those of pg_pool.h and pg_bind.h. */
 struct database {
     void *ctx;
     struct pg_conn *(*take)(void *ctx, const struct pg_holder *holder);
     void (*release)(void *ctx, struct pg_conn **conn);
-    /* Binds `in` and queues; what binding needs of the arena is given back. */
+    /* ERR_TOO_LARGE: the arena is full. Anything else: the connection is broken. */
     enum code (*query)(void *ctx,
                        struct pg_conn *conn,
-                       struct statement statement,
-                       const struct pg_context *context,
-                       const ProtobufCMessage *in,
-                       struct arena *arena,
+                       const struct statement_call *call,
                        void *tag,
                        struct err *err);
     enum code (*command)(void *ctx, struct pg_conn *conn, const char *sql, void *tag, struct err *err);
@@ -43,11 +56,9 @@ struct database {
     size_t (*rows)(const struct pg_result *result);
     size_t (*affected)(const struct pg_result *result);
     void (*clear)(struct pg_result **result);
+    enum code (*attach)(struct pg_result *result, struct arena *arena, struct err *err);
     enum code (*row)(void *ctx,
-                     struct statement statement,
-                     const struct pg_result *result,
-                     size_t row,
-                     struct arena *arena,
+                     const struct row_call *call,
                      ProtobufCMessage *out,
                      struct err *err);
     const struct pg_query *(*describe)(void *ctx, struct statement statement);
@@ -71,10 +82,27 @@ struct effects {
 struct real_database {
     struct database face;
     struct pg_pool *pool;
-    struct pg_plan *const *plans; /* TABLE_COUNT, or one for the relay */
+    struct pg_plan *const *plans; /* by enum statement_table; the relay has only the first */
     const struct pg_query_table *tables;
 };
+/* The pool may be set later, before the first statement. */
 void real_database_init(struct real_database *db,
-                        struct pg_pool *pool,
                         struct pg_plan *const *plans,
                         const struct pg_query_table *tables);
+
+struct runner;
+struct real_effects {
+    struct effects face;
+    struct loop *loop;
+    struct bus *bus;
+    struct runner *runner;
+    struct loop_pass *pass;
+    struct loop_timer *timer;
+    uint64_t publish_logged_ms;
+};
+/* ERR_OVERLOADED when memory is refused. The bus and the runner are set by the caller before the first request. */
+enum code real_effects_init(struct real_effects *effects,
+                            const struct database *database,
+                            struct loop *loop,
+                            struct err *err) MUST_CHECK;
+void real_effects_fini(struct real_effects *effects);

@@ -58,6 +58,7 @@ struct emission {
     Avanta__AuditRecord *record;  /* the others */
 };
 
+#define REQ_STATE_BYTES_MAX 65536
 #define REQ_EVENTS_MAX    4096
 #define REQ_PUBLISHES_MAX 4
 
@@ -150,6 +151,17 @@ struct req {
 };
 
 _Static_assert(sizeof(struct req) <= 2048, "all requests together stay below 16 MiB");
+
+/* For the messages of protobuf-c, whose texts are `char *` even where nothing writes them. */
+static inline char *proto_text(const char *text)
+{
+    union {
+        const char *given;
+        char *taken;
+    } same = {text};
+
+    return same.taken;
+}
 
 /* The verdict "error" with the first cause; later ones are ignored. */
 void req_set_error(struct req *r, enum code code, const struct err *cause);

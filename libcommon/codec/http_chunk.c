@@ -1,0 +1,196 @@
+#include "libcommon/codec/http_chunk.h"
+
+#include "libcommon/base/limits.h"
+#include "libcommon/codec/http_chars.h"
+
+#include <assert.h>
+
+#define SIZE_DIGITS_MAX 8
+
+enum state {
+    SIZE,
+    EXTENSION,
+    SIZE_LF,
+    DATA,
+    DATA_CR,
+    DATA_LF,
+    TRAILER_START,
+    TRAILER_NAME,
+    TRAILER_VALUE,
+    TRAILER_LF,
+    END_LF,
+    DONE
+};
+
+_Static_assert(HTTP_BODY_BYTES_MAX < UINT32_MAX / 2, "totals of two chunks fit 32 bits");
+
+void http_chunks_init(struct http_chunks *c, uint32_t bytes_max)
+{
+    assert(c != NULL);
+    assert(bytes_max <= HTTP_BODY_BYTES_MAX);
+    *c = (struct http_chunks){.state = SIZE, .bytes_max = bytes_max};
+}
+
+static enum code refuse(struct err *err, const char *what)
+{
+    return err_set(err, ERR_HTTP, "chunked body: %s", what);
+}
+
+static int hex_value(char c)
+{
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+    if (c >= 'a' && c <= 'f') {
+        return c - 'a' + 10;
+    }
+    if (c >= 'A' && c <= 'F') {
+        return c - 'A' + 10;
+    }
+    return -1;
+}
+
+static enum code step_size(struct http_chunks *c, char byte, struct err *err)
+{
+    int digit = hex_value(byte);
+
+    if (digit >= 0) {
+        if (c->digits == SIZE_DIGITS_MAX) {
+            return refuse(err, "size has too many digits");
+        }
+        c->digits++;
+        c->left = c->left * 16 + (uint32_t)digit;
+        return OK;
+    }
+    if (c->digits == 0) {
+        return refuse(err, "size expected");
+    }
+    if (c->left > c->bytes_max - c->total) {
+        return err_set(err, ERR_TOO_LARGE, "the body is longer than %u bytes", c->bytes_max);
+    }
+    if (byte != '\r' && byte != ';') {
+        return refuse(err, "size ends in a stray character");
+    }
+    c->total += c->left;
+    c->state = byte == '\r' ? SIZE_LF : EXTENSION;
+    return OK;
+}
+
+static enum code step_extension(struct http_chunks *c, char byte, struct err *err)
+{
+    if (byte == '\r') {
+        c->state = SIZE_LF;
+        return OK;
+    }
+    if (!http_char_is(HTTP_CLASS_VALUE, byte)) {
+        return refuse(err, "control character in an extension");
+    }
+    c->extension_bytes++;
+    if (c->extension_bytes > HTTP_CHUNK_EXTENSION_BYTES_MAX) {
+        return refuse(err, "extensions are too long");
+    }
+    return OK;
+}
+
+static enum code step_trailer(struct http_chunks *c, char byte, struct err *err)
+{
+    c->trailer_bytes++;
+    if (c->trailer_bytes > HTTP_TRAILER_BYTES_MAX) {
+        return err_set(err, ERR_HEADERS_TOO_LARGE, "the trailer fields are too long");
+    }
+    if (c->state == TRAILER_VALUE) {
+        if (byte == '\r') {
+            c->state = TRAILER_LF;
+            return OK;
+        }
+        return http_char_is(HTTP_CLASS_VALUE, byte) ? OK
+                                                    : refuse(err, "control character in a trailer");
+    }
+    if (c->state == TRAILER_START && byte == '\r') {
+        c->state = END_LF;
+        return OK;
+    }
+    if (c->state == TRAILER_NAME && byte == ':') {
+        c->state = TRAILER_VALUE;
+        return OK;
+    }
+    c->state = TRAILER_NAME;
+    return http_char_is(HTTP_CLASS_TOKEN, byte) ? OK : refuse(err, "not a trailer field");
+}
+
+/* The byte must be `wanted`; then the state follows. */
+static enum code step_exact(
+    struct http_chunks *c, char byte, char wanted, enum state next, struct err *err)
+{
+    if (byte != wanted) {
+        return refuse(err, "CRLF expected");
+    }
+    c->state = (uint8_t)next;
+    return OK;
+}
+
+static enum code step(struct http_chunks *c, char byte, struct err *err)
+{
+    enum state after_size = c->left > 0 ? DATA : TRAILER_START;
+
+    switch ((enum state)c->state) {
+    case SIZE:
+        return step_size(c, byte, err);
+    case EXTENSION:
+        return step_extension(c, byte, err);
+    case SIZE_LF:
+        c->digits = 0;
+        return step_exact(c, byte, '\n', after_size, err);
+    case DATA_CR:
+        return step_exact(c, byte, '\r', DATA_LF, err);
+    case DATA_LF:
+        return step_exact(c, byte, '\n', SIZE, err);
+    case TRAILER_START:
+    case TRAILER_NAME:
+    case TRAILER_VALUE:
+        return step_trailer(c, byte, err);
+    case TRAILER_LF:
+        return step_exact(c, byte, '\n', TRAILER_START, err);
+    case END_LF:
+        return step_exact(c, byte, '\n', DONE, err);
+    case DATA:
+    case DONE:
+        break;
+    }
+    return err_set(err, ERR_INTERNAL, "chunk decoder in state %d", c->state);
+}
+
+enum code http_chunks_feed(struct http_chunks *c,
+                           struct str bytes,
+                           size_t *out_consumed,
+                           struct str *out_data,
+                           bool *out_done,
+                           struct err *err)
+{
+    size_t at = 0;
+
+    assert(c != NULL);
+    assert(c->state != DONE);
+    *out_data = STR_EMPTY;
+    while (at < bytes.len && c->state != DONE) {
+        enum code code = OK;
+
+        if (c->state == DATA) {
+            size_t take = bytes.len - at < c->left ? bytes.len - at : c->left;
+
+            *out_data = (struct str){bytes.ptr + at, take};
+            c->left -= (uint32_t)take;
+            c->state = c->left > 0 ? DATA : DATA_CR;
+            at += take;
+            break;
+        }
+        code = step(c, bytes.ptr[at], err);
+        if (code != OK) {
+            return code;
+        }
+        at++;
+    }
+    *out_consumed = at;
+    *out_done = c->state == DONE;
+    return OK;
+}

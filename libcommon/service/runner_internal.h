@@ -1,0 +1,87 @@
+#pragma once
+/* The runner's inside, shared by runner.c (life of a request), reads.c (pipelines) and group.c (group commit). */
+
+#include "libcommon/service/query_effect.h"
+#include "libcommon/service/runner.h"
+
+struct flight;
+
+/* One transaction that carries many requests: see group.c. */
+struct group {
+    struct list node;    /* free list, or the runner's groups whose turn has come */
+    struct list members; /* requests, in order of arrival */
+    struct sm sm;
+    struct runner *runner;
+    struct pg_conn *conn;
+    struct arena *arena; /* for the commit's own statements */
+    struct req *culprit; /* the member whose statement failed or who refused after writing */
+    uint32_t member_count;
+    bool lone;   /* started with one member */
+    bool begun;  /* BEGIN was sent */
+    bool lost;   /* the connection broke */
+    bool failed; /* one of the group's own statements failed */
+    bool added;  /* rows for the outbox are in it */
+    struct err err;
+};
+
+struct runner {
+    const struct effects *effects;
+    const struct database *database;
+    struct runner_options options;
+    struct pool *requests;
+    struct list ready;        /* REQ_READY outside of groups */
+    struct list reads;        /* REQ_QUEUED, one statement each */
+    struct list writes;       /* REQ_QUEUED or REQ_DECIDED, for the next groups */
+    struct list writes_again; /* the same, run again after a failed group: served first */
+    struct list backoff;      /* REQ_BACKOFF */
+    struct list group_turns;  /* groups with something to do */
+    struct list groups_free;
+    struct list flights_free;
+    struct group *groups;
+    struct flight *flights;
+    enum query_effect *query_effects; /* by statement of the service */
+    void *state_spill;                /* REQ_STATE_BYTES_MAX for a step whose state did not fit */
+    uint32_t connections;
+    uint32_t connections_held;
+    uint32_t groups_open;
+    uint32_t groups_max;
+    uint32_t reads_waiting;
+    uint32_t writes_waiting;
+    bool writes_turn; /* who goes next when both wait */
+    bool ticking;
+    bool draining;
+    bool database_ready;
+    uint64_t database_down_ms; /* since when */
+    void (*drained)(void *arg);
+    void *drained_arg;
+};
+
+/* --- runner.c --- */
+/* Runs steps until one waits or the list ends; the state afterwards says which. */
+void runner_steps(struct req *r);
+/* Puts a request whose steps paused or ended outside of a group where it belongs now. */
+void runner_route(struct req *r);
+/* The verdict stands: account, publish, hand over, free. */
+void runner_finish(struct req *r);
+/* Ends an expired request that nothing holds any more. */
+void runner_free(struct req *r);
+/* Runs its steps again from the first; alone: in a transaction of its own. */
+void runner_rerun(struct req *r, bool alone);
+void runner_wake(struct runner *runner);
+/* Takes the answer of its statement: the result, or the error that becomes its verdict. */
+bool runner_accept_answer(struct req *r) MUST_CHECK;
+/* The verdict after a statement's error: a refusal when the service maps the constraint. */
+void runner_database_error(struct req *r, const struct pg_answer *answer);
+
+/* --- reads.c --- */
+enum code flights_open(struct runner *runner, struct err *err) MUST_CHECK;
+void flights_close(struct runner *runner);
+bool flight_start(struct runner *runner); /* false: no connection is free */
+
+/* --- group.c --- */
+enum code groups_open(struct runner *runner, struct err *err) MUST_CHECK;
+void groups_close(struct runner *runner);
+bool group_start(struct runner *runner); /* false: no connection is free */
+void group_turn(struct group *group);
+/* A member's work is done. */
+void group_poke(struct group *group);
