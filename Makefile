@@ -115,7 +115,7 @@ $(G)/gateway_local.gen.h: $(apigen) $(G)/api.pb
 	$(call say,GEN,$@)$(apigen) ops-h $(G)/api.pb $@ gateway
 $(G)/gateway_local.gen.c: $(apigen) $(G)/api.pb
 	$(call say,GEN,$@)$(apigen) ops-c $(G)/api.pb $@ gateway
-version := 0.1.0
+version := $(shell sed -n 's/.*AVANTA_VERSION "\(.*\)"/\1/p' libcommon/base/version.h)
 $(G)/openapi.json: $(apigen) $(G)/api.pb
 	$(call say,GEN,$@)$(apigen) openapi $(G)/api.pb $@ $(version)
 $(G)/openapi.gen.c: $(G)/openapi.json
@@ -239,7 +239,7 @@ check-layers:
 	$(call say,CHECK,layers)awk -f libcommon/tools/layers.awk $(own.c) $(own.h)
 check-headers: $(own.h:%=$(O)/hdr/%.ok)
 $(O)/hdr/%.ok: % $(O)/flags | $(generated)
-	$(Q)mkdir -p $(@D) && echo '#include "$<"' | $(CC) $(CPPFLAGS) $(CFLAGS) -xc -fsyntax-only - && touch $@
+	$(Q)mkdir -p $(@D) && (echo '#include "$<"'; echo 'typedef int not_empty;') | $(CC) $(CPPFLAGS) $(CFLAGS) -xc -fsyntax-only - && touch $@
 check-clang: | $(generated)
 	$(call say,CHECK,clang)$(MAKE) --no-print-directory -s CC=clang O=build/clang build/clang/all.ok
 build/clang/all.ok: $(own.c:%.c=$(O)/%.o) ; @touch $@

@@ -5,13 +5,10 @@
 #include "gateway_local.gen.h"
 
 #include "libcommon/base/clock.h"
+#include "libcommon/base/version.h"
 
 /* The keys timer asks identity, and identity its database, every few seconds. */
 #define SEEN_MS_MAX 15000
-
-#ifndef AVANTA_VERSION
-#define AVANTA_VERSION "0.1.0"
-#endif
 
 static char *constant(const char *text)
 {

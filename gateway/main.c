@@ -5,6 +5,7 @@
 #include "gateway_local.gen.h"
 
 #include "libcommon/base/log.h"
+#include "libcommon/base/version.h"
 #include "libcommon/service/admin.h"
 
 #include <assert.h>

@@ -1,5 +1,6 @@
 #pragma once
-/* Intrusive doubly linked ring. A node is embedded in its owner; a list is a node that points to itself. */
+/* Intrusive doubly linked ring. A node is embedded in its owner; a list is a node that points to
+ * itself. */
 
 #include "libcommon/base/attr.h"
 
@@ -65,8 +66,9 @@ static inline struct list *list_pop_front(struct list *head)
 }
 
 #define LIST_ENTRY(node, type, member) CONTAINER_OF(node, type, member)
-#define LIST_EACH(head, node)          for (struct list *node = (head)->next; node != (head); node = node->next)
+#define LIST_EACH(head, node) \
+    for (struct list *node = (head)->next; node != (head); node = node->next)
 /* Safe against removal of `node` inside the body. */
-#define LIST_EACH_SAFE(head, node, following)                                                      \
-    for (struct list *node = (head)->next, *following = node->next; node != (head);                \
+#define LIST_EACH_SAFE(head, node, following)                                       \
+    for (struct list *node = (head)->next, *following = node->next; node != (head); \
          node = following, following = node->next)

@@ -8,6 +8,7 @@
 #include "libcommon/base/err.h"
 
 #include <protobuf-c/protobuf-c.h>
+
 #include <stdint.h>
 
 enum rule_flag {
@@ -41,8 +42,8 @@ enum api_source {
 
 enum api_pattern {
     API_PATTERN_NONE,
-    API_PATTERN_EMAIL,       /* local@domain.tld, at most 254 bytes, no blanks or controls */
-    API_PATTERN_RFC,         /* SAT RFC: 3-4 letters (Ñ, &), 6 digits that are a date, 3 alphanumerics */
+    API_PATTERN_EMAIL, /* local@domain.tld, at most 254 bytes, no blanks or controls */
+    API_PATTERN_RFC,   /* SAT RFC: 3-4 letters (Ñ, &), 6 digits that are a date, 3 alphanumerics */
     API_PATTERN_UUID,
     API_PATTERN_CURRENCY,    /* three letters, ISO 4217 form */
     API_PATTERN_COLOR,       /* #RRGGBB */
@@ -54,21 +55,21 @@ struct message_rules;
 
 /* One row per field, parallel to descriptor->fields (which protobuf-c sorts by tag). */
 struct field_rule {
-    const char *name;            /* API name, unique in the message */
-    const char *const *aliases;  /* NULL-terminated, or NULL */
-    uint32_t flags;              /* enum rule_flag */
-    uint8_t decimals;            /* 2 for money */
-    uint8_t source;              /* enum api_source for request messages */
-    uint8_t pattern;             /* enum api_pattern */
-    uint32_t len_min;            /* code points, or items of a repeated field */
-    uint32_t len_max;            /* 0: the type's own bound */
-    int64_t min;                 /* with RULE_HAS_MIN; scaled like the field */
+    const char *name;           /* API name, unique in the message */
+    const char *const *aliases; /* NULL-terminated, or NULL */
+    uint32_t flags;             /* enum rule_flag */
+    uint8_t decimals;           /* 2 for money */
+    uint8_t source;             /* enum api_source for request messages */
+    uint8_t pattern;            /* enum api_pattern */
+    uint32_t len_min;           /* code points, or items of a repeated field */
+    uint32_t len_max;           /* 0: the type's own bound */
+    int64_t min;                /* with RULE_HAS_MIN; scaled like the field */
     int64_t max;
-    const char *const *values;   /* NULL-terminated, or NULL */
-    const char *cookie;          /* cookie name, or NULL */
+    const char *const *values; /* NULL-terminated, or NULL */
+    const char *cookie;        /* cookie name, or NULL */
     const char *cookie_path;
-    uint32_t cookie_max_age_s;   /* 0: session cookie */
-    const char *header;          /* header name for API_SOURCE_HEADER */
+    uint32_t cookie_max_age_s;           /* 0: session cookie */
+    const char *header;                  /* header name for API_SOURCE_HEADER */
     const struct message_rules *message; /* of a message-typed field */
 };
 
@@ -85,8 +86,8 @@ enum api_permission {
 };
 
 struct api_method {
-    const char *service; /* "ledger": lower case, subject and program name */
-    const char *name;    /* "CreateTransaction" */
+    const char *service;   /* "ledger": lower case, subject and program name */
+    const char *name;      /* "CreateTransaction" */
     const char *full_name; /* "ledger.CreateTransaction" */
     const char *subject; /* "rpc.ledger.CreateTransaction"; NULL when the gateway answers itself */
     const struct message_rules *in;

@@ -34,3 +34,14 @@ bool http_all_of(enum http_class class, struct str s)
 {
     return http_run_of(class, s) == s.len;
 }
+
+int http_hex_value(char c)
+{
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+    if (c >= 'a' && c <= 'f') {
+        return c - 'a' + 10;
+    }
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}

@@ -18,3 +18,5 @@ bool http_char_is(enum http_class class, char c);
 size_t http_run_of(enum http_class class, struct str s);
 /* True when every byte is of the class; true for the empty view. */
 bool http_all_of(enum http_class class, struct str s);
+/* 0..15, or -1 when `c` is no hexadecimal digit. */
+int http_hex_value(char c);

@@ -36,23 +36,9 @@ static enum code refuse(struct err *err, const char *what)
     return err_set(err, ERR_HTTP, "chunked body: %s", what);
 }
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    if (c >= 'a' && c <= 'f') {
-        return c - 'a' + 10;
-    }
-    if (c >= 'A' && c <= 'F') {
-        return c - 'A' + 10;
-    }
-    return -1;
-}
-
 static enum code step_size(struct http_chunks *c, char byte, struct err *err)
 {
-    int digit = hex_value(byte);
+    int digit = http_hex_value(byte);
 
     if (digit >= 0) {
         if (c->digits == SIZE_DIGITS_MAX) {

@@ -1,10 +1,10 @@
 #pragma once
 /*
- * HTTP/1.1 requests from bytes: llhttp in strict mode plus our refusals of every ambiguity (RFC 9112:
- * Content-Length with Transfer-Encoding, doubled or non-digit lengths, bare CR, obs-fold, white space
- * before the colon, missing or doubled Host, absolute-form that disagrees with Host, unbounded chunk
- * extensions). Pure: bytes in, one request out; the caller owns both buffers. After an error the
- * connection must be answered and closed. No allocation besides the request's arena.
+ * HTTP/1.1 requests from bytes: llhttp in strict mode plus our refusals of every ambiguity (RFC
+ * 9112: Content-Length with Transfer-Encoding, doubled or non-digit lengths, bare CR, obs-fold,
+ * white space before the colon, missing or doubled Host, absolute-form that disagrees with Host,
+ * unbounded chunk extensions). Pure: bytes in, one request out; the caller owns both buffers. After
+ * an error the connection must be answered and closed. No allocation besides the request's arena.
  */
 
 #include "libcommon/base/arena.h"
@@ -33,7 +33,7 @@ struct http_request {
 struct str http_header_get(const struct http_request *r, const char *name);
 size_t http_header_count_of(const struct http_request *r, const char *name);
 
-struct http_parser; /* one per connection */
+struct http_parser;             /* one per connection */
 size_t http_parser_bytes(void); /* memory the caller gives to http_parser_init */
 struct http_parser *http_parser_init(void *memory);
 
@@ -47,9 +47,10 @@ enum http_phase {
 /* Makes the parser ready for the next request, which will be built in `request` and `arena`. */
 void http_parser_begin(struct http_parser *p, struct http_request *request, struct arena *arena);
 /*
- * Consumes bytes up to the end of one request. `*out_consumed` says how many; the rest belongs to the
- * next request. OK with phase HEADER or BODY: more bytes are wanted. Errors: ERR_HTTP,
- * ERR_HEADERS_TOO_LARGE, ERR_URI_TOO_LONG, ERR_TOO_LARGE, ERR_VERSION, ERR_NOT_IMPLEMENTED (unknown transfer coding).
+ * Consumes bytes up to the end of one request. `*out_consumed` says how many; the rest belongs to
+ * the next request. OK with phase HEADER or BODY: more bytes are wanted. Errors: ERR_HTTP,
+ * ERR_HEADERS_TOO_LARGE, ERR_URI_TOO_LONG, ERR_TOO_LARGE, ERR_VERSION, ERR_NOT_IMPLEMENTED (unknown
+ * transfer coding).
  */
 enum code http_parser_feed(struct http_parser *p,
                            struct str bytes,
@@ -57,5 +58,7 @@ enum code http_parser_feed(struct http_parser *p,
                            enum http_phase *out_phase,
                            struct err *err) MUST_CHECK;
 
-/* Percent-decodes into the arena; false on bad escapes, NUL, or invalid UTF-8. `plus_is_space` for queries. */
-bool percent_decode(struct str s, bool plus_is_space, struct arena *arena, struct str *out) MUST_CHECK;
+/* Percent-decodes into the arena; false on bad escapes, NUL, or invalid UTF-8. `plus_is_space` for
+ * queries. */
+bool percent_decode(struct str s, bool plus_is_space, struct arena *arena, struct str *out)
+    MUST_CHECK;

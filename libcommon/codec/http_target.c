@@ -123,17 +123,6 @@ enum code http_target_split(struct str target,
     return OK;
 }
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    if (c >= 'a' && c <= 'f') {
-        return c - 'a' + 10;
-    }
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 bool percent_decode(struct str s, bool plus_is_space, struct arena *arena, struct str *out)
 {
     char *text = NULL;
@@ -149,8 +138,8 @@ bool percent_decode(struct str s, bool plus_is_space, struct arena *arena, struc
         char c = s.ptr[i];
 
         if (c == '%') {
-            int high = i + 1 < s.len ? hex_value(s.ptr[i + 1]) : -1;
-            int low = i + 2 < s.len ? hex_value(s.ptr[i + 2]) : -1;
+            int high = i + 1 < s.len ? http_hex_value(s.ptr[i + 1]) : -1;
+            int low = i + 2 < s.len ? http_hex_value(s.ptr[i + 2]) : -1;
 
             if (high < 0 || low < 0) {
                 return false;

@@ -1,7 +1,7 @@
 #pragma once
 /*
- * Responses to bytes. Header fields are checked for CR and LF (ERR_INTERNAL: response splitting is a
- * programmer error reported, not sent). Pure; memory from the arena.
+ * Responses to bytes. Header fields are checked for CR and LF (ERR_INTERNAL: response splitting is
+ * a programmer error reported, not sent). Pure; memory from the arena.
  */
 
 #include "libcommon/base/arena.h"
@@ -29,19 +29,24 @@ struct http_response {
 void http_response_add(struct http_response *r, const char *name, struct str value);
 const char *http_status_text(uint16_t status);
 
-/* Status line, Date (from `wall_ms`), Content-Length, the security headers every API answer carries (HSTS, CSP
- * default-src 'none'; frame-ancestors 'none', nosniff, no-referrer, no-store unless Cache-Control is given,
- * COOP/COEP/CORP, Permissions-Policy, X-Permitted-Cross-Domain-Policies, X-Frame-Options), then the given headers and the blank line. */
-enum code http_write_head(const struct http_response *r, uint64_t wall_ms, struct buf *out, struct err *err) MUST_CHECK;
+/* Status line, Date (from `wall_ms`), Content-Length, the security headers every API answer carries
+ * (HSTS, CSP default-src 'none'; frame-ancestors 'none', nosniff, no-referrer, no-store unless
+ * Cache-Control is given, COOP/COEP/CORP, Permissions-Policy, X-Permitted-Cross-Domain-Policies,
+ * X-Frame-Options), then the given headers and the blank line. */
+enum code http_write_head(const struct http_response *r,
+                          uint64_t wall_ms,
+                          struct buf *out,
+                          struct err *err) MUST_CHECK;
 
 /* RFC 9457 problem document with our extension members (api-decisions 6) into the arena. */
 struct problem {
     enum code code;
-    const char *wire;   /* machine code; NULL: the code's own */
-    const char *detail; /* for people; NULL: the code's title */
+    const char *wire;    /* machine code; NULL: the code's own */
+    const char *detail;  /* for people; NULL: the code's title */
     struct str instance; /* request path */
     struct str request_id;
     uint32_t retry_after_s;
     const struct violations *violations; /* may be NULL */
 };
-enum code problem_write(const struct problem *p, struct arena *arena, struct http_response *out) MUST_CHECK;
+enum code
+problem_write(const struct problem *p, struct arena *arena, struct http_response *out) MUST_CHECK;

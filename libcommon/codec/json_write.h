@@ -12,7 +12,8 @@ struct json_writer {
     size_t bytes_max;
     struct buf buf;
     uint32_t depth;
-    uint64_t has_item; /* bit per depth: a comma is due */
+    uint64_t has_item;  /* bit per depth: a comma is due */
+    uint64_t in_object; /* bit per depth: an object, not an array */
     bool after_key;
 };
 
@@ -26,8 +27,10 @@ void json_key(struct json_writer *w, struct str key);
 void json_string(struct json_writer *w, struct str text); /* must be UTF-8 */
 void json_int64(struct json_writer *w, int64_t value);
 void json_uint64(struct json_writer *w, uint64_t value);
-void json_decimal(struct json_writer *w, int64_t value, unsigned scale);       /* always `scale` places */
-void json_decimal_short(struct json_writer *w, int64_t value, unsigned scale); /* trailing zeros dropped */
+void json_decimal(struct json_writer *w, int64_t value, unsigned scale); /* always `scale` places */
+void json_decimal_short(struct json_writer *w,
+                        int64_t value,
+                        unsigned scale); /* trailing zeros dropped */
 void json_bool(struct json_writer *w, bool value);
 void json_null(struct json_writer *w);
 void json_raw(struct json_writer *w, struct str json); /* one valid JSON value, as is */

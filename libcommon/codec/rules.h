@@ -1,8 +1,8 @@
 #pragma once
 /*
- * The generated rules applied to a message: required, ranges, lengths, patterns, allowed values, dates.
- * Run in the gateway on what came from outside and again in the service on what came from the bus.
- * Pure; any thread. `today` is the calendar date in the user's time zone.
+ * The generated rules applied to a message: required, ranges, lengths, patterns, allowed values,
+ * dates. Run in the gateway on what came from outside and again in the service on what came from
+ * the bus. Pure; any thread. `today` is the calendar date in the user's time zone.
  */
 
 #include "libcommon/base/clock.h"

@@ -1,8 +1,8 @@
 #pragma once
 /*
- * JSON and HTTP parameters <-> protobuf-c messages, driven by descriptor and rule table. Pure functions:
- * memory comes from the arena, results point into it. Any thread. Bounds: JSON_DEPTH_MAX, the body's
- * size, VIOLATIONS_MAX. Input is untrusted.
+ * JSON and HTTP parameters <-> protobuf-c messages, driven by descriptor and rule table. Pure
+ * functions: memory comes from the arena, results point into it. Any thread. Bounds:
+ * JSON_DEPTH_MAX, the body's size, VIOLATIONS_MAX. Input is untrusted.
  */
 
 #include "libcommon/base/buf.h"
@@ -23,7 +23,8 @@ ProtobufCMessage *transcode_new(const ProtobufCMessageDescriptor *descriptor, st
  * Only fields whose source is the body are bound. An empty body counts as {}.
  * Numbers are taken from their text: money and decimals exactly; integers refuse fractions. Decimal
  * strings are accepted where a decimal is meant, "true"/"false"/0/1/"0"/"1" where a flag is.
- * Text is checked as UTF-8, refused with control characters, trimmed and normalised to NFC unless exact.
+ * Text is checked as UTF-8, refused with control characters, trimmed and normalised to NFC unless
+ * exact.
  */
 enum code transcode_from_json(struct str json,
                               const struct message_rules *rules,
@@ -36,9 +37,10 @@ enum code transcode_from_json(struct str json,
 enum code json_check(struct str json, struct err *err) MUST_CHECK;
 
 /*
- * Binds one text value to the field with that API name or alias and that source; repeated fields take
- * one element per call. The value is already percent-decoded. Query values that are empty or the
- * literal undefined, null or NaN count as absent. Unknown names are ignored (`*out_known` tells).
+ * Binds one text value to the field with that API name or alias and that source; repeated fields
+ * take one element per call. The value is already percent-decoded. Query values that are empty or
+ * the literal undefined, null or NaN count as absent. Unknown names are ignored (`*out_known`
+ * tells).
  */
 enum code transcode_set_text(const struct message_rules *rules,
                              enum api_source source,
@@ -51,9 +53,10 @@ enum code transcode_set_text(const struct message_rules *rules,
 
 /*
  * Writes the message as JSON: fields in declaration order, hidden ones left out, unset ones null or
- * absent as the rules say, money with two places, flags 0/1, text escaped (also U+2028/2029 and '<',
- * '>' '&' left as they are). `body_field` >= 0 writes only that field's value. The text lives in the
- * arena; ERR_TOO_LARGE when it does not fit `bytes_max`.
+ * absent as the rules say, money with two places, flags 0/1, text escaped (also U+2028/2029 and
+ * '<',
+ * '>' '&' left as they are). `body_field` >= 0 writes only that field's value. The text lives in
+ * the arena; ERR_TOO_LARGE when it does not fit `bytes_max`.
  */
 enum code transcode_to_json(const ProtobufCMessage *message,
                             const struct message_rules *rules,

@@ -6,8 +6,9 @@
 #include "libcommon/base/limits.h"
 
 struct violation {
-    const char *field;   /* path as the client wrote it: "updates[3].amount" */
-    const char *code;    /* required, type, money_precision, min, max, length, pattern, value, date, future, unknown, null, utf8, control */
+    const char *field; /* path as the client wrote it: "updates[3].amount" */
+    const char *code;  /* required, type, money_precision, min, max, length, pattern, value, date,
+                          future, unknown, null, utf8, control */
     const char *message;
 };
 

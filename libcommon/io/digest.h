@@ -1,5 +1,6 @@
 #pragma once
-/* SHA-256 (FIPS 180-4) of bytes, by OpenSSL. Thread-safe; aborts only when the library itself is broken. */
+/* SHA-256 (FIPS 180-4) of bytes, by OpenSSL. Thread-safe; aborts only when the library itself is
+ * broken. */
 
 #include "libcommon/base/str.h"
 

@@ -1,9 +1,9 @@
 #pragma once
 /*
- * Sealed frames: a packed avanta.Request or avanta.Reply behind an HMAC-SHA-256 (FIPS 198-1) under the
- * key of the service it is for. Layout: "AV1" kind(1) mac(32) message. The receiver drops what is not
- * signed, not for this kind, expired, issued in the future, or seen before. Keys are 32 bytes, hex in
- * configuration, wiped on close. One sealer per loop; not thread-safe.
+ * Sealed frames: a packed avanta.Request or avanta.Reply behind an HMAC-SHA-256 (FIPS 198-1) under
+ * the key of the service it is for. Layout: "AV1" kind(1) mac(32) message. The receiver drops what
+ * is not signed, not for this kind, expired, issued in the future, or seen before. Keys are 32
+ * bytes, hex in configuration, wiped on close. One sealer per loop; not thread-safe.
  */
 
 #include "libcommon/base/arena.h"
@@ -35,13 +35,14 @@ enum code envelope_seal_reply(struct sealer *sealer,
                               struct str *out,
                               struct err *err) MUST_CHECK;
 
-/* Remembers nonces until they would be expired anyway; bounded, fails closed (ERR_OVERLOADED) when full. */
+/* Remembers nonces until they would be expired anyway; bounded, fails closed (ERR_OVERLOADED) when
+ * full. */
 struct replay_guard;
 struct replay_guard *replay_guard_open(uint32_t capacity);
 void replay_guard_close(struct replay_guard **guard);
 
-/* Verifies, unpacks into the arena, checks expiry and replay. ERR_UNAUTHENTICATED: signature, form or replay;
- * ERR_TIMEOUT: expired; ERR_OVERLOADED: guard full. */
+/* Verifies, unpacks into the arena, checks expiry and replay. ERR_UNAUTHENTICATED: signature, form
+ * or replay; ERR_TIMEOUT: expired; ERR_OVERLOADED: guard full. */
 enum code envelope_open_request(struct sealer *sealer,
                                 struct replay_guard *guard,
                                 struct str frame,

@@ -1,9 +1,9 @@
 #pragma once
 /*
  * HTTP/1.1 server on one loop: listen, accept, connections as state tables, keep-alive, pipelining,
- * bodies by length and chunked, limits and timeouts for every phase, backpressure. All on the loop thread.
- * Connections and buffers come from fixed pools; over `connections_max` the newest is answered 503 and
- * closed. An idle connection holds no read buffer.
+ * bodies by length and chunked, limits and timeouts for every phase, backpressure. All on the loop
+ * thread. Connections and buffers come from fixed pools; over `connections_max` the newest is
+ * answered 503 and closed. An idle connection holds no read buffer.
  */
 
 #include "libcommon/base/arena.h"
@@ -12,8 +12,8 @@
 #include "libcommon/io/loop.h"
 
 struct http_server;
-/* One request under way. The server owns it; it lives until http_exchange_reply(), also when the client
- * has gone meanwhile (the reply is then dropped). */
+/* One request under way. The server owns it; it lives until http_exchange_reply(), also when the
+ * client has gone meanwhile (the reply is then dropped). */
 struct http_exchange;
 
 struct http_server_options {
@@ -37,8 +37,8 @@ enum code http_server_open(struct loop *loop,
                            struct http_server **out,
                            struct err *err) MUST_CHECK;
 uint16_t http_server_port(const struct http_server *server);
-/* Stops accepting, closes idle connections, answers what is under way with Connection: close. `done`
- * runs when no connection is left, at the latest after DRAIN_MS_MAX. */
+/* Stops accepting, closes idle connections, answers what is under way with Connection: close.
+ * `done` runs when no connection is left, at the latest after DRAIN_MS_MAX. */
 void http_server_drain(struct http_server *server, void (*done)(void *arg), void *arg);
 void http_server_close(struct http_server **server); /* after drain */
 
@@ -58,8 +58,9 @@ void http_server_stats(const struct http_server *server, struct http_server_stat
 struct http_request *http_exchange_request(struct http_exchange *x);
 struct arena *http_exchange_arena(struct http_exchange *x);
 struct str http_exchange_peer(const struct http_exchange *x); /* numeric address without port */
-/* Body and header values must live in the exchange's arena or be constant. The exchange is gone afterwards.
- * A malformed request never becomes an exchange: the server answers it itself with a problem document. */
+/* Body and header values must live in the exchange's arena or be constant. The exchange is gone
+ * afterwards. A malformed request never becomes an exchange: the server answers it itself with a
+ * problem document. */
 void http_exchange_reply(struct http_exchange *x, const struct http_response *response);
 /* For a user pointer that travels with the exchange. */
 void http_exchange_set_user(struct http_exchange *x, void *user);

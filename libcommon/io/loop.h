@@ -1,8 +1,9 @@
 #pragma once
 /*
  * One libuv loop per thread and what hangs on it: timers, signals, posted work, a pass per turn.
- * Everything here is called on the loop's own thread except loop_wake(). Handles are opened at start or
- * per connection, never per request. Shutdown is complete: loop_close() asserts uv_loop_close() == 0.
+ * Everything here is called on the loop's own thread except loop_wake(). Handles are opened at
+ * start or per connection, never per request. Shutdown is complete: loop_close() asserts
+ * uv_loop_close() == 0.
  */
 
 #include "libcommon/base/err.h"
@@ -17,7 +18,7 @@ struct loop *loop_open(void); /* NULL when memory is refused */
 void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
 void loop_close(struct loop **loop);
-struct uv_loop_s *loop_uv(struct loop *loop); /* for libcommon/io only */
+struct uv_loop_s *loop_uv(struct loop *loop);  /* for libcommon/io only */
 uint64_t loop_now_ms(const struct loop *loop); /* monotonic, cached per turn */
 
 struct loop_timer;
@@ -26,8 +27,9 @@ void loop_timer_start(struct loop_timer *timer, uint64_t after_ms, uint64_t repe
 void loop_timer_stop(struct loop_timer *timer);
 void loop_timer_close(struct loop_timer **timer); /* freed when libuv lets go */
 
-/* fn runs once per turn after I/O callbacks while `armed`; it returns true to stay armed, in which case
- * the loop does not sleep. This is where requests are moved forward, up to TURN_REQUESTS_MAX. */
+/* fn runs once per turn after I/O callbacks while `armed`; it returns true to stay armed, in which
+ * case the loop does not sleep. This is where requests are moved forward, up to TURN_REQUESTS_MAX.
+ */
 struct loop_pass;
 struct loop_pass *loop_pass_open(struct loop *loop, bool (*fn)(void *arg), void *arg);
 void loop_pass_arm(struct loop_pass *pass);
@@ -42,8 +44,8 @@ void loop_waker_close(struct loop_waker **waker);
 void loop_on_signal(struct loop *loop, int signum, void (*fn)(void *arg, int signum), void *arg);
 
 #define LOOP_WORK_MAX 64
-/* Runs `work` on libuv's thread pool, then `done` on the loop. ERR_OVERLOADED when LOOP_WORK_MAX jobs
- * are waiting or running. `arg` must stay valid until `done`. */
+/* Runs `work` on libuv's thread pool, then `done` on the loop. ERR_OVERLOADED when LOOP_WORK_MAX
+ * jobs are waiting or running. `arg` must stay valid until `done`. */
 enum code loop_work(struct loop *loop,
                     void (*work)(void *arg),
                     void (*done)(void *arg),

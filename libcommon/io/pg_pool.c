@@ -94,7 +94,9 @@ void pg_pool_on_down(struct pg_pool *pool)
 
 void pg_pool_on_fatal(struct pg_pool *pool, const struct err *err)
 {
-    log_event(LOG_ERROR, "pg_statement_unfit", LOG_S("error", err->text));
+    if (log_rate_allows(&pool->log_slots[ERR_INTERNAL])) {
+        log_event(LOG_ERROR, "pg_statement_unfit", LOG_S("error", err->text));
+    }
     if (pool->was_ready || pool->fatal_told || pool->draining) {
         return; /* the others go on serving, this one tries again */
     }

@@ -1,7 +1,8 @@
 #pragma once
 /*
- * An operation: how the runner must treat it and its steps. Tables of operations are generated from the
- * proto files (build/gen/<service>_ops.gen.c); the rows' `op_...` objects are defined by the handlers.
+ * An operation: how the runner must treat it and its steps. Tables of operations are generated from
+ * the proto files (build/gen/<service>_ops.gen.c); the rows' `op_...` objects are defined by the
+ * handlers.
  */
 
 #include "libcommon/codec/api.h"
@@ -19,15 +20,17 @@ enum step {
 typedef enum step (*step_fn)(struct req *r);
 
 /*
- * Group commit puts many requests into one transaction, where row locks do not keep them apart. So a
- * request that issues a second statement never shares its transaction with another one of the same
- * user: the runner sees to that by itself. Where steps read what requests of other users may write (a
- * chain, a counter of the whole service), the operation says TX_WRITE_ALONE and locks as usual.
+ * Group commit puts many requests into one transaction, where row locks do not keep them apart. So
+ * a request that issues a second statement never shares its transaction with another one of the
+ * same user: the runner sees to that by itself. Where steps read what requests of other users may
+ * write (a chain, a counter of the whole service), the operation says TX_WRITE_ALONE and locks as
+ * usual.
  */
 enum tx_mode {
     TX_NONE, /* statements, if any, each on their own */
     TX_READ, /* the same; retried freely */
-    /* All steps in one transaction, shared with others by group commit, committed before the reply. */
+    /* All steps in one transaction, shared with others by group commit, committed before the reply.
+     */
     TX_WRITE,
     TX_WRITE_ALONE /* the same in a transaction of its own */
 };

@@ -1,25 +1,26 @@
 #pragma once
 /*
- * One request inside a service: identity, deadline, input, output, error, statements, events. Everything about
- * it lives in its arena and dies with it. Owned by the runner; handlers see it only inside their steps, on
- * the loop thread. A step issues at most one effect (req_query*, req_work) and then returns its verdict.
- * A step list may be run again from the first step with the same input (group commit retry, serialization
- * failure): steps keep no state outside req_state() and the reply, and the runner resets both.
+ * One request inside a service: identity, deadline, input, output, error, statements, events.
+ * Everything about it lives in its arena and dies with it. Owned by the runner; handlers see it
+ * only inside their steps, on the loop thread. A step issues at most one effect (req_query*,
+ * req_work) and then returns its verdict. A step list may be run again from the first step with the
+ * same input (group commit retry, serialization failure): steps keep no state outside req_state()
+ * and the reply, and the runner resets both.
  */
+
+#include "avanta/common.pb-c.h"
 
 #include "libcommon/base/arena.h"
 #include "libcommon/base/clock.h"
 #include "libcommon/service/op.h"
 
-#include "avanta/common.pb-c.h"
-
-const void *req_in(const struct req *r);  /* the request message, checked against its rules */
-void *req_out(struct req *r);             /* the reply message, initialised */
+const void *req_in(const struct req *r); /* the request message, checked against its rules */
+void *req_out(struct req *r);            /* the reply message, initialised */
 struct arena *req_arena(struct req *r);
 const Avanta__Principal *req_principal(const struct req *r); /* NULL on public operations */
 const char *req_user_id(const struct req *r);                /* asserts an authenticated caller */
-uint64_t req_now_ms(const struct req *r);                    /* wall time at arrival, stable in retries */
-struct date req_today(const struct req *r);                  /* in Mexico City */
+uint64_t req_now_ms(const struct req *r);   /* wall time at arrival, stable in retries */
+struct date req_today(const struct req *r); /* in Mexico City */
 const Avanta__Request *req_envelope(const struct req *r);
 /* Zeroed memory for the steps of this request, the same block for every call with one size. */
 void *req_state(struct req *r, size_t bytes);
@@ -32,7 +33,8 @@ enum step req_query(struct req *r, uint16_t query);
 enum step req_query_from(struct req *r, uint16_t query, const ProtobufCMessage *in);
 size_t req_rows(const struct req *r);     /* rows of the last result */
 size_t req_affected(const struct req *r); /* rows changed by the last statement */
-/* One row into an initialised message; aborts on a programmer's error, ERR_TOO_LARGE sets the request's error. */
+/* One row into an initialised message; aborts on a programmer's error, ERR_TOO_LARGE sets the
+ * request's error. */
 bool req_row(struct req *r, size_t row, ProtobufCMessage *out) MUST_CHECK;
 /* A new message of the query's `out` type for the row; NULL when the arena is full (error set). */
 ProtobufCMessage *req_row_new(struct req *r, size_t row);
@@ -40,7 +42,7 @@ ProtobufCMessage *req_row_new(struct req *r, size_t row);
 bool req_rows_all(struct req *r, size_t *out_count, ProtobufCMessage ***out) MUST_CHECK;
 
 /* Ready-made last steps. */
-enum step req_reply_row(struct req *r);  /* row 0 into the reply; NOT_FOUND without a row */
+enum step req_reply_row(struct req *r); /* row 0 into the reply; NOT_FOUND without a row */
 /* Every row into the repeated message field of the reply with this protobuf field name. */
 enum step req_reply_rows(struct req *r, const char *field);
 
@@ -48,21 +50,31 @@ enum step req_reply_rows(struct req *r, const char *field);
 enum step req_refuse(struct req *r, enum _Avanta__Reason reason);
 enum step req_fail(struct req *r, enum code code, const char *fmt, ...) PRINTF(3, 4);
 /* ERR_INVALID or ERR_REFERENCE about one input field; several calls gather. */
-enum step req_violation(struct req *r, enum code code, const char *field, const char *rule, const char *fmt, ...)
+enum step req_violation(
+    struct req *r, enum code code, const char *field, const char *rule, const char *fmt, ...)
     PRINTF(5, 6);
 
 /* --- events (TX_WRITE only): published and audited once the transaction is committed --- */
-/* `event` is a message declared with the event option, packed at once; entity_id names the record. `user_id`
- * NULL means the caller's. A request may emit up to 4096 events. */
-void req_emit_for(struct req *r, const char *user_id, const ProtobufCMessage *event, const char *entity_id);
+/* `event` is a message declared with the event option, packed at once; entity_id names the record.
+ * `user_id` NULL means the caller's. A request may emit up to 4096 events. */
+void req_emit_for(struct req *r,
+                  const char *user_id,
+                  const ProtobufCMessage *event,
+                  const char *entity_id);
 void req_emit(struct req *r, const ProtobufCMessage *event, const char *entity_id);
 /* Audit severity of this request's records: "low" unless set. Literal. */
 void req_audit_severity(struct req *r, const char *severity);
 /* An audit record about a failed action (a wrong password); written although the request fails. */
-void req_audit_failure(struct req *r, const char *user_id, const char *action, const char *entity, const char *entity_id);
+void req_audit_failure(struct req *r,
+                       const char *user_id,
+                       const char *action,
+                       const char *entity,
+                       const char *entity_id);
 
-/* Runs `work` on the thread pool; it may only touch `arg` (in the arena). ERR_OVERLOADED when the pool is full. */
+/* Runs `work` on the thread pool; it may only touch `arg` (in the arena). ERR_OVERLOADED when the
+ * pool is full. */
 enum step req_work(struct req *r, void (*work)(void *arg), void *arg);
 
-/* After the commit and before the reply: a core NATS message (best effort, at most 4): revocations, invalidations. */
+/* After the commit and before the reply: a core NATS message (best effort, at most 4): revocations,
+ * invalidations. */
 void req_publish(struct req *r, const char *subject, struct str payload);

@@ -1,22 +1,25 @@
 #pragma once
 /*
- * The skeleton: what makes a program a service is this table. `service_main` reads configuration, migrates
- * (--migrate), opens database and bus, serves rpc.<name>.> in queue group "q", answers $SRV.PING/INFO/STATS
- * (NATS services protocol, ADR-32), runs the outbox relay and consumers, serves the admin port, and on SIGTERM or
- * SIGINT drains completely: not ready, no new messages, requests under way finished, outbox pass, closed, exit 0.
- * Options: --help, --print-config, --config-markdown, --migrate, --version, --check-sql (prepares every statement and exits).
+ * The skeleton: what makes a program a service is this table. `service_main` reads configuration,
+ * migrates
+ * (--migrate), opens database and bus, serves rpc.<name>.> in queue group "q", answers
+ * $SRV.PING/INFO/STATS (NATS services protocol, ADR-32), runs the outbox relay and consumers,
+ * serves the admin port, and on SIGTERM or SIGINT drains completely: not ready, no new messages,
+ * requests under way finished, outbox pass, closed, exit 0. Options: --help, --print-config,
+ * --config-markdown, --migrate, --version, --check-sql (prepares every statement and exits).
  */
+
+#include "avanta/common.pb-c.h"
 
 #include "libcommon/base/config.h"
 #include "libcommon/io/bus.h"
 #include "libcommon/io/pg_query.h"
 #include "libcommon/service/op.h"
 
-#include "avanta/common.pb-c.h"
-
-/* A durable JetStream consumer whose messages become requests of one operation: the message's bytes are
- * unpacked as the operation's input, acknowledged after commit, retried when it fails for a passing
- * reason, terminated and logged when it can never succeed. Reserved parameter request_id holds Nats-Msg-Id. */
+/* A durable JetStream consumer whose messages become requests of one operation: the message's bytes
+ * are unpacked as the operation's input, acknowledged after commit, retried when it fails for a
+ * passing reason, terminated and logged when it can never succeed. Reserved parameter request_id
+ * holds Nats-Msg-Id. */
 struct consumer_row {
     const char *stream;
     const char *durable;
@@ -26,16 +29,17 @@ struct consumer_row {
     const struct op *op;
 };
 
-/* A job that runs every `every_ms` as a request of its own (principal NULL), one at a time per process. */
+/* A job that runs every `every_ms` as a request of its own (principal NULL), one at a time per
+ * process. */
 struct periodic_row {
     const char *name;
     uint64_t every_ms;
     const struct op *op;
 };
 
-/* A constraint of the service's tables whose violation has a meaning of its own: the request is refused with
- * `reason`, and with a violation of `field` when one is given. Other constraints answer ERR_CONFLICT
- * (unique), ERR_REFERENCE (foreign key) or ERR_INVALID (check). */
+/* A constraint of the service's tables whose violation has a meaning of its own: the request is
+ * refused with `reason`, and with a violation of `field` when one is given. Other constraints
+ * answer ERR_CONFLICT (unique), ERR_REFERENCE (foreign key) or ERR_INVALID (check). */
 struct constraint_row {
     const char *constraint;
     enum _Avanta__Reason reason;
@@ -61,10 +65,12 @@ struct service {
     const struct api_event *events; /* NULL: the generated api_events */
     size_t event_count;
     const struct config_table *config; /* the service's own settings, or NULL */
-    /* After configuration, before anything is served; *out_state reaches steps through req_service(). */
+    /* After configuration, before anything is served; *out_state reaches steps through
+     * req_service(). */
     enum code (*on_start)(void **out_state, struct err *err);
     void (*on_stop)(void *state);
-    /* `X --admin-create` style commands of one service: argv after the skeleton's options; blocking; NULL when none. */
+    /* `X --admin-create` style commands of one service: argv after the skeleton's options;
+     * blocking; NULL when none. */
     int (*command)(int argc, char **argv);
     const char *command_help;
 };
