@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Stops the stack of STATE in order: gateway, services, nats-server, PostgreSQL. Data stays. Fails when a
+# program did not end well.
+here=$(cd "$(dirname "$0")" && pwd -P)
+. "$here/lib.sh"
+[ -d "${STATE:-}" ] || { say "Nothing to stop: ${STATE:-} does not exist"; exit 0; }
+state_open
+failed=0
+
+# stop NAME SECONDS: SIGTERM, wait for the end, SIGKILL past the deadline.
+stop() {
+    local name=$1 seconds=$2 pid i
+    if ! pid_alive "$name"; then
+        rm -f "$STATE/$name.pid"
+        return 0
+    fi
+    read -r pid <"$STATE/$name.pid"
+    kill -TERM "$pid"
+    for ((i = 0; i < seconds * 10; i++)); do
+        pid_alive "$name" || break
+        sleep 0.1
+    done
+    if pid_alive "$name"; then
+        kill -KILL "$pid"
+        say "$name did not end within $seconds s and was killed"
+        failed=1
+    else
+        say "Stopped $name"
+    fi
+    rm -f "$STATE/$name.pid"
+}
+
+stop gateway 15
+for service in identity ledger audit-log; do stop "$service" 15; done
+stop nats 10
+pgdata=$STATE/postgres/data
+if [ -s "$STATE/postgres.pid" ] && as_postgres "$(postgres_bin)/pg_ctl" -D "$pgdata" status >/dev/null 2>&1; then
+    if as_postgres "$(postgres_bin)/pg_ctl" -D "$pgdata" -w -t 60 -m fast stop >/dev/null 2>&1; then
+        say "Stopped PostgreSQL"
+    else
+        say "PostgreSQL did not stop; see $STATE/postgres/log"
+        failed=1
+    fi
+fi
+rm -f "$STATE/postgres.pid"
+exit $failed

@@ -1,0 +1,69 @@
+# What up.sh and down.sh share. Sourced, not run. STATE is the stack's directory.
+set -euo pipefail
+
+say() { printf '%s\n' "$*"; }
+die() { printf 'avanta: %s\n' "$*" >&2; exit 1; }
+
+state_open() {
+    [ -n "${STATE:-}" ] || die "STATE names no directory"
+    mkdir -p "$STATE"
+    STATE=$(cd "$STATE" && pwd -P)
+    chmod 711 "$STATE" # PostgreSQL's own user passes through; every file with a secret is 600
+    export AVANTA_STATE=$STATE
+}
+
+# pid_alive NAME: the process of that pid file runs and is ours.
+pid_alive() {
+    local file=$STATE/$1.pid pid
+    [ -s "$file" ] || return 1
+    read -r pid <"$file"
+    [ -r "/proc/$pid/environ" ] || return 1
+    tr '\0' '\n' <"/proc/$pid/environ" | grep -qxF "AVANTA_STATE=$STATE"
+}
+
+port_free() { ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+# A free port of the dynamic range that no earlier call of this run gave.
+port_pick() {
+    local port
+    for _ in $(seq 200); do
+        port=$((20000 + RANDOM % 20000))
+        case " ${picked:-} " in *" $port "*) continue ;; esac
+        if port_free "$port"; then
+            picked="${picked:-} $port"
+            REPLY=$port
+            return
+        fi
+    done
+    die "no free port was found on 127.0.0.1"
+}
+
+secret() { head -c "$1" /dev/urandom | od -An -v -tx1 | tr -d ' \n'; }
+
+# wait_for SECONDS WHAT COMMAND...: polls until the command succeeds.
+wait_for() {
+    local seconds=$1 what=$2 i
+    shift 2
+    for ((i = 0; i < seconds * 10; i++)); do
+        "$@" >/dev/null 2>&1 && return
+        sleep 0.1
+    done
+    die "$what was not ready within $seconds s; see $STATE/log"
+}
+
+# PostgreSQL never runs as root: as root its commands run as the user postgres.
+as_postgres() {
+    if [ "$(id -u)" = 0 ]; then
+        setpriv --reuid=postgres --regid=postgres --init-groups -- "$@"
+    else
+        "$@"
+    fi
+}
+
+postgres_bin() {
+    local dir
+    for dir in /usr/lib/postgresql/15/bin /usr/lib/postgresql/*/bin; do
+        [ -x "$dir/initdb" ] && { printf '%s' "$dir"; return; }
+    done
+    die "PostgreSQL is not installed: run 'make deps'"
+}

@@ -1,0 +1,12 @@
+-- One service's place in the cluster: a role that owns its database and migrates it, and a role that runs
+-- the service with what the migrations grant. Run as superuser; running it again changes nothing but passwords.
+-- Variables: role, password, owner_password.
+SELECT format('CREATE ROLE %I LOGIN', :'role') WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'role') \gexec
+SELECT format('CREATE ROLE %I LOGIN', :'role' || '_owner')
+WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'role' || '_owner') \gexec
+SELECT format('ALTER ROLE %I PASSWORD %L', :'role', :'password') \gexec
+SELECT format('ALTER ROLE %I PASSWORD %L', :'role' || '_owner', :'owner_password') \gexec
+SELECT format('CREATE DATABASE %I OWNER %I', 'avanta_' || :'role', :'role' || '_owner')
+WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'avanta_' || :'role') \gexec
+SELECT format('REVOKE ALL ON DATABASE %I FROM PUBLIC', 'avanta_' || :'role') \gexec
+SELECT format('GRANT CONNECT ON DATABASE %I TO %I', 'avanta_' || :'role', :'role') \gexec
