@@ -38,6 +38,12 @@ if [ ! -s "$STATE/env" ]; then
     mv "$STATE/env.new" "$STATE/env"
 fi
 . "$STATE/env"
+# The first administrator: identity creates it when there is none.
+if [ ! -s "$STATE/admin.env" ]; then
+    printf 'AVANTA_URL=http://127.0.0.1:%s\nAVANTA_ADMIN_EMAIL=%s\nAVANTA_ADMIN_PASSWORD=%s\n' \
+        "$HTTP_PORT" admin@avanta.local "$(secret 12)" >"$STATE/admin.env"
+fi
+. "$STATE/admin.env"
 port_free "$HTTP_PORT" || die "port $HTTP_PORT is taken: choose another with PORT=n in a new STATE"
 
 # --- PostgreSQL ---------------------------------------------------------------------------------
@@ -96,7 +102,8 @@ service_environment() {
         AVANTA_PG_MIGRATE_DSN="$(dsn "$name" "${name}_owner" "${!owner_password}")"
         AVANTA_NATS_URL="nats://127.0.0.1:$NATS_PORT" AVANTA_NATS_USER="$1" AVANTA_NATS_PASSWORD="${!nats}"
         AVANTA_ENVELOPE_KEY="${!key}" AVANTA_ADMIN_PORT="${!admin}")
-    [ "$1" != identity ] || environment+=(AVANTA_SIGNING_KEY="$SIGNING_KEY")
+    [ "$1" != identity ] || environment+=(AVANTA_SIGNING_KEY="$SIGNING_KEY"
+        AVANTA_BOOTSTRAP_EMAIL="$AVANTA_ADMIN_EMAIL" AVANTA_BOOTSTRAP_PASSWORD="$AVANTA_ADMIN_PASSWORD")
 }
 
 start() {
@@ -125,18 +132,6 @@ for name in $services gateway; do
     wait_for 30 "$name" curl -fsS "http://127.0.0.1:${!admin}/readyz"
 done
 
-# --- the first administrator ---------------------------------------------------------------------------
-if [ ! -s "$STATE/admin.env" ]; then
-    email=admin@avanta.local
-    password=$(secret 12)
-    service_environment identity
-    AVANTA_ADMIN_PASSWORD=$password
-    printf '%s\n' "$password" | env -i "${environment[@]}" "$BIN/identity" admin-create "$email" >>"$STATE/log/identity.log" 2>&1 ||
-        die "the administrator could not be created; see $STATE/log/identity.log"
-    printf 'AVANTA_URL=http://127.0.0.1:%s\nAVANTA_ADMIN_EMAIL=%s\nAVANTA_ADMIN_PASSWORD=%s\n' \
-        "$HTTP_PORT" "$email" "$password" >"$STATE/admin.env"
-fi
-. "$STATE/admin.env"
 say ""
 say "Avanta is ready:  $AVANTA_URL"
 say "Administrator:    $AVANTA_ADMIN_EMAIL"

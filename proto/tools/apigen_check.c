@@ -79,38 +79,47 @@ static void check_path(struct gen *gen, const struct gen_rpc *rpc, const char *p
 }
 
 static void
-check_unique(struct gen *gen, const struct gen_rpc *rpc, const struct gen_binding *binding)
+check_route_pair(struct gen *gen, const struct gen_route *route, const struct gen_route *earlier)
 {
-    for (const struct gen_rpc *other = gen->rpcs; other <= rpc; other++) {
-        for (size_t i = 0; i < other->binding_count; i++) {
-            const struct gen_binding *earlier = &other->bindings[i];
-            if (earlier == binding) {
-                return;
-            }
-            if (strcmp(earlier->verb, binding->verb) == 0 &&
-                path_same(earlier->path, binding->path)) {
-                gen_error_rpc(gen,
-                              rpc,
-                              "%s %s is already bound to rpc %s.%s",
-                              binding->verb,
-                              binding->path,
-                              other->service->proto_name,
-                              other->proto->name);
-            }
-        }
+    const struct gen_rpc *other = earlier->rpc;
+    if (!path_same(earlier->path, route->path)) {
+        return;
+    }
+    if (strcmp(earlier->path, route->path) != 0) {
+        gen_error_rpc(gen,
+                      route->rpc,
+                      "path %s is written %s in rpc %s.%s",
+                      route->path,
+                      earlier->path,
+                      other->service->proto_name,
+                      other->proto->name);
+    }
+    if (strcmp(earlier->verb, route->verb) == 0) {
+        gen_error_rpc(gen,
+                      route->rpc,
+                      "%s %s is already bound to rpc %s.%s",
+                      route->verb,
+                      route->path,
+                      other->service->proto_name,
+                      other->proto->name);
+    }
+}
+
+static void check_route(struct gen *gen, size_t index)
+{
+    const struct gen_route *route = &gen->routes[index];
+    if (!verb_known(route->verb)) {
+        gen_error_rpc(gen, route->rpc, "unknown method \"%s\"", route->verb);
+    }
+    check_path(gen, route->rpc, route->path);
+    for (size_t i = 0; i < index; i++) {
+        check_route_pair(gen, route, &gen->routes[i]);
     }
 }
 
 static void check_http(struct gen *gen, const struct gen_rpc *rpc)
 {
     const Avanta__Http *http = rpc->http;
-    for (size_t i = 0; i < rpc->binding_count; i++) {
-        if (!verb_known(rpc->bindings[i].verb)) {
-            gen_error_rpc(gen, rpc, "unknown method \"%s\"", rpc->bindings[i].verb);
-        }
-        check_path(gen, rpc, rpc->bindings[i].path);
-        check_unique(gen, rpc, &rpc->bindings[i]);
-    }
     if (http->status < 200 || http->status > 299) {
         gen_error_rpc(gen, rpc, "status %u is no success", http->status);
     }
@@ -200,14 +209,14 @@ static void check_reasons(struct gen *gen)
 static void check_services(struct gen *gen)
 {
     for (size_t i = 0; i < gen->service_count; i++) {
-        for (size_t k = 0; k < i; k++) {
-            if (strcmp(gen->services[i]->name, gen->services[k]->name) == 0) {
-                gen->errors++;
-                host_complain("%s: service %s is also declared in %s",
-                              gen->services[i]->file,
-                              gen->services[i]->proto_name,
-                              gen->services[k]->file);
-            }
+        const struct gen_service *service = &gen->services[i];
+        const struct gen_service *first = gen_service_find(gen, service->name);
+        if (first != service) {
+            gen->errors++;
+            host_complain("%s: service %s is also declared in %s",
+                          service->file,
+                          service->proto_name,
+                          first->file);
         }
     }
 }
@@ -220,6 +229,9 @@ void gen_check(struct gen *gen)
     }
     for (size_t i = 0; i < gen->rpc_count; i++) {
         check_rpc(gen, &gen->rpcs[i]);
+    }
+    for (size_t i = 0; i < gen->route_count; i++) {
+        check_route(gen, i);
     }
     check_services(gen);
     check_reasons(gen);

@@ -129,24 +129,16 @@ static void check_field_source(struct gen *gen,
 }
 
 /* The messages inside a request come with the body, whole. */
-static void check_nested_sources(struct gen *gen, const struct gen_message *message)
+static void
+check_nested(struct gen *gen, const struct gen_message *inner, const struct gen_message *outer)
 {
-    if ((message->marks & GEN_HTTP_REQUEST) == 0) {
-        return;
-    }
-    for (size_t i = 0; i < message->field_count; i++) {
-        const struct gen_message *inner = message->fields[i].message;
-        for (size_t k = 0; inner != NULL && k < inner->field_count; k++) {
-            const struct gen_field *field = &inner->fields[k];
-            bool outside = field->source != API_SOURCE_BODY || field->rule->source != 0 ||
-                           field->rule->cookie != NULL || field->rule->header != NULL;
-            if (outside) {
-                gen_error_field(gen,
-                                inner,
-                                field,
-                                "nested in %s: can only come from the body",
-                                message->full_name);
-            }
+    for (size_t i = 0; i < inner->field_count; i++) {
+        const struct gen_field *field = &inner->fields[i];
+        const Avanta__Rule *rule = field->rule;
+        if (field->source != API_SOURCE_BODY || rule->source != AVANTA__SOURCE__SOURCE_DEFAULT ||
+            rule->cookie != NULL || rule->header != NULL) {
+            gen_error_field(
+                gen, inner, field, "nested in %s: can only come from the body", outer->full_name);
         }
     }
 }
@@ -166,33 +158,37 @@ static bool answers_to(const struct gen_field *field, const char *name)
     return false;
 }
 
-static void check_names(struct gen *gen, const struct gen_message *message, size_t index)
+/* No two fields may answer to one name. */
+static void check_name_pair(struct gen *gen,
+                            const struct gen_message *message,
+                            const struct gen_field *field,
+                            const struct gen_field *earlier)
 {
-    const struct gen_field *field = &message->fields[index];
-    for (size_t i = 0; i < message->field_count; i++) {
-        const struct gen_field *other = &message->fields[i];
-        if (i == index) {
-            continue;
-        }
-        if (i < index && strcmp(other->name, field->name) == 0) {
+    if (answers_to(earlier, field->name)) {
+        gen_error_field(gen,
+                        message,
+                        field,
+                        "API name \"%s\" is also that of field %s",
+                        field->name,
+                        earlier->proto->name);
+    }
+    for (size_t i = 0; i < field->rule->n_alias; i++) {
+        if (answers_to(earlier, field->rule->alias[i])) {
             gen_error_field(gen,
                             message,
                             field,
-                            "API name \"%s\" is also that of field %s",
-                            field->name,
-                            other->proto->name);
+                            "alias \"%s\" is also a name of field %s",
+                            field->rule->alias[i],
+                            earlier->proto->name);
         }
-        for (size_t k = 0; k < field->rule->n_alias; k++) {
-            const char *alias = field->rule->alias[k];
-            if (answers_to(other, alias)) {
-                gen_error_field(gen,
-                                message,
-                                field,
-                                "alias \"%s\" is also a name of field %s",
-                                alias,
-                                other->proto->name);
-            }
-        }
+    }
+}
+
+static void check_names(struct gen *gen, const struct gen_message *message, size_t index)
+{
+    const struct gen_field *field = &message->fields[index];
+    for (size_t i = 0; i < index; i++) {
+        check_name_pair(gen, message, field, &message->fields[i]);
     }
 }
 
@@ -236,13 +232,13 @@ static void check_event(struct gen *gen, const struct gen_message *message, size
                           event->subject);
     }
     for (size_t i = 0; i < index; i++) {
-        const Avanta__Event *other = gen->messages[i]->event;
+        const Avanta__Event *other = gen->messages[i].event;
         if (other != NULL && strcmp(other->subject, event->subject) == 0) {
             gen_error_message(gen,
                               message,
                               "event subject \"%s\" is also that of %s",
                               event->subject,
-                              gen->messages[i]->full_name);
+                              gen->messages[i].full_name);
         }
     }
 }
@@ -250,7 +246,7 @@ static void check_event(struct gen *gen, const struct gen_message *message, size
 void gen_check_message(struct gen *gen, size_t index)
 {
     assert(index < gen->message_count);
-    const struct gen_message *message = gen->messages[index];
+    const struct gen_message *message = &gen->messages[index];
     for (size_t i = 0; i < message->field_count; i++) {
         const struct gen_field *field = &message->fields[i];
         check_rule_types(gen, message, field);
@@ -258,8 +254,10 @@ void gen_check_message(struct gen *gen, size_t index)
         check_field_kind(gen, message, field);
         check_field_source(gen, message, field);
         check_names(gen, message, i);
+        if ((message->marks & GEN_HTTP_REQUEST) != 0 && field->message != NULL) {
+            check_nested(gen, field->message, message);
+        }
     }
     check_nulls(gen, message);
-    check_nested_sources(gen, message);
     check_event(gen, message, index);
 }

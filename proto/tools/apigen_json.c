@@ -84,8 +84,7 @@ void gen_json_string(struct gen_json *json, const char *key, const char *text)
 
 void gen_json_bool(struct gen_json *json, const char *key, bool value)
 {
-    put_start(json, key);
-    (void)fputs(value ? "true" : "false", json->file);
+    gen_json_literal(json, key, value ? "true" : "false");
 }
 
 void gen_json_int(struct gen_json *json, const char *key, int64_t value)
@@ -94,10 +93,15 @@ void gen_json_int(struct gen_json *json, const char *key, int64_t value)
     (void)fprintf(json->file, "%" PRId64, value);
 }
 
-void gen_json_null(struct gen_json *json, const char *key)
+void gen_json_literal(struct gen_json *json, const char *key, const char *text)
 {
     put_start(json, key);
-    (void)fputs("null", json->file);
+    (void)fputs(text, json->file);
+}
+
+void gen_json_null(struct gen_json *json, const char *key)
+{
+    gen_json_literal(json, key, "null");
 }
 
 char *gen_decimal_text(int64_t value, unsigned decimals)
@@ -113,15 +117,11 @@ char *gen_decimal_text(int64_t value, unsigned decimals)
     if (decimals == 0) {
         return host_format("%s%" PRIu64, sign, magnitude);
     }
-    return host_format("%s%" PRIu64 ".%0*" PRIu64,
-                       sign,
-                       magnitude / scale,
-                       (int)decimals,
-                       magnitude % scale);
+    return host_format(
+        "%s%" PRIu64 ".%0*" PRIu64, sign, magnitude / scale, (int)decimals, magnitude % scale);
 }
 
 void gen_json_decimal(struct gen_json *json, const char *key, int64_t value, unsigned decimals)
 {
-    put_start(json, key);
-    (void)fputs(gen_decimal_text(value, decimals), json->file);
+    gen_json_literal(json, key, gen_decimal_text(value, decimals));
 }

@@ -24,6 +24,8 @@ void gen_json_bool(struct gen_json *json, const char *key, bool value);
 void gen_json_int(struct gen_json *json, const char *key, int64_t value);
 /* value / 10^decimals, exactly: -12345 with 2 is -123.45 */
 void gen_json_decimal(struct gen_json *json, const char *key, int64_t value, unsigned decimals);
+/* A number or word that is JSON already. */
+void gen_json_literal(struct gen_json *json, const char *key, const char *text);
 void gen_json_null(struct gen_json *json, const char *key);
 
 /* The text of such a decimal. */

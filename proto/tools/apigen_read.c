@@ -107,8 +107,8 @@ struct gen_message *gen_message_find(const struct gen *gen, const char *full_nam
     assert(full_name != NULL);
     const char *name = full_name + (full_name[0] == '.' ? 1 : 0);
     for (size_t i = 0; i < gen->message_count; i++) {
-        if (strcmp(gen->messages[i]->full_name, name) == 0) {
-            return gen->messages[i];
+        if (strcmp(gen->messages[i].full_name, name) == 0) {
+            return &gen->messages[i];
         }
     }
     return NULL;
@@ -134,31 +134,26 @@ static void message_add(struct gen *gen,
                         const char *scope,
                         const Google__Protobuf__DescriptorProto *proto)
 {
-    struct gen_message *message = host_alloc(1, sizeof(*message));
-    message->file = file;
-    message->full_name = *scope == '\0' ? proto->name : host_format("%s.%s", scope, proto->name);
-    message->c_name = host_snake_path(message->full_name, "__");
-    message->ident = host_snake_path(message->full_name, "_");
-    message->proto = proto;
+    struct gen_message message = {.file = file, .proto = proto};
+    message.full_name = *scope == '\0' ? proto->name : host_format("%s.%s", scope, proto->name);
+    message.c_name = host_snake_path(message.full_name, "__");
+    message.ident = host_snake_path(message.full_name, "_");
     gen->messages = host_grow(gen->messages, gen->message_count, sizeof(*gen->messages));
     gen->messages[gen->message_count++] = message;
 }
 
 /* Nested messages are appended behind the one that holds them, so one pass finds all depths. */
-static void messages_collect(struct gen *gen)
+static void messages_collect(struct gen *gen, const Google__Protobuf__FileDescriptorProto *file)
 {
-    for (size_t f = 0; f < gen->set->n_file; f++) {
-        const Google__Protobuf__FileDescriptorProto *file = gen->set->file[f];
-        size_t first = gen->message_count;
-        for (size_t i = 0; i < file->n_message_type; i++) {
-            const char *package = file->package == NULL ? "" : file->package;
-            message_add(gen, file->name, package, file->message_type[i]);
-        }
-        for (size_t m = first; m < gen->message_count; m++) {
-            const struct gen_message *outer = gen->messages[m];
-            for (size_t i = 0; i < outer->proto->n_nested_type; i++) {
-                message_add(gen, file->name, outer->full_name, outer->proto->nested_type[i]);
-            }
+    size_t first = gen->message_count;
+    for (size_t i = 0; i < file->n_message_type; i++) {
+        const char *package = file->package == NULL ? "" : file->package;
+        message_add(gen, file->name, package, file->message_type[i]);
+    }
+    for (size_t m = first; m < gen->message_count; m++) {
+        struct gen_message outer = gen->messages[m]; /* a copy: the array moves when it grows */
+        for (size_t i = 0; i < outer.proto->n_nested_type; i++) {
+            message_add(gen, file->name, outer.full_name, outer.proto->nested_type[i]);
         }
     }
 }
@@ -191,7 +186,7 @@ static const Google__Protobuf__EnumDescriptorProto *enum_find(const struct gen *
         found = enum_in(file->enum_type, file->n_enum_type, package, full_name);
     }
     for (size_t m = 0; m < gen->message_count && found == NULL; m++) {
-        const struct gen_message *outer = gen->messages[m];
+        const struct gen_message *outer = &gen->messages[m];
         found = enum_in(
             outer->proto->enum_type, outer->proto->n_enum_type, outer->full_name, full_name);
     }
@@ -350,24 +345,36 @@ static void services_read(struct gen *gen, const Google__Protobuf__FileDescripto
 {
     for (size_t i = 0; i < file->n_service; i++) {
         const Google__Protobuf__ServiceDescriptorProto *proto = file->service[i];
-        struct gen_service *service = host_alloc(1, sizeof(*service));
-        service->file = file->name;
-        service->proto_name = proto->name;
-        service->ident = host_snake(proto->name);
-        service->name = host_replace(service->ident, '_', '-');
+        struct gen_service service = {.file = file->name, .proto = proto};
+        service.proto_name = proto->name;
+        service.ident = host_snake(proto->name);
+        service.name = host_replace(service.ident, '_', '-');
         gen->services = host_grow(gen->services, gen->service_count, sizeof(*gen->services));
         gen->services[gen->service_count++] = service;
-        for (size_t k = 0; k < proto->n_method; k++) {
-            rpc_read(gen, service, proto->method[k]);
-        }
+    }
+}
+
+static void rpcs_read(struct gen *gen, const struct gen_service *service)
+{
+    for (size_t i = 0; i < service->proto->n_method; i++) {
+        rpc_read(gen, service, service->proto->method[i]);
+    }
+}
+
+static void routes_read(struct gen *gen, const struct gen_rpc *rpc)
+{
+    for (size_t i = 0; i < rpc->binding_count; i++) {
+        const struct gen_binding *binding = &rpc->bindings[i];
+        gen->routes = host_grow(gen->routes, gen->route_count, sizeof(*gen->routes));
+        gen->routes[gen->route_count++] = (struct gen_route){rpc, i, binding->verb, binding->path};
     }
 }
 
 const struct gen_service *gen_service_find(const struct gen *gen, const char *name)
 {
     for (size_t i = 0; i < gen->service_count; i++) {
-        if (strcmp(gen->services[i]->name, name) == 0) {
-            return gen->services[i];
+        if (strcmp(gen->services[i].name, name) == 0) {
+            return &gen->services[i];
         }
     }
     return NULL;
@@ -434,13 +441,20 @@ void gen_read(struct gen *gen, const char *path)
     if (gen->set == NULL) {
         host_die("%s: not a descriptor set", path);
     }
-    messages_collect(gen);
-    for (size_t i = 0; i < gen->message_count; i++) {
-        fields_read(gen, gen->messages[i]);
-        message_options_read(gen, gen->messages[i]);
-    }
+    /* Each step points into the array of the one before, which no longer moves then. */
     for (size_t i = 0; i < gen->set->n_file; i++) {
+        messages_collect(gen, gen->set->file[i]);
         services_read(gen, gen->set->file[i]);
+    }
+    for (size_t i = 0; i < gen->message_count; i++) {
+        fields_read(gen, &gen->messages[i]);
+        message_options_read(gen, &gen->messages[i]);
+    }
+    for (size_t i = 0; i < gen->service_count; i++) {
+        rpcs_read(gen, &gen->services[i]);
+    }
+    for (size_t i = 0; i < gen->rpc_count; i++) {
+        routes_read(gen, &gen->rpcs[i]);
     }
     reasons_read(gen);
 }

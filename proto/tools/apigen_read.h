@@ -70,6 +70,7 @@ struct gen_binding {
 
 struct gen_service {
     const char *file;
+    const Google__Protobuf__ServiceDescriptorProto *proto;
     const char *proto_name; /* "AuditLog" */
     const char *name;       /* "audit-log" */
     const char *ident;      /* "audit_log" */
@@ -89,6 +90,13 @@ struct gen_rpc {
     enum api_permission permission;
 };
 
+struct gen_route {
+    const struct gen_rpc *rpc;
+    size_t index; /* of the binding in the rpc */
+    const char *verb;
+    const char *path;
+};
+
 struct gen_reason {
     const char *name;
     const char *error; /* "ERR_CONFLICT", "OK" for NONE; NULL in a gap */
@@ -96,12 +104,14 @@ struct gen_reason {
 };
 
 struct gen {
-    struct gen_message **messages; /* in file order; stable addresses */
+    struct gen_message *messages; /* in file order */
     size_t message_count;
-    struct gen_service **services;
+    struct gen_service *services;
     size_t service_count;
     struct gen_rpc *rpcs; /* in file order */
     size_t rpc_count;
+    struct gen_route *routes; /* every binding of every rpc, in that order */
+    size_t route_count;
     struct gen_reason *reasons; /* by number */
     size_t reason_count;
     const char *reasons_file;

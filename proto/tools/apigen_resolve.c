@@ -102,7 +102,7 @@ static void resolve_marks(struct gen *gen)
         rpc->out->marks |= (unsigned)(GEN_USED | GEN_REPLY | (http ? GEN_HTTP_REPLY : 0));
     }
     for (size_t i = 0; i < gen->message_count; i++) {
-        gen->messages[i]->marks |= gen->messages[i]->event != NULL ? (unsigned)GEN_USED : 0;
+        gen->messages[i].marks |= gen->messages[i].event != NULL ? (unsigned)GEN_USED : 0;
     }
     /* To the fixed point: each round changes a mark, so it ends also for messages that hold
      * themselves. */
@@ -110,7 +110,7 @@ static void resolve_marks(struct gen *gen)
     while (changed) {
         changed = false;
         for (size_t i = 0; i < gen->message_count; i++) {
-            changed = marks_pass_on(gen->messages[i]) || changed;
+            changed = marks_pass_on(&gen->messages[i]) || changed;
         }
     }
 }
@@ -246,8 +246,8 @@ static void resolve_body_field(struct gen *gen, struct gen_rpc *rpc)
 void gen_resolve(struct gen *gen)
 {
     for (size_t i = 0; i < gen->message_count; i++) {
-        for (size_t k = 0; k < gen->messages[i]->field_count; k++) {
-            resolve_field(gen, gen->messages[i], &gen->messages[i]->fields[k]);
+        for (size_t k = 0; k < gen->messages[i].field_count; k++) {
+            resolve_field(gen, &gen->messages[i], &gen->messages[i].fields[k]);
         }
     }
     resolve_marks(gen);

@@ -52,12 +52,11 @@ char *gen_schema_description(const struct gen_field *field, enum gen_schema_use 
     const Avanta__Rule *rule = field->rule;
     const char *own = rule->description == NULL ? "" : rule->description;
     bool future = rule->not_future != 0 && use != GEN_SCHEMA_REPLY;
-    char *text = host_format("%s%s%s",
-                             own,
-                             *own != '\0' && future ? ". " : "",
-                             future ? "Not later than today" : "");
+    char *text = host_format(
+        "%s%s%s", own, *own != '\0' && future ? ". " : "", future ? "Not later than today" : "");
     for (size_t i = 0; i < rule->n_alias && use != GEN_SCHEMA_REPLY; i++) {
-        const char *joint = i > 0 ? ", " : (*text == '\0' ? "Also accepted as " : ". Also accepted as ");
+        const char *joint =
+            i > 0 ? ", " : (*text == '\0' ? "Also accepted as " : ". Also accepted as ");
         text = host_format("%s%s%s", text, joint, rule->alias[i]);
     }
     return *text == '\0' ? NULL : text;
@@ -94,12 +93,12 @@ static void put_pattern(struct gen_json *json, enum api_pattern pattern)
         const char *key;
         const char *text;
     } rows[API_PATTERN_COUNT] = {
-        [API_PATTERN_EMAIL] = {"format", "email"},
+        [API_PATTERN_EMAIL] = {"format",  "email"                                             },
         [API_PATTERN_RFC] = {"pattern", "^[A-Za-z\u00d1\u00f1&]{3,4}[0-9]{6}[A-Za-z0-9]{3}$"},
-        [API_PATTERN_UUID] = {"format", "uuid"},
-        [API_PATTERN_CURRENCY] = {"pattern", "^[A-Za-z]{3}$"},
-        [API_PATTERN_COLOR] = {"pattern", "^#[0-9A-Fa-f]{6}$"},
-        [API_PATTERN_URL_OR_PATH] = {"pattern", "^(https?://|/)"},
+        [API_PATTERN_UUID] = {"format",  "uuid"                                              },
+        [API_PATTERN_CURRENCY] = {"pattern", "^[A-Za-z]{3}$"                                     },
+        [API_PATTERN_COLOR] = {"pattern", "^#[0-9A-Fa-f]{6}$"                                 },
+        [API_PATTERN_URL_OR_PATH] = {"pattern", "^(https?://|/)"                                    },
     };
     if (pattern != API_PATTERN_NONE) {
         gen_json_string(json, rows[pattern].key, rows[pattern].text);
@@ -154,10 +153,8 @@ static bool is_unsigned(const struct gen_field *field)
     return false;
 }
 
-static void put_number(struct gen_json *json,
-                       const struct gen_field *field,
-                       enum gen_schema_use use,
-                       bool null)
+static void
+put_number(struct gen_json *json, const struct gen_field *field, enum gen_schema_use use, bool null)
 {
     const Avanta__Rule *rule = field->rule;
     unsigned decimals = is_scaled(field) ? field->decimals : 0;
@@ -182,10 +179,8 @@ static void put_number(struct gen_json *json,
     }
 }
 
-static void put_bool(struct gen_json *json,
-                     const struct gen_field *field,
-                     enum gen_schema_use use,
-                     bool null)
+static void
+put_bool(struct gen_json *json, const struct gen_field *field, enum gen_schema_use use, bool null)
 {
     if (field->rule->flag == 0) {
         put_types(json, "boolean", NULL, null);
@@ -241,10 +236,8 @@ static void put_message(struct gen_json *json,
 }
 
 /* The members of one value's schema, into the open object. */
-static void put_value(struct gen_json *json,
-                      const struct gen_field *field,
-                      enum gen_schema_use use,
-                      bool null)
+static void
+put_value(struct gen_json *json, const struct gen_field *field, enum gen_schema_use use, bool null)
 {
     if ((field->flags & RULE_RAW_JSON) != 0) {
         if (use == GEN_SCHEMA_TEXT) {
@@ -289,22 +282,31 @@ static bool may_be_null(const struct gen_field *field, enum gen_schema_use use)
     return (field->flags & RULE_NULLABLE) != 0;
 }
 
-/* The default of an unset field, in the form the JSON has. */
-static void put_default(struct gen_json *json, const struct gen_field *field)
+char *gen_schema_default_text(const struct gen_field *field)
 {
     const char *text = field->proto->default_value;
     if (text == NULL) {
-        return;
+        return NULL;
     }
     if (field->kind == GEN_BOOL && field->rule->flag != 0) {
-        gen_json_int(json, "default", strcmp(text, "true") == 0 ? 1 : 0);
-    } else if (field->kind == GEN_BOOL) {
-        gen_json_bool(json, "default", strcmp(text, "true") == 0);
-    } else if (field->kind == GEN_INT64 || field->kind == GEN_INTEGER) {
-        unsigned decimals = is_scaled(field) ? field->decimals : 0;
-        gen_json_decimal(json, "default", strtoll(text, NULL, 10), decimals);
-    } else if (field->kind == GEN_STRING || field->kind == GEN_ENUM) {
+        return host_format("%d", strcmp(text, "true") == 0 ? 1 : 0);
+    }
+    if (field->kind == GEN_INT64 || field->kind == GEN_INTEGER) {
+        return gen_decimal_text(strtoll(text, NULL, 10), is_scaled(field) ? field->decimals : 0);
+    }
+    return host_format("%s", text);
+}
+
+static void put_default(struct gen_json *json, const struct gen_field *field)
+{
+    char *text = gen_schema_default_text(field);
+    if (text == NULL) {
+        return;
+    }
+    if (field->kind == GEN_STRING || field->kind == GEN_ENUM || field->kind == GEN_BYTES) {
         gen_json_string(json, "default", text);
+    } else {
+        gen_json_literal(json, "default", text);
     }
 }
 
@@ -367,9 +369,8 @@ static bool is_always_there(const struct gen_field *field, enum gen_schema_use u
     return gen_is_required_label(field) || field->repeated || (field->flags & RULE_NULL_SHOWN) != 0;
 }
 
-static void put_required(struct gen_json *json,
-                         const struct gen_message *message,
-                         enum gen_schema_use use)
+static void
+put_required(struct gen_json *json, const struct gen_message *message, enum gen_schema_use use)
 {
     bool open = false;
     for (size_t i = 0; i < message->field_count; i++) {
@@ -425,9 +426,8 @@ static void put_required_aliases(struct gen_json *json, const struct gen_message
     }
 }
 
-static void put_component(struct gen_json *json,
-                          const struct gen_message *message,
-                          enum gen_schema_use use)
+static void
+put_component(struct gen_json *json, const struct gen_message *message, enum gen_schema_use use)
 {
     gen_json_object(json, component_name(message, use));
     gen_json_string(json, "type", "object");
@@ -456,7 +456,7 @@ static void put_component(struct gen_json *json,
 void gen_schema_messages(const struct gen *gen, struct gen_json *json)
 {
     for (size_t i = 0; i < gen->message_count; i++) {
-        const struct gen_message *message = gen->messages[i];
+        const struct gen_message *message = &gen->messages[i];
         if ((message->marks & GEN_HTTP_REQUEST) != 0 && gen_schema_has_body(message)) {
             put_component(json, message, GEN_SCHEMA_BODY);
         }

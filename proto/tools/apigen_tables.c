@@ -30,15 +30,6 @@ static char *event_name(const struct gen_message *message)
     return host_upper(host_format("api_event_%s", ident));
 }
 
-static size_t route_count(const struct gen *gen)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < gen->rpc_count; i++) {
-        count += gen->rpcs[i].binding_count;
-    }
-    return count;
-}
-
 void gen_write_methods_header(const struct gen *gen, FILE *file, const char *argument)
 {
     (void)argument;
@@ -49,14 +40,14 @@ void gen_write_methods_header(const struct gen *gen, FILE *file, const char *arg
     }
     (void)fputs("    API_METHOD_COUNT\n};\n\nenum api_event_id {\n", file);
     for (size_t i = 0; i < gen->message_count; i++) {
-        if (gen->messages[i]->event != NULL) {
-            (void)fprintf(file, "    %s,\n", event_name(gen->messages[i]));
+        if (gen->messages[i].event != NULL) {
+            (void)fprintf(file, "    %s,\n", event_name(&gen->messages[i]));
         }
     }
     (void)fprintf(file,
                   "    API_EVENT_COUNT\n};\n\nenum {\n    API_ROUTE_COUNT = %zu,\n"
                   "    API_REASON_COUNT = %zu\n};\n\n",
-                  route_count(gen),
+                  gen->route_count,
                   gen->reason_count);
     (void)fputs("extern const struct api_method api_methods[];\n"
                 "extern const struct api_route api_routes[];\n"
@@ -64,9 +55,9 @@ void gen_write_methods_header(const struct gen *gen, FILE *file, const char *arg
                 "extern const struct api_event api_events[];\n\n",
                 file);
     for (size_t i = 0; i < gen->message_count; i++) {
-        if (is_used(gen->messages[i])) {
+        if (is_used(&gen->messages[i])) {
             (void)fprintf(
-                file, "extern const struct message_rules rules_%s;\n", gen->messages[i]->ident);
+                file, "extern const struct message_rules rules_%s;\n", gen->messages[i].ident);
         }
     }
 }
@@ -285,15 +276,12 @@ static void put_table_end(FILE *file, size_t rows)
 static void put_routes(const struct gen *gen, FILE *file)
 {
     (void)fputs("const struct api_route api_routes[] = {\n", file);
-    for (size_t i = 0; i < gen->rpc_count; i++) {
-        for (size_t k = 0; k < gen->rpcs[i].binding_count; k++) {
-            const struct gen_binding *binding = &gen->rpcs[i].bindings[k];
-            (void)fprintf(file, "    {\"%s\", ", binding->verb);
-            host_put_literal(file, binding->path);
-            (void)fprintf(file, ", %s},\n", gen->rpcs[i].enum_name);
-        }
+    for (size_t i = 0; i < gen->route_count; i++) {
+        (void)fprintf(file, "    {\"%s\", ", gen->routes[i].verb);
+        host_put_literal(file, gen->routes[i].path);
+        (void)fprintf(file, ", %s},\n", gen->routes[i].rpc->enum_name);
     }
-    put_table_end(file, route_count(gen));
+    put_table_end(file, gen->route_count);
 }
 
 static void put_reasons(const struct gen *gen, FILE *file)
@@ -315,7 +303,7 @@ static void put_events(const struct gen *gen, FILE *file)
     size_t rows = 0;
     (void)fputs("const struct api_event api_events[] = {\n", file);
     for (size_t i = 0; i < gen->message_count; i++) {
-        const struct gen_message *message = gen->messages[i];
+        const struct gen_message *message = &gen->messages[i];
         if (message->event == NULL) {
             continue;
         }
@@ -336,7 +324,7 @@ static void put_events(const struct gen *gen, FILE *file)
 static bool file_is_used(const struct gen *gen, const char *proto)
 {
     for (size_t i = 0; i < gen->message_count; i++) {
-        if (is_used(gen->messages[i]) && strcmp(gen->messages[i]->file, proto) == 0) {
+        if (is_used(&gen->messages[i]) && strcmp(gen->messages[i].file, proto) == 0) {
             return true;
         }
     }
@@ -355,8 +343,8 @@ void gen_write_methods_table(const struct gen *gen, FILE *file, const char *argu
     }
     (void)fputs("\n#include <stddef.h>\n\n", file);
     for (size_t i = 0; i < gen->message_count; i++) {
-        if (is_used(gen->messages[i])) {
-            put_rules(file, gen->messages[i]);
+        if (is_used(&gen->messages[i])) {
+            put_rules(file, &gen->messages[i]);
         }
     }
     (void)fputs("const struct api_method api_methods[] = {\n", file);

@@ -1,0 +1,78 @@
+/* Users, credentials, sessions, signing keys. */
+#include "identity_migrations.gen.h"
+#include "identity_ops.gen.h"
+#include "identity_sql.gen.h"
+#include "services/identity/identity.h"
+#include "services/identity/users.h"
+
+#include "libcommon/base/version.h"
+
+#include <string.h>
+
+#define ARGON2_LANES       1
+#define BOOTSTRAP_EVERY_MS 2000
+
+static struct identity instance;
+struct identity *const identity_state = &instance;
+
+#define CONFIG_TARGET struct identity_config
+static const struct config_row config_rows[] = {IDENTITY_CONFIG(CONFIG_ROW)};
+static const struct config_table config = {config_rows, ARRAY_LEN(config_rows), &instance.config};
+
+static const struct periodic_row periodics[] = {
+    {"bootstrap", BOOTSTRAP_EVERY_MS, &op_identity_bootstrap},
+};
+
+static enum code on_start(void **out_state, struct err *err)
+{
+    uint8_t scalar[ECDSA_SCALAR_BYTES];
+    size_t len = 0;
+    enum code code = OK;
+
+    if (!hex_decode(str_from(instance.config.signing_key), scalar, sizeof scalar, &len) ||
+        len != sizeof scalar) {
+        return err_set(err, ERR_INVALID, "AVANTA_SIGNING_KEY must be 64 hex digits");
+    }
+    code = ecdsa_open(scalar, &instance.key, err);
+    explicit_bzero(scalar, sizeof scalar);
+    if (code != OK) {
+        return code;
+    }
+    token_kid(instance.key, instance.kid);
+    instance.cost = (struct password_cost){
+        .memory_kib = (uint32_t)instance.config.argon2_kib,
+        .passes = (uint32_t)instance.config.argon2_passes,
+        .lanes = ARGON2_LANES,
+    };
+    *out_state = &instance;
+    return OK;
+}
+
+static void on_stop(void *state)
+{
+    struct identity *self = state;
+
+    ecdsa_close(&self->key);
+}
+
+int main(int argc, char **argv)
+{
+    const struct service self = {
+        .name = "identity",
+        .version = AVANTA_VERSION,
+        .description = "Users, credentials, sessions and the keys that sign access tokens.",
+        .ops = identity_op_rows,
+        .op_count = IDENTITY_OP_ROW_COUNT,
+        .queries = identity_queries,
+        .query_count = IDENTITY_QUERY_COUNT,
+        .migrations = identity_migrations,
+        .migration_count = identity_migration_count,
+        .periodics = periodics,
+        .periodic_count = ARRAY_LEN(periodics),
+        .config = &config,
+        .on_start = on_start,
+        .on_stop = on_stop,
+    };
+
+    return service_main(argc, argv, &self);
+}

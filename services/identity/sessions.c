@@ -1,0 +1,284 @@
+/* Refresh, logout, me, and what login and refresh answer with. */
+#include "avanta/identity_internal.pb-c.h"
+#include "identity_ops.gen.h"
+#include "identity_sql.gen.h"
+#include "services/identity/identity.h"
+
+#include "libcommon/base/clock.h"
+#include "libcommon/base/id.h"
+#include "libcommon/io/digest.h"
+#include "libcommon/service/req.h"
+
+#include <assert.h>
+#include <string.h>
+
+void session_secrets_make(struct session_secrets *out)
+{
+    uint8_t bytes[REFRESH_BYTES];
+    size_t len = 0;
+
+    assert(out != NULL);
+    random_bytes(bytes, sizeof bytes);
+    len = base64url_encode(bytes, sizeof bytes, out->refresh, sizeof out->refresh);
+    assert(len == REFRESH_TEXT_BYTES - 1);
+    explicit_bzero(bytes, sizeof bytes);
+    sha256((struct str){out->refresh, len}, out->refresh_hash);
+}
+
+static char *
+token_new(struct req *r, const char *session_id, const Avanta__Identity__SessionUser *user)
+{
+    const struct identity *self = req_service(r);
+    char token_id[UUID_TEXT_BYTES];
+    char *memory = arena_alloc(req_arena(r), TOKEN_BYTES_MAX);
+    struct buf token = buf_over(memory, TOKEN_BYTES_MAX);
+    struct err err = {.code = OK};
+    const struct token_claims claims = {
+        .issuer = self->config.token_issuer,
+        .audience = self->config.token_audience,
+        .user_id = user->id,
+        .email = user->email,
+        .name = user->name,
+        .role = user->role,
+        .session_id = session_id,
+        .token_id = token_id,
+        .issued_s = req_now_ms(r) / 1000,
+        .expires_s = req_now_ms(r) / 1000 + self->config.token_seconds,
+    };
+
+    uuid_v7(token_id);
+    if (memory == NULL || token_make(self->key, &claims, &token, &err) != OK) {
+        return NULL;
+    }
+    return memory;
+}
+
+enum step session_reply(struct req *r,
+                        const struct session_secrets *secrets,
+                        const Avanta__Identity__SessionUser *user)
+{
+    const struct identity *self = req_service(r);
+    Avanta__Identity__SessionReply *out = req_out(r);
+    Avanta__Identity__SessionUser *shown = arena_alloc(req_arena(r), sizeof *shown);
+
+    out->token = token_new(r, secrets->session_id, user);
+    out->refresh_cookie = arena_strdup(req_arena(r), str_from(secrets->refresh));
+    if (shown == NULL || out->token == NULL || out->refresh_cookie == NULL) {
+        return req_fail(r, ERR_TOO_LARGE, "the answer needs too much memory");
+    }
+    *shown = *user;
+    out->has_success = true;
+    out->success = true;
+    out->has_expires_in = true;
+    out->expires_in = (uint32_t)self->config.token_seconds;
+    out->session_cookie = out->token;
+    out->user = shown;
+    return STEP_DONE;
+}
+
+/* --- refresh: the token is used once and replaced; using it again ends the session --- */
+
+struct refresh {
+    struct session_secrets secrets;
+    uint8_t old_hash[32];
+    Avanta__Identity__SessionUser user;
+    Avanta__Identity__SessionNew next;
+};
+
+static enum step refresh_use(struct req *r)
+{
+    const Avanta__Identity__RefreshRequest *in = req_in(r);
+    struct refresh *state = req_state(r, sizeof *state);
+    Avanta__Identity__RefreshUse *use = arena_alloc(req_arena(r), sizeof *use);
+
+    if (in->refresh_token == NULL || in->refresh_token[0] == '\0') {
+        return req_refuse(r, AVANTA__REASON__INVALID_REFRESH_TOKEN);
+    }
+    if (state == NULL || use == NULL) {
+        return req_fail(r, ERR_TOO_LARGE, "the request needs too much memory");
+    }
+    sha256(str_from(in->refresh_token), state->old_hash);
+    avanta__identity__refresh_use__init(use);
+    use->has_token_hash = true;
+    use->token_hash = (ProtobufCBinaryData){sizeof state->old_hash, state->old_hash};
+    return req_query_from(r, Q_REFRESH_USE, &use->base);
+}
+
+static enum step refresh_end_family(struct req *r, const Avanta__Identity__RefreshState *found)
+{
+    Avanta__Identity__SessionEnd *end = arena_alloc(req_arena(r), sizeof *end);
+
+    if (end == NULL) {
+        return req_fail(r, ERR_TOO_LARGE, "the request needs too much memory");
+    }
+    avanta__identity__session_end__init(end);
+    end->session_id = found->session_id;
+    req_publish(r, "ctl.revoke", str_from(found->session_id));
+    return req_query_from(r, Q_SESSION_END, &end->base);
+}
+
+static enum step refresh_next(struct req *r, const Avanta__Identity__RefreshState *found)
+{
+    struct refresh *state = req_state(r, sizeof *state);
+
+    session_secrets_make(&state->secrets);
+    memcpy(state->secrets.session_id, found->session_id, sizeof state->secrets.session_id);
+    avanta__identity__session_user__init(&state->user);
+    state->user.id = found->id;
+    state->user.email = found->email;
+    state->user.name = found->name;
+    state->user.role = found->role;
+    state->user.has_is_demo = true;
+    state->user.is_demo = found->is_demo;
+    state->user.created_at = found->created_at;
+    state->user.avatar_url = found->avatar_url;
+    avanta__identity__session_new__init(&state->next);
+    state->next.session_id = state->secrets.session_id;
+    state->next.owner_id = found->id;
+    state->next.has_token_hash = true;
+    state->next.token_hash =
+        (ProtobufCBinaryData){sizeof state->secrets.refresh_hash, state->secrets.refresh_hash};
+    return req_query_from(r, Q_REFRESH_INSERT, &state->next.base);
+}
+
+static enum step refresh_decide(struct req *r)
+{
+    Avanta__Identity__RefreshState *found = NULL;
+
+    if (req_rows(r) == 0) {
+        return req_refuse(r, AVANTA__REASON__INVALID_REFRESH_TOKEN);
+    }
+    found = (Avanta__Identity__RefreshState *)(void *)req_row_new(r, 0);
+    if (found == NULL) {
+        return STEP_FAIL;
+    }
+    if (found->reused) {
+        return refresh_end_family(r, found);
+    }
+    if (!found->usable) {
+        return req_refuse(r, AVANTA__REASON__INVALID_REFRESH_TOKEN);
+    }
+    return refresh_next(r, found);
+}
+
+static enum step refresh_reply(struct req *r)
+{
+    struct refresh *state = req_state(r, sizeof *state);
+    Avanta__Identity__SessionReply *out = req_out(r);
+
+    if (state->user.id == NULL) { /* the family was ended; its cookies go, the change stays */
+        out->has_success = true;
+        out->success = false;
+        return STEP_DONE;
+    }
+    return session_reply(r, &state->secrets, &state->user);
+}
+
+const struct op op_identity_refresh = {
+    TX_WRITE, {refresh_use, refresh_decide, refresh_reply}
+};
+
+/* --- logout --- */
+
+static enum step logout_end(struct req *r)
+{
+    Avanta__Identity__SessionEnd *end = arena_alloc(req_arena(r), sizeof *end);
+
+    if (end == NULL) {
+        return req_fail(r, ERR_TOO_LARGE, "the request needs too much memory");
+    }
+    avanta__identity__session_end__init(end);
+    end->session_id = req_principal(r)->session_id;
+    return req_query_from(r, Q_SESSION_END, &end->base);
+}
+
+static enum step logout_reply(struct req *r)
+{
+    static char message[] = "Logged out";
+    static char nothing[] = "";
+    Avanta__Identity__LogoutReply *out = req_out(r);
+    Avanta__Identity__UserLoggedOut event = AVANTA__IDENTITY__USER_LOGGED_OUT__INIT;
+
+    event.session_id = req_principal(r)->session_id;
+    req_emit(r, &event.base, event.session_id);
+    req_publish(r, "ctl.revoke", str_from(event.session_id));
+    out->has_success = true;
+    out->success = true;
+    out->message = message;
+    out->session_cookie = nothing;
+    out->refresh_cookie = nothing;
+    return STEP_DONE;
+}
+
+const struct op op_identity_logout = {
+    TX_WRITE, {logout_end, logout_reply}
+};
+
+/* --- me, and the keys for gateways --- */
+
+static enum step me_select(struct req *r)
+{
+    return req_query(r, Q_USER_ME);
+}
+
+const struct op op_identity_me = {
+    TX_READ, {me_select, req_reply_row}
+};
+
+static enum step keys_select(struct req *r)
+{
+    return req_query(r, Q_SESSIONS_REVOKED);
+}
+
+static bool key_fill(struct req *r, Avanta__Identity__Key *key)
+{
+    const struct identity *self = req_service(r);
+    uint8_t x[32];
+    uint8_t y[32];
+    struct buf pem = buf_over(arena_alloc(req_arena(r), 512), 512);
+    struct err err = {.code = OK};
+
+    key->kid = arena_strdup(req_arena(r), str_from(self->kid));
+    key->x = arena_alloc(req_arena(r), 44);
+    key->y = arena_alloc(req_arena(r), 44);
+    if (pem.ptr == NULL || key->kid == NULL || key->x == NULL || key->y == NULL ||
+        ecdsa_public_pem(self->key, &pem, &err) != OK || !buf_terminate(&pem)) {
+        return false;
+    }
+    ecdsa_public(self->key, x, y);
+    (void)base64url_encode(x, sizeof x, key->x, 44);
+    (void)base64url_encode(y, sizeof y, key->y, 44);
+    key->pem = pem.ptr;
+    return true;
+}
+
+static enum step keys_reply(struct req *r)
+{
+    Avanta__Identity__GetKeysReply *out = req_out(r);
+    Avanta__Identity__Key *key = arena_alloc(req_arena(r), sizeof *key);
+    Avanta__Identity__Key **keys = arena_calloc(req_arena(r), 1, sizeof *keys);
+    ProtobufCMessage **rows = NULL;
+    size_t count = 0;
+
+    if (key == NULL || keys == NULL || !req_rows_all(r, &count, &rows)) {
+        return req_fail(r, ERR_TOO_LARGE, "the answer needs too much memory");
+    }
+    avanta__identity__key__init(key);
+    out->revoked_sessions = arena_calloc(req_arena(r), count + 1, sizeof *out->revoked_sessions);
+    if (out->revoked_sessions == NULL || !key_fill(r, key)) {
+        return req_fail(r, ERR_TOO_LARGE, "the answer needs too much memory");
+    }
+    for (size_t i = 0; i < count; i++) {
+        out->revoked_sessions[i] =
+            ((Avanta__Identity__RevokedSession *)(void *)rows[i])->session_id;
+    }
+    out->n_revoked_sessions = count;
+    keys[0] = key;
+    out->keys = keys;
+    out->n_keys = 1;
+    return STEP_DONE;
+}
+
+const struct op op_identity_get_keys = {
+    TX_READ, {keys_select, keys_reply}
+};

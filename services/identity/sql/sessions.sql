@@ -1,0 +1,64 @@
+-- name: session_insert
+-- in: avanta.identity.SessionNew
+-- out: none
+WITH opened AS (
+    INSERT INTO session (id, user_id, client_ip, user_agent)
+    VALUES (:session_id::uuid, :owner_id::uuid, :client_ip, :user_agent)
+    RETURNING id, user_id
+), seen AS (
+    UPDATE users SET last_login_at = now() AT TIME ZONE 'UTC' WHERE id = :owner_id::uuid
+)
+INSERT INTO refresh_token (token_hash, session_id, user_id)
+SELECT :token_hash, id, user_id
+FROM opened;
+
+-- name: refresh_use
+-- in: avanta.identity.RefreshUse
+-- out: avanta.identity.RefreshState
+-- Marks the token used, if it was not, and tells in which state it was found. The row lock lets one
+-- of two concurrent uses win; the other finds it used.
+WITH found AS MATERIALIZED (
+    SELECT token_hash, session_id, user_id, used_at
+    FROM refresh_token
+    WHERE token_hash = :token_hash
+    FOR UPDATE
+), marked AS (
+    UPDATE refresh_token
+    SET used_at = now()
+    FROM found
+    WHERE refresh_token.token_hash = found.token_hash AND found.used_at IS NULL
+), seen AS (
+    UPDATE session
+    SET used_at = now()
+    FROM found
+    WHERE session.id = found.session_id AND found.used_at IS NULL
+)
+SELECT session.id AS session_id, users.id, users.email, users.name, users.role, users.is_demo, users.created_at,
+       users.avatar_url, found.used_at IS NOT NULL AS reused,
+       found.used_at IS NULL AND session.ended_at IS NULL AND session.expires_at > now() AND users.is_active AS usable
+FROM found
+JOIN session ON session.id = found.session_id
+JOIN users ON users.id = found.user_id;
+
+-- name: refresh_insert
+-- in: avanta.identity.SessionNew
+-- out: none
+INSERT INTO refresh_token (token_hash, session_id, user_id)
+VALUES (:token_hash, :session_id::uuid, :owner_id::uuid);
+
+-- name: session_end
+-- in: avanta.identity.SessionEnd
+-- out: none
+UPDATE session
+SET ended_at = now()
+WHERE id = :session_id::uuid AND ended_at IS NULL;
+
+-- name: sessions_revoked
+-- in: none
+-- out: avanta.identity.RevokedSession
+-- Those whose last access token may still be good: it lives 15 minutes.
+SELECT id AS session_id
+FROM session
+WHERE ended_at > now() - interval '16 minutes'
+ORDER BY ended_at DESC
+LIMIT 10000;

@@ -1,0 +1,276 @@
+/* Register and log in; the first administrator. Hashing runs on the thread pool. */
+#include "services/identity/users.h"
+
+#include "avanta/identity_internal.pb-c.h"
+#include "identity_ops.gen.h"
+#include "identity_sql.gen.h"
+#include "services/identity/identity.h"
+
+#include "libcommon/base/id.h"
+#include "libcommon/service/req.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* What the thread pool works on, and what later steps need of it. */
+struct entry {
+    struct str password;
+    struct password_cost cost;
+    char hash[PASSWORD_HASH_BYTES];
+    const char *stored_hash; /* NULL: nobody of that e-mail */
+    bool good;
+    char user_id[UUID_TEXT_BYTES];
+    struct session_secrets secrets;
+    Avanta__Identity__UserNew user_new;
+    Avanta__Identity__SessionUser user;
+    Avanta__Identity__SessionNew session;
+};
+
+static struct entry *entry_of(struct req *r)
+{
+    return req_state(r, sizeof(struct entry));
+}
+
+static enum step no_memory(struct req *r)
+{
+    return req_fail(r, ERR_TOO_LARGE, "the request needs too much memory");
+}
+
+static void hash_work(void *arg)
+{
+    struct entry *entry = arg;
+
+    entry->good = password_hash(entry->password, &entry->cost, entry->hash, NULL) == OK;
+}
+
+static void verify_work(void *arg)
+{
+    struct entry *entry = arg;
+
+    if (entry->stored_hash == NULL) {
+        password_verify_nobody(entry->password, &entry->cost);
+        entry->good = false;
+    } else {
+        entry->good = password_verify(entry->password, entry->stored_hash);
+    }
+}
+
+/* --- register --- */
+
+static struct str local_part(struct str email)
+{
+    size_t at = 0;
+
+    return str_find_char(email, '@', &at) ? str_sub(email, 0, at) : email;
+}
+
+static enum step register_hash(struct req *r)
+{
+    const Avanta__Identity__RegisterRequest *in = req_in(r);
+    const struct identity *self = req_service(r);
+    struct entry *entry = entry_of(r);
+    struct str email = str_from(in->email);
+    struct str name = in->name == NULL || in->name[0] == '\0' ? str_sub(local_part(email), 0, 100)
+                                                              : str_from(in->name);
+
+    if (entry == NULL) {
+        return no_memory(r);
+    }
+    if (password_is_weak(str_from(in->password), email, name)) {
+        return req_refuse(r, AVANTA__REASON__WEAK_PASSWORD);
+    }
+    avanta__identity__user_new__init(&entry->user_new);
+    entry->user_new.email = in->email;
+    entry->user_new.name = arena_strdup(req_arena(r), name);
+    if (entry->user_new.name == NULL) {
+        return no_memory(r);
+    }
+    entry->password = str_from(in->password);
+    entry->cost = self->cost;
+    return req_work(r, hash_work, entry);
+}
+
+static enum step user_insert(struct req *r, const char *role)
+{
+    struct entry *entry = entry_of(r);
+
+    if (!entry->good) {
+        return req_fail(r, ERR_INTERNAL, "the password could not be hashed");
+    }
+    uuid_v7(entry->user_id);
+    entry->user_new.id = entry->user_id;
+    entry->user_new.password_hash = entry->hash;
+    entry->user_new.role = arena_strdup(req_arena(r), str_from(role));
+    return entry->user_new.role == NULL ? no_memory(r)
+                                        : req_query_from(r, Q_USER_INSERT, &entry->user_new.base);
+}
+
+static enum step register_insert(struct req *r)
+{
+    return user_insert(r, "user");
+}
+
+static enum step session_insert(struct req *r)
+{
+    struct entry *entry = entry_of(r);
+
+    session_secrets_make(&entry->secrets);
+    uuid_v7(entry->secrets.session_id);
+    avanta__identity__session_new__init(&entry->session);
+    entry->session.session_id = entry->secrets.session_id;
+    entry->session.owner_id = entry->user.id;
+    entry->session.has_token_hash = true;
+    entry->session.token_hash =
+        (ProtobufCBinaryData){sizeof entry->secrets.refresh_hash, entry->secrets.refresh_hash};
+    return req_query_from(r, Q_SESSION_INSERT, &entry->session.base);
+}
+
+static enum step register_session(struct req *r)
+{
+    struct entry *entry = entry_of(r);
+    Avanta__Identity__UserRegistered event = AVANTA__IDENTITY__USER_REGISTERED__INIT;
+
+    if (req_rows(r) == 0) {
+        return req_refuse(r, AVANTA__REASON__USER_EXISTS);
+    }
+    avanta__identity__session_user__init(&entry->user);
+    if (!req_row(r, 0, &entry->user.base)) {
+        return STEP_FAIL;
+    }
+    event.id = entry->user.id;
+    event.email = entry->user.email;
+    event.name = entry->user.name;
+    event.role = entry->user.role;
+    req_emit_for(r, entry->user.id, &event.base, entry->user.id);
+    return session_insert(r);
+}
+
+static enum step entry_reply(struct req *r)
+{
+    struct entry *entry = entry_of(r);
+    Avanta__Identity__UserLoggedIn event = AVANTA__IDENTITY__USER_LOGGED_IN__INIT;
+
+    event.session_id = entry->secrets.session_id;
+    req_emit_for(r, entry->user.id, &event.base, entry->secrets.session_id);
+    return session_reply(r, &entry->secrets, &entry->user);
+}
+
+const struct op op_identity_register_user = {
+    TX_WRITE, {register_hash, register_insert, register_session, entry_reply}
+};
+
+/* --- log in: an unknown e-mail costs as much time as a wrong password --- */
+
+static enum step login_select(struct req *r)
+{
+    return req_query(r, Q_USER_CREDENTIAL);
+}
+
+static enum step login_verify(struct req *r)
+{
+    const Avanta__Identity__LoginRequest *in = req_in(r);
+    const struct identity *self = req_service(r);
+    struct entry *entry = entry_of(r);
+
+    if (entry == NULL) {
+        return no_memory(r);
+    }
+    entry->password = str_from(in->password);
+    entry->cost = self->cost;
+    if (req_rows(r) > 0) {
+        const Avanta__Identity__UserCredential *row =
+            (const Avanta__Identity__UserCredential *)(const void *)req_row_new(r, 0);
+
+        if (row == NULL) {
+            return STEP_FAIL;
+        }
+        avanta__identity__session_user__init(&entry->user);
+        entry->stored_hash = row->is_active ? row->password_hash : NULL;
+        entry->user.id = row->id;
+        entry->user.email = row->email;
+        entry->user.name = row->name;
+        entry->user.role = row->role;
+        entry->user.has_is_demo = true;
+        entry->user.is_demo = row->is_demo;
+        entry->user.created_at = row->created_at;
+        entry->user.avatar_url = row->avatar_url;
+    }
+    return req_work(r, verify_work, entry);
+}
+
+static enum step login_session(struct req *r)
+{
+    struct entry *entry = entry_of(r);
+
+    if (!entry->good) {
+        if (entry->user.id != NULL) {
+            req_audit_failure(r, entry->user.id, "login", "session", NULL);
+        }
+        return req_refuse(r, AVANTA__REASON__INVALID_CREDENTIALS);
+    }
+    return session_insert(r);
+}
+
+const struct op op_identity_login = {
+    TX_WRITE, {login_select, login_verify, login_session, entry_reply}
+};
+
+static enum step google_refuse(struct req *r)
+{
+    return req_refuse(r, AVANTA__REASON__NOT_CONFIGURED);
+}
+
+const struct op op_identity_login_google = {TX_NONE, {google_refuse}};
+
+/* --- the first administrator, from the settings, when there is none --- */
+
+static enum step bootstrap_count(struct req *r)
+{
+    const struct identity *self = req_service(r);
+
+    if (self->config.admin_email[0] == '\0' || self->config.admin_password[0] == '\0') {
+        return STEP_DONE;
+    }
+    return req_query(r, Q_ADMIN_COUNT);
+}
+
+static enum step bootstrap_hash(struct req *r)
+{
+    const struct identity *self = req_service(r);
+    struct entry *entry = entry_of(r);
+    Avanta__Identity__AdminCount count = AVANTA__IDENTITY__ADMIN_COUNT__INIT;
+
+    if (!req_row(r, 0, &count.base)) {
+        return STEP_FAIL;
+    }
+    if (count.admins > 0) {
+        return STEP_DONE;
+    }
+    if (entry == NULL) {
+        return no_memory(r);
+    }
+    avanta__identity__user_new__init(&entry->user_new);
+    entry->user_new.email = arena_strdup(req_arena(r), str_from(self->config.admin_email));
+    entry->user_new.name = arena_strdup(req_arena(r), STR("Administrator"));
+    if (entry->user_new.email == NULL || entry->user_new.name == NULL) {
+        return no_memory(r);
+    }
+    entry->password = str_from(self->config.admin_password);
+    entry->cost = self->cost;
+    return req_work(r, hash_work, entry);
+}
+
+static enum step bootstrap_insert(struct req *r)
+{
+    return user_insert(r, "admin");
+}
+
+static enum step bootstrap_done(struct req *r)
+{
+    (void)r;
+    return STEP_DONE;
+}
+
+const struct op op_identity_bootstrap = {
+    TX_WRITE, {bootstrap_count, bootstrap_hash, bootstrap_insert, bootstrap_done}
+};
