@@ -18,7 +18,8 @@ pid_alive() {
     [ -s "$file" ] || return 1
     read -r pid <"$file"
     [ -r "/proc/$pid/environ" ] || return 1
-    tr '\0' '\n' <"/proc/$pid/environ" | grep -qxF "AVANTA_STATE=$STATE"
+    # The process may end between the two looks.
+    { tr '\0' '\n' <"/proc/$pid/environ" | grep -qxF "AVANTA_STATE=$STATE"; } 2>/dev/null
 }
 
 port_free() { ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }

@@ -78,13 +78,20 @@ static void on_wake(void *arg)
     worker_drain(arg);
 }
 
+static void on_admin_drained(void *arg)
+{
+    struct process *process = arg;
+
+    admin_close(&process->admin);
+}
+
 static void waker_close(struct worker *worker)
 {
     struct process *process = CONTAINER_OF(worker - worker->number, struct process, workers[0]);
 
     loop_waker_close(&process->wakers[worker->number]);
     if (worker->number == 0) {
-        admin_close(&process->admin);
+        admin_drain(process->admin, on_admin_drained, process);
         loop_timer_close(&process->log_timer);
     }
 }
@@ -113,32 +120,54 @@ static void on_signal(void *arg, int signum)
     worker_drain(&process->workers[0]);
 }
 
-static bool admin_ready(void *ctx, struct buf *why)
+static bool is_running(void *ctx)
 {
-    struct process *process = ctx;
+    return !((const struct process *)ctx)->ending;
+}
+
+static bool bus_is_ready(void *ctx)
+{
+    const struct process *process = ctx;
 
     for (uint32_t i = 0; i < process->worker_count; i++) {
-        if (process->ending || !worker_ready(&process->workers[i])) {
-            buf_text(why, process->ending ? "draining" : "bus or keys");
+        if (!bus_connected(process->workers[i].bus)) {
             return false;
         }
     }
     return true;
 }
 
-static void admin_metrics(void *ctx, struct buf *out)
+static bool keys_are_ready(void *ctx)
 {
-    metrics_write(((struct process *)ctx)->gateway.metrics, out);
+    const struct process *process = ctx;
+
+    for (uint32_t i = 0; i < process->worker_count; i++) {
+        if (process->workers[i].keys.count == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void write_metrics(void *ctx, struct buf *out)
+{
+    metrics_write(((const struct process *)ctx)->gateway.metrics, out);
 }
 
 static enum code admin_start(struct process *process, struct err *err)
 {
+    static const struct admin_check checks[] = {
+        {"running", is_running    },
+        {"bus",     bus_is_ready  },
+        {"keys",    keys_are_ready},
+    };
     const struct gateway_config *config = &process->gateway.config;
     const struct admin_options options = {
         .address = config->admin_address,
         .port = (uint16_t)config->admin_port,
-        .ready = admin_ready,
-        .metrics = admin_metrics,
+        .checks = checks,
+        .check_count = ARRAY_LEN(checks),
+        .write_metrics = write_metrics,
         .ctx = process,
     };
 

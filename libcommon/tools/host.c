@@ -215,6 +215,17 @@ char *host_upper(const char *text)
     return copy;
 }
 
+char *host_lower(const char *text)
+{
+    char *copy = host_copy(text, strlen(text));
+    for (char *c = copy; *c != '\0'; c++) {
+        if (is_upper(*c)) {
+            *c = (char)(*c - 'A' + 'a');
+        }
+    }
+    return copy;
+}
+
 char *host_replace(const char *text, char from, char to)
 {
     assert(from != '\0');

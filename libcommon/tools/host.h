@@ -45,7 +45,8 @@ void host_out_commit(struct host_out *out, const char *path);
 char *host_snake(const char *camel) RETURNS_NONNULL;
 /* The same for every part of a dotted name, the parts joined by `joint`. */
 char *host_snake_path(const char *dotted, const char *joint) RETURNS_NONNULL;
-char *host_upper(const char *text) RETURNS_NONNULL;
+char *host_upper(const char *text) RETURNS_NONNULL; /* ASCII */
+char *host_lower(const char *text) RETURNS_NONNULL;
 /* A copy with every `from` replaced by `to`. */
 char *host_replace(const char *text, char from, char to) RETURNS_NONNULL;
 

@@ -30,7 +30,10 @@ static bool is_word(char c)
  * meaning. */
 static char at(struct str text, size_t index)
 {
-    return index < text.len ? text.ptr[index] : '\0';
+    if (index < text.len) {
+        return text.ptr[index];
+    }
+    return '\0';
 }
 
 /* Length of a quoted text from its opening quote; doubled quotes stay inside. 0: not ended. */

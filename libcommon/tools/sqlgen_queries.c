@@ -59,6 +59,17 @@ static char *header_of(const char *message)
                                      : host_format("%s.pb-c.h", path);
 }
 
+/* A package may keep the messages that never leave its service in <package>_internal.proto. */
+static void put_include(FILE *out, const char *header)
+{
+    int stem = (int)(strlen(header) - strlen(".pb-c.h"));
+
+    assert(stem > 0);
+    (void)fprintf(out, "#include \"%s\"\n", header);
+    (void)fprintf(out, "#if __has_include(\"%.*s_internal.pb-c.h\")\n", stem, header);
+    (void)fprintf(out, "#include \"%.*s_internal.pb-c.h\"\n#endif\n", stem, header);
+}
+
 struct headers {
     char **names;
     size_t count;
@@ -123,7 +134,7 @@ void sqlgen_write_queries_table(FILE *out, const char *service, const struct sql
         header_add(&headers, statements.rows[i].out);
     }
     for (size_t i = 0; i < headers.count; i++) {
-        (void)fprintf(out, "#include \"%s\"\n", headers.names[i]);
+        put_include(out, headers.names[i]);
     }
     (void)fputs("\n#include <stddef.h>\n\n", out);
     for (size_t i = 0; i < statements.count; i++) {

@@ -25,7 +25,6 @@ static const struct kind kinds[] = {
     {"ops-h",     "SERVICE", gen_write_ops_header    },
     {"ops-c",     "SERVICE", gen_write_ops_table     },
     {"openapi",   "VERSION", gen_write_openapi       },
-    {"openapi-h", "VERSION", gen_write_openapi_header},
     {"markdown",  NULL,      gen_write_markdown      },
 };
 

@@ -20,6 +20,115 @@ const struct gen_problem gen_problems[GEN_PROBLEM_COUNT] = {
     {504, "The answer took too long",                                                     false},
 };
 
+/* --- messages ------------------------------------------------------------------------------ */
+
+static bool is_always_there(const struct gen_field *field, enum gen_schema_use use)
+{
+    if (use == GEN_SCHEMA_BODY) {
+        return (field->flags & RULE_REQUIRED) != 0 && field->rule->n_alias == 0;
+    }
+    return gen_is_required_label(field) || field->repeated || (field->flags & RULE_NULL_SHOWN) != 0;
+}
+
+static void
+put_required(struct gen_json *json, const struct gen_message *message, enum gen_schema_use use)
+{
+    bool open = false;
+    for (size_t i = 0; i < message->field_count; i++) {
+        const struct gen_field *field = &message->fields[i];
+        if (!gen_schema_shows(field, use) || !is_always_there(field, use)) {
+            continue;
+        }
+        if (!open) {
+            gen_json_array(json, "required");
+            open = true;
+        }
+        gen_json_string(json, NULL, field->name);
+    }
+    if (open) {
+        gen_json_end(json);
+    }
+}
+
+static void put_required_name(struct gen_json *json, const char *name)
+{
+    gen_json_object(json, NULL);
+    gen_json_array(json, "required");
+    gen_json_string(json, NULL, name);
+    gen_json_end(json);
+    gen_json_end(json);
+}
+
+/* A required field with other names must be there under one of them. */
+static void put_required_aliases(struct gen_json *json, const struct gen_message *message)
+{
+    bool open = false;
+    for (size_t i = 0; i < message->field_count; i++) {
+        const struct gen_field *field = &message->fields[i];
+        if (!gen_schema_shows(field, GEN_SCHEMA_BODY) || field->rule->n_alias == 0 ||
+            (field->flags & RULE_REQUIRED) == 0) {
+            continue;
+        }
+        if (!open) {
+            gen_json_array(json, "allOf");
+            open = true;
+        }
+        gen_json_object(json, NULL);
+        gen_json_array(json, "anyOf");
+        put_required_name(json, field->name);
+        for (size_t k = 0; k < field->rule->n_alias; k++) {
+            put_required_name(json, field->rule->alias[k]);
+        }
+        gen_json_end(json);
+        gen_json_end(json);
+    }
+    if (open) {
+        gen_json_end(json);
+    }
+}
+
+static void
+put_component(struct gen_json *json, const struct gen_message *message, enum gen_schema_use use)
+{
+    gen_json_object(json, gen_schema_name(message, use));
+    gen_json_string(json, "type", "object");
+    put_required(json, message, use);
+    if (use == GEN_SCHEMA_BODY) {
+        put_required_aliases(json, message);
+    }
+    gen_json_object(json, "properties");
+    for (size_t i = 0; i < message->field_count; i++) {
+        const struct gen_field *field = &message->fields[i];
+        if (!gen_schema_shows(field, use)) {
+            continue;
+        }
+        gen_schema_field(json, field->name, field, use);
+        for (size_t k = 0; k < field->rule->n_alias && use == GEN_SCHEMA_BODY; k++) {
+            gen_schema_field(json, field->rule->alias[k], field, use);
+        }
+    }
+    gen_json_end(json);
+    if (use == GEN_SCHEMA_BODY && message->shape->strict != 0) {
+        gen_json_bool(json, "additionalProperties", false);
+    }
+    gen_json_end(json);
+}
+
+static void put_messages(const struct gen *gen, struct gen_json *json)
+{
+    for (size_t i = 0; i < gen->message_count; i++) {
+        const struct gen_message *message = &gen->messages[i];
+        if ((message->marks & GEN_HTTP_REQUEST) != 0 && gen_schema_has_body(message)) {
+            put_component(json, message, GEN_SCHEMA_BODY);
+        }
+        if ((message->marks & GEN_HTTP_REPLY) != 0) {
+            put_component(json, message, GEN_SCHEMA_REPLY);
+        }
+    }
+}
+
+/* --- problems ------------------------------------------------------------------------------ */
+
 static void put_typed(struct gen_json *json, const char *key, const char *type)
 {
     gen_json_object(json, key);
@@ -167,7 +276,7 @@ void gen_schema_components(const struct gen *gen, struct gen_json *json)
     gen_json_object(json, "components");
     gen_json_object(json, "schemas");
     put_problem_schema(gen, json);
-    gen_schema_messages(gen, json);
+    put_messages(gen, json);
     gen_json_end(json);
     gen_json_object(json, "responses");
     put_problem_response(json, "Problem", "Any other refusal", false);

@@ -58,7 +58,7 @@ static char *message_link(const struct gen_message *message)
 static const char *base_type(const struct gen_field *field)
 {
     static const char *const names[] = {[GEN_STRING] = "text",
-                                        [GEN_BYTES] = "base64 text",
+                                        [GEN_BYTES] = "base64url text",
                                         [GEN_BOOL] = "boolean",
                                         [GEN_INT64] = "integer",
                                         [GEN_INTEGER] = "integer",
@@ -69,10 +69,7 @@ static const char *base_type(const struct gen_field *field)
         return "any JSON";
     }
     if ((field->flags & RULE_MONEY) != 0) {
-        return "money";
-    }
-    if ((field->flags & RULE_DECIMAL) != 0) {
-        return "decimal";
+        return (field->flags & RULE_DECIMAL) != 0 ? "decimal" : "money";
     }
     if ((field->flags & RULE_FLAG) != 0) {
         return "flag";
@@ -107,7 +104,7 @@ static char *range(const char *min, const char *max)
 static void phrase_limits(struct phrases *list, const struct gen_field *field)
 {
     const Avanta__Rule *rule = field->rule;
-    unsigned decimals = (field->flags & RULE_DECIMAL) != 0 ? field->decimals : 0;
+    unsigned decimals = (field->flags & RULE_MONEY) != 0 ? field->decimals : 0;
     if (rule->has_min != 0 || rule->has_max != 0) {
         char *min = rule->has_min != 0 ? gen_decimal_text(rule->min, decimals) : NULL;
         char *max = rule->has_max != 0 ? gen_decimal_text(rule->max, decimals) : NULL;

@@ -193,6 +193,20 @@ static const Google__Protobuf__EnumDescriptorProto *enum_find(const struct gen *
     return found;
 }
 
+static const char *file_of_enum(const struct gen *gen,
+                                const Google__Protobuf__EnumDescriptorProto *proto)
+{
+    for (size_t f = 0; f < gen->set->n_file; f++) {
+        const Google__Protobuf__FileDescriptorProto *file = gen->set->file[f];
+        for (size_t i = 0; i < file->n_enum_type; i++) {
+            if (file->enum_type[i] == proto) {
+                return file->name;
+            }
+        }
+    }
+    return "";
+}
+
 static enum gen_kind kind_of(const Google__Protobuf__FieldDescriptorProto *proto)
 {
     static const enum gen_kind kinds[] = {
@@ -397,6 +411,7 @@ static void reason_read(struct gen *gen, const Google__Protobuf__EnumValueDescri
     const Avanta__Refusal *refusal =
         bytes.given ? avanta__refusal__unpack(NULL, bytes.len, bytes.data) : NULL;
     if (refusal == NULL) {
+        reason->error = NULL;
         gen->errors++;
         host_complain("%s: enum Reason, value %s: option refusal needs error and text",
                       gen->reasons_file,
@@ -410,10 +425,10 @@ static void reason_read(struct gen *gen, const Google__Protobuf__EnumValueDescri
 static void reasons_read(struct gen *gen)
 {
     const Google__Protobuf__EnumDescriptorProto *proto = enum_find(gen, "avanta.Reason");
-    gen->reasons_file = "avanta/common.proto";
     if (proto == NULL) {
         host_die("enum avanta.Reason is not in the descriptor set");
     }
+    gen->reasons_file = file_of_enum(gen, proto);
     for (size_t i = 0; i < proto->n_value; i++) {
         int number = proto->value[i]->number;
         if (number < 0 || number > REASON_NUMBER_MAX) {

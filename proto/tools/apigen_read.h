@@ -45,6 +45,7 @@ struct gen_field {
     uint8_t decimals;
     enum api_pattern pattern;
     enum api_source source;
+    bool takes_null; /* in a request's body */
 };
 
 struct gen_rpc;

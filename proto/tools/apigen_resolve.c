@@ -13,8 +13,8 @@ static uint32_t rule_bits(const Avanta__Rule *rule)
         {rule->required != 0,                       RULE_REQUIRED            },
         {rule->nullable != 0,                       RULE_NULLABLE            },
         {rule->nulls != 0,                          RULE_NULLS               },
-        {rule->money != 0,                          RULE_MONEY | RULE_DECIMAL},
-        {rule->has_decimals != 0,                   RULE_DECIMAL             },
+        {rule->money != 0,                          RULE_MONEY               },
+        {rule->has_decimals != 0,                   RULE_MONEY | RULE_DECIMAL},
         {rule->flag != 0,                           RULE_FLAG                },
         {rule->date != 0,                           RULE_DATE                },
         {rule->not_future != 0,                     RULE_NOT_FUTURE          },
@@ -243,12 +243,27 @@ static void resolve_body_field(struct gen *gen, struct gen_rpc *rpc)
     gen_error_rpc(gen, rpc, "response_body \"%s\" is no field of %s", name, rpc->out->full_name);
 }
 
+/* Messages that collect nulls refuse them elsewhere; for others null is as good as absent. */
+static void resolve_nulls(struct gen_message *message)
+{
+    bool collects = false;
+    for (size_t i = 0; i < message->field_count; i++) {
+        collects = collects || message->fields[i].rule->nulls != 0;
+    }
+    for (size_t i = 0; i < message->field_count; i++) {
+        uint32_t flags = message->fields[i].flags;
+        message->fields[i].takes_null =
+            collects ? (flags & RULE_NULLABLE) != 0 : (flags & RULE_REQUIRED) == 0;
+    }
+}
+
 void gen_resolve(struct gen *gen)
 {
     for (size_t i = 0; i < gen->message_count; i++) {
         for (size_t k = 0; k < gen->messages[i].field_count; k++) {
             resolve_field(gen, &gen->messages[i], &gen->messages[i].fields[k]);
         }
+        resolve_nulls(&gen->messages[i]);
     }
     resolve_marks(gen);
     for (size_t i = 0; i < gen->rpc_count; i++) {

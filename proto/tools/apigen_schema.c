@@ -1,5 +1,7 @@
 #include "proto/tools/apigen_schema.h"
 
+#include "libcommon/base/money.h"
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +33,7 @@ bool gen_schema_has_body(const struct gen_message *in)
 }
 
 /* The component's name: the project's package in front says nothing. */
-static char *component_name(const struct gen_message *message, enum gen_schema_use use)
+char *gen_schema_name(const struct gen_message *message, enum gen_schema_use use)
 {
     const char *name = message->full_name;
     const char *prefix = "avanta.";
@@ -44,7 +46,7 @@ static char *component_name(const struct gen_message *message, enum gen_schema_u
 
 char *gen_schema_reference(const struct gen_message *message, enum gen_schema_use use)
 {
-    return host_format("#/components/schemas/%s", component_name(message, use));
+    return host_format("#/components/schemas/%s", gen_schema_name(message, use));
 }
 
 char *gen_schema_description(const struct gen_field *field, enum gen_schema_use use)
@@ -66,7 +68,7 @@ char *gen_schema_description(const struct gen_field *field, enum gen_schema_use 
 
 static bool is_scaled(const struct gen_field *field)
 {
-    return (field->flags & RULE_DECIMAL) != 0;
+    return (field->flags & RULE_MONEY) != 0;
 }
 
 /* One type, or a list of them where the value may be of several. */
@@ -117,7 +119,8 @@ static void put_texts(struct gen_json *json, char *const *texts, size_t count, b
     gen_json_end(json);
 }
 
-static void put_string(struct gen_json *json, const struct gen_field *field, bool null)
+static void
+put_string(struct gen_json *json, const struct gen_field *field, enum gen_schema_use use, bool null)
 {
     const Avanta__Rule *rule = field->rule;
     put_types(json, "string", NULL, null);
@@ -132,7 +135,9 @@ static void put_string(struct gen_json *json, const struct gen_field *field, boo
     if (rule->has_max_len != 0 && !field->repeated) {
         gen_json_int(json, "maxLength", rule->max_len);
     }
-    if (rule->n_value > 0) {
+    /* A request may spell the values in either case where they are stored in one. */
+    bool folds = (rule->upper != 0 || rule->lower != 0) && use != GEN_SCHEMA_REPLY;
+    if (rule->n_value > 0 && !folds) {
         put_texts(json, rule->value, rule->n_value, null);
     }
 }
@@ -153,47 +158,78 @@ static bool is_unsigned(const struct gen_field *field)
     return false;
 }
 
-static void
-put_number(struct gen_json *json, const struct gen_field *field, enum gen_schema_use use, bool null)
+/* Amounts without bounds of their own have the API's in requests. */
+static void put_bounds(struct gen_json *json, const struct gen_field *field, bool amount)
 {
     const Avanta__Rule *rule = field->rule;
     unsigned decimals = is_scaled(field) ? field->decimals : 0;
-    if (decimals > 0) {
-        bool text = use == GEN_SCHEMA_BODY;
-        put_types(json, "number", text ? "string" : NULL, null);
-        gen_json_decimal(json, "multipleOf", 1, decimals);
-        if (text) {
-            char *pattern = host_format("^-?[0-9]+(\\.[0-9]{1,%u})?$", decimals);
-            gen_json_string(json, "pattern", pattern);
-        }
-    } else {
-        put_types(json, "integer", NULL, null);
-    }
-    if (rule->has_min != 0) {
-        gen_json_decimal(json, "minimum", rule->min, decimals);
+    if (rule->has_min != 0 || amount) {
+        int64_t min = rule->has_min != 0 ? rule->min : -MONEY_MAX_CENTAVOS;
+        gen_json_decimal(json, "minimum", min, decimals);
     } else if (is_unsigned(field)) {
         gen_json_int(json, "minimum", 0);
     }
-    if (rule->has_max != 0) {
-        gen_json_decimal(json, "maximum", rule->max, decimals);
+    if (rule->has_max != 0 || amount) {
+        int64_t max = rule->has_max != 0 ? rule->max : MONEY_MAX_CENTAVOS;
+        gen_json_decimal(json, "maximum", max, decimals);
     }
+}
+
+/* Bodies may hold the number as text too; the bounds then still hold, but no schema can say so. */
+static void
+put_number(struct gen_json *json, const struct gen_field *field, enum gen_schema_use use, bool null)
+{
+    bool scaled = is_scaled(field);
+    bool text = use == GEN_SCHEMA_BODY;
+    put_types(json, scaled ? "number" : "integer", text ? "string" : NULL, null);
+    if (scaled) {
+        gen_json_decimal(json, "multipleOf", 1, field->decimals);
+    }
+    if (text && scaled) {
+        char *pattern = host_format("^-?[0-9]+(\\.[0-9]{1,%u})?$", field->decimals);
+        gen_json_string(json, "pattern", pattern);
+    } else if (text) {
+        gen_json_string(json, "pattern", "^-?[0-9]+$");
+    }
+    bool amount = (field->flags & (RULE_MONEY | RULE_DECIMAL)) == RULE_MONEY;
+    put_bounds(json, field, amount && use != GEN_SCHEMA_REPLY);
+}
+
+/* The spellings of a truth value that a request may use. */
+static void put_bool_spellings(struct gen_json *json, const struct gen_field *field, bool null)
+{
+    gen_json_array(json, "enum");
+    gen_json_bool(json, NULL, false);
+    gen_json_bool(json, NULL, true);
+    gen_json_string(json, NULL, "false");
+    gen_json_string(json, NULL, "true");
+    if (field->rule->flag != 0) {
+        gen_json_int(json, NULL, 0);
+        gen_json_int(json, NULL, 1);
+        gen_json_string(json, NULL, "0");
+        gen_json_string(json, NULL, "1");
+    }
+    if (null) {
+        gen_json_null(json, NULL);
+    }
+    gen_json_end(json);
 }
 
 static void
 put_bool(struct gen_json *json, const struct gen_field *field, enum gen_schema_use use, bool null)
 {
+    if (use != GEN_SCHEMA_REPLY) {
+        put_bool_spellings(json, field, null);
+        return;
+    }
     if (field->rule->flag == 0) {
         put_types(json, "boolean", NULL, null);
         return;
     }
-    put_types(json, "integer", use == GEN_SCHEMA_REPLY ? NULL : "boolean", null);
+    put_types(json, "integer", NULL, null);
     gen_json_array(json, "enum");
     gen_json_int(json, NULL, 0);
     gen_json_int(json, NULL, 1);
-    if (use != GEN_SCHEMA_REPLY) {
-        gen_json_bool(json, NULL, false);
-        gen_json_bool(json, NULL, true);
-    }
     if (null) {
         gen_json_null(json, NULL);
     }
@@ -248,7 +284,7 @@ put_value(struct gen_json *json, const struct gen_field *field, enum gen_schema_
     switch (field->kind) {
     case GEN_BYTES:
         put_types(json, "string", NULL, null);
-        gen_json_string(json, "contentEncoding", "base64");
+        gen_json_string(json, "contentEncoding", "base64url");
         break;
     case GEN_BOOL:
         put_bool(json, field, use, null);
@@ -266,20 +302,18 @@ put_value(struct gen_json *json, const struct gen_field *field, enum gen_schema_
     case GEN_STRING:
     case GEN_UNSUPPORTED:
     default:
-        put_string(json, field, null);
+        put_string(json, field, use, null);
         break;
     }
 }
 
 static bool may_be_null(const struct gen_field *field, enum gen_schema_use use)
 {
-    if (field->repeated || use == GEN_SCHEMA_TEXT) {
-        return false;
-    }
     if (use == GEN_SCHEMA_REPLY) {
-        return (field->flags & RULE_NULL_SHOWN) != 0 && !gen_is_required_label(field);
+        return !field->repeated && (field->flags & RULE_NULL_SHOWN) != 0 &&
+               !gen_is_required_label(field);
     }
-    return (field->flags & RULE_NULLABLE) != 0;
+    return use == GEN_SCHEMA_BODY && field->takes_null;
 }
 
 char *gen_schema_default_text(const struct gen_field *field)
@@ -310,10 +344,11 @@ static void put_default(struct gen_json *json, const struct gen_field *field)
     }
 }
 
-static void put_list(struct gen_json *json, const struct gen_field *field, enum gen_schema_use use)
+static void
+put_list(struct gen_json *json, const struct gen_field *field, enum gen_schema_use use, bool null)
 {
     const Avanta__Rule *rule = field->rule;
-    gen_json_string(json, "type", "array");
+    put_types(json, "array", NULL, null);
     if (rule->has_min_len != 0) {
         gen_json_int(json, "minItems", rule->min_len);
     }
@@ -337,9 +372,9 @@ void gen_schema_field(struct gen_json *json,
         gen_json_string(json, "description", description);
     }
     bool null = may_be_null(field, use);
-    bool empty = (field->flags & RULE_EMPTY_IS_NULL) != 0 && use == GEN_SCHEMA_BODY;
+    bool empty = null && (field->flags & RULE_EMPTY_IS_NULL) != 0 && use == GEN_SCHEMA_BODY;
     if (field->repeated) {
-        put_list(json, field, use);
+        put_list(json, field, use, null);
     } else if (empty) {
         /* The empty text counts as null, whatever the rules say about other texts. */
         gen_json_array(json, "anyOf");
@@ -357,111 +392,4 @@ void gen_schema_field(struct gen_json *json,
         put_default(json, field);
     }
     gen_json_end(json);
-}
-
-/* --- messages ------------------------------------------------------------------------------ */
-
-static bool is_always_there(const struct gen_field *field, enum gen_schema_use use)
-{
-    if (use == GEN_SCHEMA_BODY) {
-        return (field->flags & RULE_REQUIRED) != 0 && field->rule->n_alias == 0;
-    }
-    return gen_is_required_label(field) || field->repeated || (field->flags & RULE_NULL_SHOWN) != 0;
-}
-
-static void
-put_required(struct gen_json *json, const struct gen_message *message, enum gen_schema_use use)
-{
-    bool open = false;
-    for (size_t i = 0; i < message->field_count; i++) {
-        const struct gen_field *field = &message->fields[i];
-        if (!gen_schema_shows(field, use) || !is_always_there(field, use)) {
-            continue;
-        }
-        if (!open) {
-            gen_json_array(json, "required");
-            open = true;
-        }
-        gen_json_string(json, NULL, field->name);
-    }
-    if (open) {
-        gen_json_end(json);
-    }
-}
-
-static void put_required_name(struct gen_json *json, const char *name)
-{
-    gen_json_object(json, NULL);
-    gen_json_array(json, "required");
-    gen_json_string(json, NULL, name);
-    gen_json_end(json);
-    gen_json_end(json);
-}
-
-/* A required field with other names must be there under one of them. */
-static void put_required_aliases(struct gen_json *json, const struct gen_message *message)
-{
-    bool open = false;
-    for (size_t i = 0; i < message->field_count; i++) {
-        const struct gen_field *field = &message->fields[i];
-        if (!gen_schema_shows(field, GEN_SCHEMA_BODY) || field->rule->n_alias == 0 ||
-            (field->flags & RULE_REQUIRED) == 0) {
-            continue;
-        }
-        if (!open) {
-            gen_json_array(json, "allOf");
-            open = true;
-        }
-        gen_json_object(json, NULL);
-        gen_json_array(json, "anyOf");
-        put_required_name(json, field->name);
-        for (size_t k = 0; k < field->rule->n_alias; k++) {
-            put_required_name(json, field->rule->alias[k]);
-        }
-        gen_json_end(json);
-        gen_json_end(json);
-    }
-    if (open) {
-        gen_json_end(json);
-    }
-}
-
-static void
-put_component(struct gen_json *json, const struct gen_message *message, enum gen_schema_use use)
-{
-    gen_json_object(json, component_name(message, use));
-    gen_json_string(json, "type", "object");
-    put_required(json, message, use);
-    if (use == GEN_SCHEMA_BODY) {
-        put_required_aliases(json, message);
-    }
-    gen_json_object(json, "properties");
-    for (size_t i = 0; i < message->field_count; i++) {
-        const struct gen_field *field = &message->fields[i];
-        if (!gen_schema_shows(field, use)) {
-            continue;
-        }
-        gen_schema_field(json, field->name, field, use);
-        for (size_t k = 0; k < field->rule->n_alias && use == GEN_SCHEMA_BODY; k++) {
-            gen_schema_field(json, field->rule->alias[k], field, use);
-        }
-    }
-    gen_json_end(json);
-    if (use == GEN_SCHEMA_BODY && message->shape->strict != 0) {
-        gen_json_bool(json, "additionalProperties", false);
-    }
-    gen_json_end(json);
-}
-
-void gen_schema_messages(const struct gen *gen, struct gen_json *json)
-{
-    for (size_t i = 0; i < gen->message_count; i++) {
-        const struct gen_message *message = &gen->messages[i];
-        if ((message->marks & GEN_HTTP_REQUEST) != 0 && gen_schema_has_body(message)) {
-            put_component(json, message, GEN_SCHEMA_BODY);
-        }
-        if ((message->marks & GEN_HTTP_REPLY) != 0) {
-            put_component(json, message, GEN_SCHEMA_REPLY);
-        }
-    }
 }

@@ -16,8 +16,8 @@ void gen_schema_field(struct gen_json *json,
                       const char *key,
                       const struct gen_field *field,
                       enum gen_schema_use use);
-/* All schemas of messages, as members of the open object. */
-void gen_schema_messages(const struct gen *gen, struct gen_json *json);
+/* The component's name: "ledger.Transaction". */
+char *gen_schema_name(const struct gen_message *message, enum gen_schema_use use) RETURNS_NONNULL;
 /* "#/components/schemas/ledger.Transaction"; a message that is both sent and accepted has two. */
 char *gen_schema_reference(const struct gen_message *message,
                            enum gen_schema_use use) RETURNS_NONNULL;

@@ -9,5 +9,4 @@ void gen_write_methods_table(const struct gen *gen, FILE *file, const char *argu
 void gen_write_ops_header(const struct gen *gen, FILE *file, const char *argument);
 void gen_write_ops_table(const struct gen *gen, FILE *file, const char *argument);
 void gen_write_openapi(const struct gen *gen, FILE *file, const char *argument);
-void gen_write_openapi_header(const struct gen *gen, FILE *file, const char *argument);
 void gen_write_markdown(const struct gen *gen, FILE *file, const char *argument);
