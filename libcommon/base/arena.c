@@ -170,7 +170,7 @@ void *arena_alloc(struct arena *arena, size_t bytes)
 
     assert(arena != NULL);
     assert(arena->used <= arena->bytes_max);
-    if (bytes > arena->bytes_max - arena->used) {
+    if (bytes > PTRDIFF_MAX) { /* rounding and heads cannot overflow below this */
         return refuse(arena);
     }
     need = bytes == 0 ? ARENA_ALIGN_BYTES : align_up(bytes);

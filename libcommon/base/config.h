@@ -5,10 +5,10 @@
  *   #define GATEWAY_CONFIG(X)                                                                   \
  *       X(UINT, http_port, "AVANTA_HTTP_PORT", "8080", 1, 65535, PLAIN, "port the API listens on")
  *
- * CONFIG_STRUCT(gateway_config, GATEWAY_CONFIG) declares the struct, GATEWAY_CONFIG(CONFIG_ROW) the
- * table. A value that is out of range, or an AVANTA_* variable that no row of the program knows,
- * stops the start. Values are copied; secrets may come from the file named by <VARIABLE>_FILE and
- * are masked in --print-config. The environment's copy of a secret is wiped after loading.
+ * CONFIG_STRUCT(gateway_config, GATEWAY_CONFIG) declares the struct; GATEWAY_CONFIG(CONFIG_ROW) is
+ * the body of its row table. A value that is out of range, or an AVANTA_* variable that no row of
+ * the program knows, stops the start. Values are copied; secrets may come from the file named by
+ * <VARIABLE>_FILE and are masked in --print-config. The environment's copy of a secret is wiped.
  */
 
 #include "libcommon/base/err.h"

@@ -4,11 +4,10 @@
 
 /* Bit c of a row is set when the character c belongs to the class. */
 static const uint32_t classes[HTTP_CLASS_COUNT][8] = {
-    [HTTP_CLASS_TOKEN] = {0, 0x03FF6CFA, 0xC7FFFFFE, 0x57FFFFFF, 0, 0, 0, 0},
-    [HTTP_CLASS_VALUE] =
-        {0x00000200, ~0U, ~0U, 0x7FFFFFFF, ~0U, ~0U, ~0U, ~0U},
-    [HTTP_CLASS_TARGET] = {0, 0xFFFFFFF6, ~0U, 0x7FFFFFFF, 0, 0, 0, 0},
-    [HTTP_CLASS_HOST] = {0, 0x2FFF7FF2, 0xAFFFFFFE, 0x47FFFFFE, 0, 0, 0, 0},
+    [HTTP_CLASS_TOKEN] = {0,          0x03FF6CFA, 0xC7FFFFFE, 0x57FFFFFF, 0,   0,   0,   0  },
+    [HTTP_CLASS_VALUE] = {0x00000200, ~0U,        ~0U,        0x7FFFFFFF, ~0U, ~0U, ~0U, ~0U},
+    [HTTP_CLASS_TARGET] = {0,          0xFFFFFFF6, ~0U,        0x7FFFFFFF, 0,   0,   0,   0  },
+    [HTTP_CLASS_HOST] = {0,          0x2FFF7FF2, 0xAFFFFFFE, 0x47FFFFFE, 0,   0,   0,   0  },
 };
 
 bool http_char_is(enum http_class class, char c)

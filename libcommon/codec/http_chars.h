@@ -1,5 +1,6 @@
 #pragma once
-/* Character classes of RFC 9110 and 9112 and runs of them. Constant tables of 256 bits; no state. */
+/* Character classes of RFC 9110 and 9112 and runs of them. Constant tables of 256 bits; no state.
+ */
 
 #include "libcommon/base/str.h"
 

@@ -105,8 +105,8 @@ static enum code step_trailer(struct http_chunks *c, char byte, struct err *err)
 }
 
 /* The byte must be `wanted`; then the state follows. */
-static enum code step_exact(
-    struct http_chunks *c, char byte, char wanted, enum state next, struct err *err)
+static enum code
+step_exact(struct http_chunks *c, char byte, char wanted, enum state next, struct err *err)
 {
     if (byte != wanted) {
         return refuse(err, "CRLF expected");

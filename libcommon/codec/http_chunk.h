@@ -1,9 +1,9 @@
 #pragma once
 /*
- * The chunked transfer coding (RFC 9112 section 7), stricter than the text: CRLF exactly, at most eight
- * size digits, extensions and trailers bounded and discarded. One decoder per body, no memory of its
- * own: data comes out as views into the bytes that were fed. The result does not depend on how the
- * bytes are split.
+ * The chunked transfer coding (RFC 9112 section 7), stricter than the text: CRLF exactly, at most
+ * eight size digits, extensions and trailers bounded and discarded. One decoder per body, no memory
+ * of its own: data comes out as views into the bytes that were fed. The result does not depend on
+ * how the bytes are split.
  */
 
 #include "libcommon/base/err.h"

@@ -1,24 +1,23 @@
 /*
- * llhttp reads the header and stops there; the bytes are then checked once more, each of them, against
- * our own reading. A header on which the two do not agree to the byte is refused. Bodies are ours.
+ * llhttp reads the header and stops there; the bytes are then checked once more, each of them,
+ * against our own reading. A header on which the two do not agree to the byte is refused. Bodies
+ * are ours.
  */
 #include "libcommon/codec/http_parse.h"
 
 #include "libcommon/codec/http_chars.h"
+#include "libcommon/codec/http_check.h"
 #include "libcommon/codec/http_chunk.h"
-#include "libcommon/codec/http_target.h"
-
-#include <llhttp.h>
 
 #include <assert.h>
+#include <llhttp.h>
 #include <string.h>
 
 #define RAW_BYTES_MIN  1024
 #define BODY_BYTES_MIN 16384
 /* A client must have sent a quarter of what it makes us reserve. */
-#define BODY_GROWTH  4
-#define VERSION_LEN  3
-#define EMPTY_LINE   2
+#define BODY_GROWTH 4
+#define VERSION_LEN 3
 
 /* One empty line may come before a request line (RFC 9112 section 2.2), no more. */
 enum lead {
@@ -243,8 +242,8 @@ static void views_move(struct http_parser *p, const char *from, size_t len, cons
     }
 }
 
-/* Keeps the consumed piece of the header in the arena. A header that came in one piece takes just its
- * length; one that comes in drops grows by doubling. */
+/* Keeps the consumed piece of the header in the arena. A header that came in one piece takes just
+ * its length; one that comes in drops grows by doubling. */
 static enum code raw_append(struct http_parser *p, struct str piece, bool last, struct err *err)
 {
     size_t need = p->raw_len + piece.len;
@@ -274,187 +273,216 @@ static enum code raw_append(struct http_parser *p, struct str piece, bool last, 
     return OK;
 }
 
-/* --- our own reading of the header --------------------------------------------- */
-
-static enum code disagree(struct err *err, const char *where)
-{
-    return err_set(err, ERR_HTTP, "malformed %s", where);
-}
-
-static bool same_view(struct str a, struct str b)
-{
-    return a.len == b.len && (a.len == 0 || a.ptr == b.ptr);
-}
-
-/* Blanks and tabs only: str_trim() would also drop characters that must be refused. */
-static struct str blanks_trim(struct str s)
-{
-    while (s.len > 0 && (s.ptr[0] == ' ' || s.ptr[0] == '\t')) {
-        s = str_sub(s, 1, s.len);
-    }
-    while (s.len > 0 && (s.ptr[s.len - 1] == ' ' || s.ptr[s.len - 1] == '\t')) {
-        s.len--;
-    }
-    return s;
-}
-
-/* Takes one line that ends in CRLF and holds no other CR or LF off the front. */
-static bool line_take(struct str *rest, struct str *out_line)
-{
-    size_t lf = 0;
-
-    if (!str_find_char(*rest, '\n', &lf) || lf == 0 || rest->ptr[lf - 1] != '\r') {
-        return false;
-    }
-    *out_line = str_sub(*rest, 0, lf - 1);
-    *rest = str_sub(*rest, lf + 1, rest->len);
-    return true;
-}
-
-static enum code check_request_line(const struct http_parser *p, struct str line, struct err *err)
-{
-    const struct http_request *r = p->request;
-    size_t method_len = http_run_of(HTTP_CLASS_TOKEN, line);
-    struct str rest = str_sub(line, method_len + 1, line.len);
-    size_t target_len = http_run_of(HTTP_CLASS_TARGET, rest);
-    struct str version = str_sub(rest, target_len + 1, rest.len);
-    struct str minor = str_sub(version, version.len - 1, version.len);
-
-    if (!same_view(r->method, str_sub(line, 0, method_len)) || line.ptr[method_len] != ' ' ||
-        !same_view(r->target, str_sub(rest, 0, target_len)) || rest.ptr[target_len] != ' ') {
-        return disagree(err, "request line");
-    }
-    if (!str_starts(version, STR("HTTP/1.")) || version.len != STR("HTTP/1.1").len ||
-        (minor.ptr[0] != '0' && minor.ptr[0] != '1')) {
-        return err_set(err, ERR_VERSION, "HTTP/1.1 or HTTP/1.0 is wanted");
-    }
-    return OK;
-}
-
-static enum code check_field(struct http_header *field, struct str line, struct err *err)
-{
-    size_t name_len = http_run_of(HTTP_CLASS_TOKEN, line);
-    struct str value = blanks_trim(str_sub(line, name_len + 1, line.len));
-
-    if (name_len == 0 || name_len == line.len || line.ptr[name_len] != ':' ||
-        !http_all_of(HTTP_CLASS_VALUE, value) ||
-        !same_view(field->name, str_sub(line, 0, name_len)) ||
-        !same_view(blanks_trim(field->value), value)) {
-        return disagree(err, "header field");
-    }
-    field->value = value;
-    return OK;
-}
-
-/* Every byte of the header is accounted for: request line, fields, empty line, nothing else. */
-static enum code check_header(const struct http_parser *p, struct err *err)
-{
-    struct http_request *r = p->request;
-    struct str rest = {p->raw, p->raw_len};
-    struct str line = STR_EMPTY;
-    enum code code = OK;
-
-    if (!line_take(&rest, &line)) {
-        return disagree(err, "request line");
-    }
-    code = check_request_line(p, line, err);
-    for (uint32_t i = 0; i < r->header_count && code == OK; i++) {
-        code = line_take(&rest, &line) ? check_field(&r->headers[i], line, err)
-                                       : disagree(err, "header field");
-    }
-    if (code == OK && (rest.len != EMPTY_LINE || !str_eq(rest, STR("\r\n")))) {
-        code = disagree(err, "end of header");
-    }
-    return code;
-}
-
-/* --- what the header says ------------------------------------------------------ */
-
-static enum code host_check(const struct http_request *r, struct str *out_host, struct err *err)
-{
-    size_t count = http_header_count_of(r, "Host");
-
-    *out_host = http_header_get(r, "Host");
-    if (count > 1 || (count == 0 && r->version_minor > 0)) {
-        return err_set(err, ERR_HTTP, "exactly one Host field is wanted");
-    }
-    if (count == 0) {
-        *out_host = STR_EMPTY;
-        return OK;
-    }
-    return http_host_valid(*out_host) ? OK : err_set(err, ERR_HTTP, "the Host field is malformed");
-}
-
-static enum code expect_read(struct http_request *r, struct err *err)
-{
-    size_t count = http_header_count_of(r, "Expect");
-
-    if (count == 0 || r->version_minor == 0) {
-        return OK;
-    }
-    if (count > 1 || !str_eq_nocase(http_header_get(r, "Expect"), STR("100-continue"))) {
-        return err_set(err, ERR_EXPECTATION, "only 100-continue can be expected here");
-    }
-    r->expects_continue = true;
-    return OK;
-}
-
-/* How long the body is. Two ways to say it, or one way said twice, is how requests are smuggled. */
-static enum code body_framing(struct http_parser *p, struct err *err)
-{
-    const struct http_request *r = p->request;
-    size_t codings = http_header_count_of(r, "Transfer-Encoding");
-    size_t lengths = http_header_count_of(r, "Content-Length");
-    uint64_t length = 0;
-
-    if (codings + lengths > 1 || (codings > 0 && r->version_minor == 0)) {
-        return err_set(err, ERR_HTTP, "the length of the body is ambiguous");
-    }
-    if (codings > 0) {
-        if (!str_eq_nocase(http_header_get(r, "Transfer-Encoding"), STR("chunked"))) {
-            return err_set(err, ERR_NOT_IMPLEMENTED, "chunked is the only transfer coding here");
-        }
-        p->chunked = true;
-        p->body_bytes = HTTP_BODY_BYTES_MAX;
-        http_chunks_init(&p->chunks, HTTP_BODY_BYTES_MAX);
-        return OK;
-    }
-    if (lengths == 0) {
-        return OK;
-    }
-    length = p->llhttp.content_length;
-    if (!http_all_of(HTTP_CLASS_DIGIT, http_header_get(r, "Content-Length"))) {
-        return err_set(err, ERR_HTTP, "Content-Length is not a number");
-    }
-    if (length > HTTP_BODY_BYTES_MAX) {
-        return err_set(err, ERR_TOO_LARGE, "the body is longer than %d bytes", HTTP_BODY_BYTES_MAX);
-    }
-    p->body_bytes = (uint32_t)length;
-    return OK;
-}
-
 static enum code header_complete(struct http_parser *p, struct err *err)
 {
     struct http_request *r = p->request;
-    struct str host = STR_EMPTY;
-    enum code code = check_header(p, err);
+    struct http_framing framing = {0, false};
+    enum code code = http_check_bytes(r, (struct str){p->raw, p->raw_len}, err);
 
     if (code != OK) {
         return code;
     }
     r->version_minor = p->llhttp.http_minor;
-    r->keep_alive = llhttp_should_keep_alive(&p->llhttp) != 0 &&
-                    (p->llhttp.flags & F_CONNECTION_CLOSE) == 0;
-    code = host_check(r, &host, err);
-    if (code == OK) {
-        code = http_target_split(r->target, r->method, host, &r->path, &r->query, err);
+    r->keep_alive =
+        llhttp_should_keep_alive(&p->llhttp) != 0 && (p->llhttp.flags & F_CONNECTION_CLOSE) == 0;
+    code = http_check_meaning(r, &framing, err);
+    if (code != OK) {
+        return code;
     }
-    if (code == OK) {
-        code = body_framing(p, err);
+    if (!framing.chunked && framing.bytes != p->llhttp.content_length) {
+        return err_set(err, ERR_HTTP, "the length of the body is ambiguous");
     }
-    if (code == OK) {
-        code = expect_read(r, err);
+    p->chunked = framing.chunked;
+    p->body_bytes = framing.bytes;
+    if (p->chunked) {
+        http_chunks_init(&p->chunks, framing.bytes);
     }
-    p->phase = p->body_bytes == 0 ? HTTP_PHASE_COMPLETE : HTTP_PHASE_BODY;
+    p->phase = framing.bytes == 0 ? HTTP_PHASE_COMPLETE : HTTP_PHASE_BODY;
+    return OK;
+}
+
+static enum code
+skip_empty_line(struct http_parser *p, struct str bytes, size_t *at, struct err *err)
+{
+    while (*at < bytes.len && p->lead != LEAD_OVER) {
+        char c = bytes.ptr[*at];
+
+        if (p->lead == LEAD_START && c == '\r') {
+            p->lead = LEAD_LF;
+        } else if (p->lead == LEAD_LF && c == '\n') {
+            p->lead = LEAD_ONCE;
+        } else if (p->lead == LEAD_LF || c == '\r' || c == '\n') {
+            return err_set(err, ERR_HTTP, "empty lines before the request line");
+        } else {
+            p->lead = LEAD_OVER;
+            return OK;
+        }
+        ++*at;
+    }
+    return OK;
+}
+
+/* What the error that llhttp reports at `at` bytes into `piece` is to the client. */
+static enum code refusal_code(const struct http_parser *p, struct str piece, size_t at)
+{
+    size_t target_from = p->request->method.len + 1;
+    enum llhttp_errno number = llhttp_get_errno(&p->llhttp);
+
+    /* A fault beyond the maximum is not reached when the bytes come one by one. */
+    if (p->part == PART_TARGET && p->raw_len + at > target_from + HTTP_TARGET_BYTES_MAX) {
+        return ERR_URI_TOO_LONG;
+    }
+    if (p->refused != OK) {
+        return p->refused;
+    }
+    if (number == HPE_INVALID_VERSION) { /* also said of what follows a good version */
+        bool good = p->llhttp.http_major == 1 && p->llhttp.http_minor <= 1;
+
+        return p->version_len == VERSION_LEN && !good ? ERR_VERSION : ERR_HTTP;
+    }
+    if (number == HPE_INVALID_METHOD) { /* a method that nobody has, or no method at all */
+        bool token = at < piece.len && http_char_is(HTTP_CLASS_TOKEN, piece.ptr[at]);
+
+        return token ? ERR_NOT_IMPLEMENTED : ERR_HTTP;
+    }
+    return number == HPE_INVALID_TRANSFER_ENCODING ? ERR_NOT_IMPLEMENTED : ERR_HTTP;
+}
+
+static enum code refusal(const struct http_parser *p, struct str piece, size_t at, struct err *err)
+{
+    enum code code = refusal_code(p, piece, at);
+    const char *reason = llhttp_get_error_reason(&p->llhttp);
+
+    assert(code != OK);
+    return err_set(err, code, "%s", code == ERR_HTTP ? reason : code_title(code));
+}
+
+static enum code feed_header(struct http_parser *p, struct str bytes, size_t *at, struct err *err)
+{
+    enum code code = skip_empty_line(p, bytes, at, err);
+    struct str piece = str_sub(bytes, *at, *at + HTTP_HEADER_BYTES_MAX - p->raw_len);
+    enum llhttp_errno number = HPE_OK;
+    size_t used = piece.len;
+
+    p->phase = HTTP_PHASE_HEADER;
+    if (code != OK || piece.len == 0) {
+        return code;
+    }
+    number = llhttp_execute(&p->llhttp, piece.ptr, piece.len);
+    if (number != HPE_OK) {
+        used = (size_t)(llhttp_get_error_pos(&p->llhttp) - piece.ptr);
+        assert(used <= piece.len);
+    }
+    if (number != HPE_OK && number != HPE_PAUSED) {
+        return refusal(p, piece, used, err);
+    }
+    code = raw_append(p, str_sub(piece, 0, used), number == HPE_PAUSED, err);
+    *at += used;
+    if (code != OK) {
+        return code;
+    }
+    if (number == HPE_PAUSED) {
+        return header_complete(p, err);
+    }
+    if (p->request->target.len > HTTP_TARGET_BYTES_MAX) {
+        return err_set(err, ERR_URI_TOO_LONG, "%s", code_title(ERR_URI_TOO_LONG));
+    }
+    if (p->raw_len == HTTP_HEADER_BYTES_MAX) {
+        return err_set(err, ERR_HEADERS_TOO_LARGE, "%s", code_title(ERR_HEADERS_TOO_LARGE));
+    }
+    return OK;
+}
+
+/* --- the body ------------------------------------------------------------------ */
+
+static enum code body_append(struct http_parser *p, struct str data, struct err *err)
+{
+    size_t need = p->body_len + data.len;
+
+    assert(need <= p->body_bytes);
+    if (need > p->body_cap) {
+        size_t cap = (size_t)p->body_cap * BODY_GROWTH;
+        char *grown = NULL;
+
+        cap = cap < BODY_BYTES_MIN ? BODY_BYTES_MIN : cap;
+        cap = cap < need ? need : cap;
+        cap = cap > p->body_bytes ? p->body_bytes : cap;
+        grown = arena_alloc(p->request->arena, cap);
+        if (grown == NULL) {
+            return err_set(err, ERR_OVERLOADED, "no memory for the body");
+        }
+        if (p->body_len > 0) {
+            memcpy(grown, p->body, p->body_len);
+        }
+        p->body = grown;
+        p->body_cap = (uint32_t)cap;
+    }
+    if (data.len > 0) {
+        memcpy(p->body + p->body_len, data.ptr, data.len);
+    }
+    p->body_len = (uint32_t)need;
+    return OK;
+}
+
+static enum code feed_chunks(struct http_parser *p, struct str bytes, size_t *at, struct err *err)
+{
+    bool done = false;
+
+    while (*at < bytes.len && !done) {
+        struct str data = STR_EMPTY;
+        size_t used = 0;
+        enum code code =
+            http_chunks_feed(&p->chunks, str_sub(bytes, *at, bytes.len), &used, &data, &done, err);
+
+        if (code == OK) {
+            code = body_append(p, data, err);
+        }
+        if (code != OK) {
+            return code;
+        }
+        *at += used;
+    }
+    p->phase = done ? HTTP_PHASE_COMPLETE : HTTP_PHASE_BODY;
+    return OK;
+}
+
+static enum code feed_body(struct http_parser *p, struct str bytes, size_t *at, struct err *err)
+{
+    struct str data;
+    enum code code = OK;
+
+    if (p->chunked) {
+        return feed_chunks(p, bytes, at, err);
+    }
+    data = str_sub(bytes, *at, *at + p->body_bytes - p->body_len);
+    code = body_append(p, data, err);
+    *at += data.len;
+    p->phase = p->body_len == p->body_bytes ? HTTP_PHASE_COMPLETE : HTTP_PHASE_BODY;
+    return code;
+}
+
+enum code http_parser_feed(struct http_parser *p,
+                           struct str bytes,
+                           size_t *out_consumed,
+                           enum http_phase *out_phase,
+                           struct err *err)
+{
+    size_t at = 0;
+    enum code code = OK;
+
+    assert(p != NULL);
+    assert(p->phase != HTTP_PHASE_COMPLETE);
+    if (bytes.len > 0 && p->phase != HTTP_PHASE_BODY) {
+        code = feed_header(p, bytes, &at, err);
+    }
+    if (code == OK && p->phase == HTTP_PHASE_BODY) {
+        code = feed_body(p, bytes, &at, err);
+    }
+    if (code == OK && p->phase == HTTP_PHASE_COMPLETE) {
+        p->request->body = (struct str){p->body_len == 0 ? "" : p->body, p->body_len};
+    }
+    assert(at <= bytes.len);
+    *out_consumed = at;
+    *out_phase = (enum http_phase)p->phase;
     return code;
 }

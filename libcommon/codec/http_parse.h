@@ -50,7 +50,8 @@ void http_parser_begin(struct http_parser *p, struct http_request *request, stru
  * Consumes bytes up to the end of one request. `*out_consumed` says how many; the rest belongs to
  * the next request. OK with phase HEADER or BODY: more bytes are wanted. Errors: ERR_HTTP,
  * ERR_HEADERS_TOO_LARGE, ERR_URI_TOO_LONG, ERR_TOO_LARGE, ERR_VERSION, ERR_NOT_IMPLEMENTED (unknown
- * transfer coding).
+ * method or transfer coding), ERR_METHOD (TRACE, CONNECT), ERR_EXPECTATION, ERR_OVERLOADED (the
+ * arena is full).
  */
 enum code http_parser_feed(struct http_parser *p,
                            struct str bytes,

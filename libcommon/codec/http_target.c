@@ -24,7 +24,8 @@ static bool port_valid(struct str port)
     return true;
 }
 
-/* The characters of an address between brackets; whether it is a real one matters to nobody here. */
+/* The characters of an address between brackets; whether it is a real one matters to nobody here.
+ */
 static bool literal_valid(struct str literal)
 {
     for (size_t i = 0; i < literal.len; i++) {
@@ -41,7 +42,7 @@ static bool literal_valid(struct str literal)
 bool http_host_valid(struct str host)
 {
     size_t end = 0;
-    struct str rest = host;
+    struct str rest;
 
     assert(host.ptr != NULL);
     if (host.len == 0 || !http_all_of(HTTP_CLASS_HOST, host)) {
@@ -66,7 +67,10 @@ bool http_host_valid(struct str host)
 /* Takes "http://" or "https://" and the authority off the front; false when it is another form. */
 static bool absolute_split(struct str target, struct str *out_authority, struct str *out_rest)
 {
-    static const struct str schemes[] = {{"http://", 7}, {"https://", 8}};
+    static const struct str schemes[] = {
+        {"http://",  7},
+        {"https://", 8}
+    };
 
     for (size_t i = 0; i < ARRAY_LEN(schemes); i++) {
         size_t from = schemes[i].len;
@@ -123,6 +127,19 @@ enum code http_target_split(struct str target,
     return OK;
 }
 
+/* The character of an escape at the front of `s`; false when there is none. */
+static bool escape_read(struct str s, char *out)
+{
+    int high = s.len > 1 ? http_hex_value(s.ptr[1]) : -1;
+    int low = s.len > 2 ? http_hex_value(s.ptr[2]) : -1;
+
+    if (high < 0 || low < 0) {
+        return false;
+    }
+    *out = (char)(high * 16 + low);
+    return *out != '\0';
+}
+
 bool percent_decode(struct str s, bool plus_is_space, struct arena *arena, struct str *out)
 {
     char *text = NULL;
@@ -137,22 +154,11 @@ bool percent_decode(struct str s, bool plus_is_space, struct arena *arena, struc
     for (size_t i = 0; i < s.len; i++) {
         char c = s.ptr[i];
 
-        if (c == '%') {
-            int high = i + 1 < s.len ? http_hex_value(s.ptr[i + 1]) : -1;
-            int low = i + 2 < s.len ? http_hex_value(s.ptr[i + 2]) : -1;
-
-            if (high < 0 || low < 0) {
-                return false;
-            }
-            c = (char)(high * 16 + low);
-            i += 2;
-        } else if (c == '+' && plus_is_space) {
-            c = ' ';
-        }
-        if (c == '\0') {
+        if (c == '\0' || (c == '%' && !escape_read(str_sub(s, i, s.len), &c))) {
             return false;
         }
-        text[len++] = c;
+        i += s.ptr[i] == '%' ? 2 : 0;
+        text[len++] = (char)(c == '+' && s.ptr[i] == '+' && plus_is_space ? ' ' : c);
     }
     *out = (struct str){text, len};
     return utf8_valid(*out);

@@ -30,13 +30,18 @@ void http_response_add(struct http_response *r, const char *name, struct str val
 const char *http_status_text(uint16_t status);
 
 /* Status line, Date (from `wall_ms`), Content-Length, the security headers every API answer carries
- * (HSTS, CSP default-src 'none'; frame-ancestors 'none', nosniff, no-referrer, no-store unless
- * Cache-Control is given, COOP/COEP/CORP, Permissions-Policy, X-Permitted-Cross-Domain-Policies,
- * X-Frame-Options), then the given headers and the blank line. */
+ * (HSTS, CSP default-src 'none'; frame-ancestors 'none', nosniff, no-referrer, no-store,
+ * COOP/COEP/CORP, Permissions-Policy, X-Permitted-Cross-Domain-Policies, X-Frame-Options,
+ * X-DNS-Prefetch-Control), then the given headers and the blank line. A given header replaces the
+ * security header of the same name. Framing fields (Content-Length, Transfer-Encoding) are refused
+ * among the given ones, and so is a body with a status that has none. */
 enum code http_write_head(const struct http_response *r,
                           uint64_t wall_ms,
                           struct buf *out,
                           struct err *err) MUST_CHECK;
+
+/* Bytes that http_write_head() needs at most. */
+size_t http_head_bytes(const struct http_response *r);
 
 /* RFC 9457 problem document with our extension members (api-decisions 6) into the arena. */
 struct problem {
@@ -48,5 +53,6 @@ struct problem {
     uint32_t retry_after_s;
     const struct violations *violations; /* may be NULL */
 };
+/* Sets all of `*out`. ERR_TOO_LARGE when the arena is full. */
 enum code
 problem_write(const struct problem *p, struct arena *arena, struct http_response *out) MUST_CHECK;

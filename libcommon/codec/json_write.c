@@ -193,7 +193,11 @@ static size_t escape(struct json_writer *w, const char *at, size_t len)
         return escape_unicode(w, c);
     }
     put(w, '\\');
-    put(w, c < 0x20 ? shorthand[c] : at[0]);
+    if (c < 0x20) {
+        put(w, shorthand[c]);
+    } else {
+        put(w, at[0]);
+    }
     return 1;
 }
 

@@ -24,8 +24,7 @@ static struct str cut(const char *text, size_t len)
     return (struct str){text, len};
 }
 
-void violations_add(
-    struct violations *v, const char *field, const char *code, const char *fmt, ...)
+void violations_add(struct violations *v, const char *field, const char *code, const char *fmt, ...)
 {
     char text[MESSAGE_BYTES_MAX];
     struct violation row = {NULL, code, NULL};
@@ -44,9 +43,9 @@ void violations_add(
     va_end(args);
     assert(len >= 0);
     row.field = arena_strdup(v->arena, str_from(field));
-    row.message = arena_strdup(
-        v->arena,
-        (size_t)len < sizeof(text) ? (struct str){text, (size_t)len} : cut(text, sizeof(text) - 2));
+    row.message = arena_strdup(v->arena,
+                               (size_t)len < sizeof(text) ? (struct str){text, (size_t)len}
+                                                          : cut(text, sizeof(text) - 2));
     /* Without memory the row is lost, but not that there was one: the request stays refused. */
     if (row.field == NULL || row.message == NULL) {
         v->more++;

@@ -2,76 +2,90 @@
 
 #include "avanta/common.pb-c.h"
 
-#include "libcommon/base/id.h"
 #include "libcommon/base/limits.h"
 #include "libcommon/codec/transcode.h"
+#include "libcommon/io/replay_guard.h"
 
 #include <assert.h>
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
+#include <openssl/params.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define MAC_BYTES    32
+#define MAGIC        "AV1"
 #define MAGIC_BYTES  3
 #define KIND_REQUEST 'Q'
 #define KIND_REPLY   'R'
+#define MAC_BYTES    32
+#define MAC_AT       (MAGIC_BYTES + 1)
 
-_Static_assert(ENVELOPE_HEAD_BYTES == MAGIC_BYTES + 1 + MAC_BYTES, "magic, kind, mac");
+_Static_assert(MAC_AT + MAC_BYTES == ENVELOPE_HEAD_BYTES, "magic, kind, mac");
 
-static const char magic[MAGIC_BYTES] = {'A', 'V', '1'};
-
+/* The key is hashed into the context once; every use starts again from there. */
 struct sealer {
-    EVP_MAC_CTX *keyed; /* initialised with the key; re-initialised for each frame */
+    EVP_MAC *mac;
+    EVP_MAC_CTX *ctx;
 };
 
 struct sealer *sealer_open(const uint8_t key[ENVELOPE_KEY_BYTES])
 {
-    static char digest[] = "SHA256";
-    struct sealer *sealer = calloc(1, sizeof *sealer);
-    EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
-    const OSSL_PARAM parameters[] = {
+    struct sealer *sealer = calloc(1, sizeof(*sealer));
+    char digest[] = "SHA256";
+    const OSSL_PARAM params[] = {
         OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
         OSSL_PARAM_construct_end(),
     };
 
     assert(key != NULL);
-    if (sealer != NULL && mac != NULL) {
-        sealer->keyed = EVP_MAC_CTX_new(mac);
+    if (sealer == NULL) {
+        return NULL;
     }
-    EVP_MAC_free(mac);
-    if (sealer == NULL || sealer->keyed == NULL ||
-        EVP_MAC_init(sealer->keyed, key, ENVELOPE_KEY_BYTES, parameters) != 1) {
+    sealer->mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+    if (sealer->mac != NULL) {
+        sealer->ctx = EVP_MAC_CTX_new(sealer->mac);
+    }
+    if (sealer->ctx == NULL || EVP_MAC_init(sealer->ctx, key, ENVELOPE_KEY_BYTES, params) != 1) {
         sealer_close(&sealer);
     }
     return sealer;
 }
 
+/* OpenSSL wipes the key it holds when the context goes. */
 void sealer_close(struct sealer **sealer)
 {
+    struct sealer *closing = NULL;
+
     assert(sealer != NULL);
-    if (*sealer != NULL) {
-        EVP_MAC_CTX_free((*sealer)->keyed); /* OpenSSL wipes the key */
-        free(*sealer);
-        *sealer = NULL;
+    closing = *sealer;
+    *sealer = NULL;
+    if (closing == NULL) {
+        return;
     }
+    EVP_MAC_CTX_free(closing->ctx);
+    EVP_MAC_free(closing->mac);
+    free(closing);
 }
 
-/* Over magic and kind, then the message: a request never passes for a reply. */
-static bool
-mac_compute(struct sealer *sealer, char kind, struct str message, uint8_t out[MAC_BYTES])
+/* Over magic, kind and message: everything but the mac itself. */
+static enum code
+mac_of(struct sealer *sealer, const uint8_t *frame, size_t len, uint8_t out[MAC_BYTES])
 {
-    const unsigned char head[MAGIC_BYTES + 1] = {(unsigned char)magic[0],
-                                                 (unsigned char)magic[1],
-                                                 (unsigned char)magic[2],
-                                                 (unsigned char)kind};
-    size_t len = 0;
+    size_t out_len = 0;
 
-    return EVP_MAC_init(sealer->keyed, NULL, 0, NULL) == 1 &&
-           EVP_MAC_update(sealer->keyed, head, sizeof head) == 1 &&
-           EVP_MAC_update(sealer->keyed, (const unsigned char *)message.ptr, message.len) == 1 &&
-           EVP_MAC_final(sealer->keyed, out, &len, MAC_BYTES) == 1 && len == MAC_BYTES;
+    assert(sealer != NULL);
+    assert(len >= ENVELOPE_HEAD_BYTES);
+    if (EVP_MAC_init(sealer->ctx, NULL, 0, NULL) != 1 ||
+        EVP_MAC_update(sealer->ctx, frame, MAC_AT) != 1 ||
+        EVP_MAC_update(sealer->ctx, frame + ENVELOPE_HEAD_BYTES, len - ENVELOPE_HEAD_BYTES) != 1 ||
+        EVP_MAC_final(sealer->ctx, out, &out_len, MAC_BYTES) != 1) {
+        return ERR_INTERNAL;
+    }
+    assert(out_len == MAC_BYTES);
+    return OK;
 }
+
+/* --- sealing --------------------------------------------------------------------------- */
 
 static enum code seal(struct sealer *sealer,
                       char kind,
@@ -80,25 +94,22 @@ static enum code seal(struct sealer *sealer,
                       struct str *out,
                       struct err *err)
 {
-    size_t size = protobuf_c_message_get_packed_size(message);
-    char *frame = arena_alloc(arena, ENVELOPE_HEAD_BYTES + size);
-    size_t packed = 0;
+    const size_t len = ENVELOPE_HEAD_BYTES + protobuf_c_message_get_packed_size(message);
+    uint8_t *frame = arena_alloc(arena, len);
 
-    assert(sealer != NULL);
     if (frame == NULL) {
-        return err_set(err, ERR_TOO_LARGE, "the message needs too much memory");
+        return err_set(err, ERR_TOO_LARGE, "no room for an envelope of %zu bytes", len);
     }
-    packed = protobuf_c_message_pack(message, (uint8_t *)frame + ENVELOPE_HEAD_BYTES);
-    assert(packed == size);
-    memcpy(frame, magic, MAGIC_BYTES);
-    frame[MAGIC_BYTES] = kind;
-    if (!mac_compute(sealer,
-                     kind,
-                     (struct str){frame + ENVELOPE_HEAD_BYTES, size},
-                     (uint8_t *)frame + MAGIC_BYTES + 1)) {
-        return err_set(err, ERR_INTERNAL, "the message could not be signed");
+    memcpy(frame, MAGIC, MAGIC_BYTES);
+    frame[MAGIC_BYTES] = (uint8_t)kind;
+    if (protobuf_c_message_pack(message, frame + ENVELOPE_HEAD_BYTES) !=
+        len - ENVELOPE_HEAD_BYTES) {
+        return err_set(err, ERR_INTERNAL, "an envelope changed while it was packed");
     }
-    *out = (struct str){frame, ENVELOPE_HEAD_BYTES + size};
+    if (mac_of(sealer, frame, len, frame + MAC_AT) != OK) {
+        return err_set(err, ERR_INTERNAL, "HMAC-SHA-256 is refused");
+    }
+    *out = (struct str){(const char *)frame, len};
     return OK;
 }
 
@@ -108,7 +119,9 @@ enum code envelope_seal_request(struct sealer *sealer,
                                 struct str *out,
                                 struct err *err)
 {
+    assert(request != NULL);
     assert(request->nonce.len == ENVELOPE_NONCE_BYTES);
+    assert(out != NULL);
     return seal(sealer, KIND_REQUEST, &request->base, arena, out, err);
 }
 
@@ -118,116 +131,66 @@ enum code envelope_seal_reply(struct sealer *sealer,
                               struct str *out,
                               struct err *err)
 {
+    assert(reply != NULL);
     assert(reply->nonce.len == ENVELOPE_NONCE_BYTES);
+    assert(out != NULL);
     return seal(sealer, KIND_REPLY, &reply->base, arena, out, err);
 }
 
-/* Nothing of the frame is looked at before its signature has been checked. */
-static enum code
-unseal(struct sealer *sealer, char kind, struct str frame, struct str *out_message, struct err *err)
+/* --- opening --------------------------------------------------------------------------- */
+
+static enum code verify(struct sealer *sealer, char kind, struct str frame, struct err *err)
 {
-    uint8_t mac[MAC_BYTES];
+    const uint8_t *bytes = (const uint8_t *)frame.ptr;
+    uint8_t expected[MAC_BYTES];
 
     assert(sealer != NULL);
-    if (frame.len < ENVELOPE_HEAD_BYTES || memcmp(frame.ptr, magic, MAGIC_BYTES) != 0 ||
-        frame.ptr[MAGIC_BYTES] != kind) {
-        return err_set(err, ERR_UNAUTHENTICATED, "the frame has another form or kind");
+    if (frame.len < ENVELOPE_HEAD_BYTES || memcmp(bytes, MAGIC, MAGIC_BYTES) != 0 ||
+        bytes[MAGIC_BYTES] != (uint8_t)kind) {
+        return err_set(err, ERR_UNAUTHENTICATED, "not an envelope of this kind");
     }
-    *out_message = str_sub(frame, ENVELOPE_HEAD_BYTES, frame.len);
-    if (!mac_compute(sealer, kind, *out_message, mac)) {
-        return err_set(err, ERR_INTERNAL, "the signature could not be computed");
+    if (mac_of(sealer, bytes, frame.len, expected) != OK) {
+        return err_set(err, ERR_INTERNAL, "HMAC-SHA-256 is refused");
     }
-    if (!bytes_eq_constant_time(mac, frame.ptr + MAGIC_BYTES + 1, MAC_BYTES)) {
-        return err_set(err, ERR_UNAUTHENTICATED, "the signature is wrong");
+    if (!bytes_eq_constant_time(expected, bytes + MAC_AT, MAC_BYTES)) {
+        return err_set(err, ERR_UNAUTHENTICATED, "the envelope's signature does not match");
     }
     return OK;
 }
 
-/* --- replay: open addressing on the nonce, which is random; a place whose time is over is free ---
- */
-
-struct nonce_slot {
-    uint8_t nonce[ENVELOPE_NONCE_BYTES];
-    uint64_t until_ms; /* 0: never used */
-};
-
-#define PROBES_MAX 64
-
-struct replay_guard {
-    uint32_t mask;
-    uint64_t seed;
-    struct nonce_slot *slots;
-};
-
-struct replay_guard *replay_guard_open(uint32_t capacity)
+/* Only after the signature: nothing unsigned reaches the parser. */
+static enum code unpack(const ProtobufCMessageDescriptor *descriptor,
+                        struct str frame,
+                        struct arena *arena,
+                        ProtobufCMessage **out,
+                        struct err *err)
 {
-    struct replay_guard *guard = calloc(1, sizeof *guard);
+    ProtobufCAllocator allocator = {0};
 
-    assert(capacity >= PROBES_MAX && (capacity & (capacity - 1)) == 0);
-    if (guard == NULL) {
-        return NULL;
+    transcode_allocator(&allocator, arena);
+    *out = protobuf_c_message_unpack(descriptor,
+                                     &allocator,
+                                     frame.len - ENVELOPE_HEAD_BYTES,
+                                     (const uint8_t *)frame.ptr + ENVELOPE_HEAD_BYTES);
+    if (*out != NULL) {
+        return OK;
     }
-    random_bytes(&guard->seed, sizeof guard->seed);
-    guard->mask = capacity - 1;
-    guard->slots = calloc(capacity, sizeof *guard->slots);
-    if (guard->slots == NULL) {
-        replay_guard_close(&guard);
-    }
-    return guard;
+    return arena_exhausted(arena)
+               ? err_set(err, ERR_TOO_LARGE, "no room to unpack an envelope")
+               : err_set(err, ERR_UNAUTHENTICATED, "the envelope's message is malformed");
 }
 
-void replay_guard_close(struct replay_guard **guard)
+/* A deadline further off than any request may last would have to be remembered for as long. */
+static enum code check_times(const Avanta__Request *request, uint64_t now_wall_ms, struct err *err)
 {
-    assert(guard != NULL);
-    if (*guard != NULL) {
-        free((*guard)->slots);
-        free(*guard);
-        *guard = NULL;
+    if (request->issued_ms > now_wall_ms + ENVELOPE_SKEW_MS_MAX) {
+        return err_set(err, ERR_UNAUTHENTICATED, "the envelope comes from the future");
     }
-}
-
-/* Every place within reach is looked at before a free one is taken: the nonce may stand behind it.
- */
-static enum code guard_admit(struct replay_guard *guard,
-                             const uint8_t *nonce,
-                             uint64_t now_ms,
-                             uint64_t until_ms,
-                             struct err *err)
-{
-    uint64_t at = hash_bytes(nonce, ENVELOPE_NONCE_BYTES, guard->seed);
-    struct nonce_slot *free_slot = NULL;
-
-    for (uint32_t i = 0; i < PROBES_MAX; i++) {
-        struct nonce_slot *slot = &guard->slots[(at + i) & guard->mask];
-
-        if (slot->until_ms >= now_ms && slot->until_ms != 0) {
-            if (memcmp(slot->nonce, nonce, ENVELOPE_NONCE_BYTES) == 0) {
-                return err_set(err, ERR_UNAUTHENTICATED, "the message was seen before");
-            }
-        } else if (free_slot == NULL) {
-            free_slot = slot;
-        }
+    if (request->deadline_ms > now_wall_ms + REQUEST_DEADLINE_MS_MAX + ENVELOPE_SKEW_MS_MAX) {
+        return err_set(err, ERR_UNAUTHENTICATED, "the envelope's deadline is too far off");
     }
-    if (free_slot == NULL) {
-        return err_set(err, ERR_OVERLOADED, "too many messages to remember");
-    }
-    memcpy(free_slot->nonce, nonce, ENVELOPE_NONCE_BYTES);
-    free_slot->until_ms = until_ms;
-    return OK;
-}
-
-static enum code times_check(const Avanta__Request *request, uint64_t now_ms, struct err *err)
-{
-    if (request->nonce.len != ENVELOPE_NONCE_BYTES) {
-        return err_set(err, ERR_UNAUTHENTICATED, "the nonce has another length");
-    }
-    if (request->issued_ms > now_ms + ENVELOPE_SKEW_MS_MAX ||
-        request->deadline_ms < request->issued_ms ||
-        request->deadline_ms - request->issued_ms > 2 * REQUEST_DEADLINE_MS_MAX) {
-        return err_set(err, ERR_UNAUTHENTICATED, "the message is dated wrongly");
-    }
-    if (request->deadline_ms + ENVELOPE_SKEW_MS_MAX <= now_ms) {
-        return err_set(err, ERR_TIMEOUT, "the message has expired");
+    if (request->deadline_ms <= now_wall_ms) {
+        return err_set(err, ERR_TIMEOUT, "the request arrived after its deadline");
     }
     return OK;
 }
@@ -240,29 +203,30 @@ enum code envelope_open_request(struct sealer *sealer,
                                 struct Avanta__Request **out,
                                 struct err *err)
 {
-    struct str message = STR_EMPTY;
-    ProtobufCAllocator allocator;
+    ProtobufCMessage *message = NULL;
     Avanta__Request *request = NULL;
-    enum code code = unseal(sealer, KIND_REQUEST, frame, &message, err);
+    enum code code = verify(sealer, KIND_REQUEST, frame, err);
 
     assert(guard != NULL);
+    assert(out != NULL);
+    if (code == OK) {
+        code = unpack(&avanta__request__descriptor, frame, arena, &message, err);
+    }
     if (code != OK) {
         return code;
     }
-    transcode_allocator(&allocator, arena);
-    request = avanta__request__unpack(&allocator, message.len, (const uint8_t *)message.ptr);
-    if (request == NULL) {
-        return arena_exhausted(arena)
-                   ? err_set(err, ERR_TOO_LARGE, "the message needs too much memory")
-                   : err_set(err, ERR_UNAUTHENTICATED, "the message cannot be read");
+    request = (Avanta__Request *)message;
+    if (request->nonce.len != ENVELOPE_NONCE_BYTES) {
+        return err_set(err, ERR_UNAUTHENTICATED, "a nonce of %zu bytes", request->nonce.len);
     }
-    code = times_check(request, now_wall_ms, err);
+    code = check_times(request, now_wall_ms, err);
     if (code == OK) {
-        code = guard_admit(guard,
-                           request->nonce.data,
-                           now_wall_ms,
-                           request->deadline_ms + ENVELOPE_SKEW_MS_MAX,
-                           err);
+        /* Longer than the deadline: the clock may be set back a little. */
+        code = replay_guard_check(guard,
+                                  request->nonce.data,
+                                  now_wall_ms,
+                                  request->deadline_ms + ENVELOPE_SKEW_MS_MAX,
+                                  err);
     }
     if (code == OK) {
         *out = request;
@@ -277,24 +241,22 @@ enum code envelope_open_reply(struct sealer *sealer,
                               struct Avanta__Reply **out,
                               struct err *err)
 {
-    struct str message = STR_EMPTY;
-    ProtobufCAllocator allocator;
+    ProtobufCMessage *message = NULL;
     Avanta__Reply *reply = NULL;
-    enum code code = unseal(sealer, KIND_REPLY, frame, &message, err);
+    enum code code = verify(sealer, KIND_REPLY, frame, err);
 
+    assert(nonce != NULL);
+    assert(out != NULL);
+    if (code == OK) {
+        code = unpack(&avanta__reply__descriptor, frame, arena, &message, err);
+    }
     if (code != OK) {
         return code;
     }
-    transcode_allocator(&allocator, arena);
-    reply = avanta__reply__unpack(&allocator, message.len, (const uint8_t *)message.ptr);
-    if (reply == NULL) {
-        return arena_exhausted(arena)
-                   ? err_set(err, ERR_TOO_LARGE, "the reply needs too much memory")
-                   : err_set(err, ERR_UNAUTHENTICATED, "the reply cannot be read");
-    }
+    reply = (Avanta__Reply *)message;
     if (reply->nonce.len != ENVELOPE_NONCE_BYTES ||
-        memcmp(reply->nonce.data, nonce, ENVELOPE_NONCE_BYTES) != 0) {
-        return err_set(err, ERR_UNAUTHENTICATED, "the reply is to another message");
+        !bytes_eq_constant_time(reply->nonce.data, nonce, ENVELOPE_NONCE_BYTES)) {
+        return err_set(err, ERR_UNAUTHENTICATED, "the reply answers another request");
     }
     *out = reply;
     return OK;

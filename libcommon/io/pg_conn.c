@@ -1,9 +1,9 @@
 /* The life of one connection: who may follow whom, and what leads from one to the next. */
 #include "libcommon/io/pg_conn.h"
 
+#include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
-
-#include <uv.h>
+#include "libcommon/io/pg_watch.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -15,23 +15,21 @@
 #define REASON_BYTES_MAX   160
 
 /* PG_BUSY has no fixed end here: its guard is statement_ms_max and starts with every flush. */
+/* clang-format off */
 static const struct sm_row pg_rows[PG_STATE_COUNT] = {
-    [PG_DOWN] = {"down",       0,               MAY(PG_RESOLVING)                                  },
-    [PG_RESOLVING] = {"resolving",  0,               MAY(PG_CONNECTING) | MAY(PG_BACKOFF) | MAY(PG_DOWN)},
-    [PG_CONNECTING] = {"connecting",
-                 PG_CONNECT_MS_MAX,             MAY(PG_SETTING) | MAY(PG_BACKOFF) | MAY(PG_DOWN)   },
-    [PG_SETTING] = {"setting",
-                 PG_CONNECT_MS_MAX,             MAY(PG_PREPARING) | MAY(PG_BACKOFF) | MAY(PG_DOWN) },
-    [PG_PREPARING] = {"preparing",
-                 PG_PREPARE_MS_MAX,             MAY(PG_IDLE) | MAY(PG_BACKOFF) | MAY(PG_DOWN)      },
-    [PG_IDLE] = {"idle",       0,               MAY(PG_BUSY) | MAY(PG_BACKOFF) | MAY(PG_DOWN)      },
-    [PG_BUSY] = {"busy",
-                 0,                             MAY(PG_IDLE) | MAY(PG_RESETTING) | MAY(PG_BROKEN) | MAY(PG_BACKOFF) |
-                     MAY(PG_DOWN)                                               },
-    [PG_RESETTING] = {"resetting",  PG_RESET_MS_MAX, MAY(PG_IDLE) | MAY(PG_BACKOFF) | MAY(PG_DOWN)      },
-    [PG_BROKEN] = {"broken",     0,               MAY(PG_BACKOFF) | MAY(PG_DOWN)                     },
-    [PG_BACKOFF] = {"backoff",    0,               MAY(PG_RESOLVING) | MAY(PG_DOWN)                   },
+    [PG_DOWN]       = {"down",       0,                 MAY(PG_RESOLVING)},
+    [PG_RESOLVING]  = {"resolving",  0,                 MAY(PG_CONNECTING) | MAY(PG_BACKOFF) | MAY(PG_DOWN)},
+    [PG_CONNECTING] = {"connecting", PG_CONNECT_MS_MAX, MAY(PG_SETTING) | MAY(PG_BACKOFF) | MAY(PG_DOWN)},
+    [PG_SETTING]    = {"setting",    PG_CONNECT_MS_MAX, MAY(PG_PREPARING) | MAY(PG_BACKOFF) | MAY(PG_DOWN)},
+    [PG_PREPARING]  = {"preparing",  PG_PREPARE_MS_MAX, MAY(PG_IDLE) | MAY(PG_BACKOFF) | MAY(PG_DOWN)},
+    [PG_IDLE]       = {"idle",       0,                 MAY(PG_BUSY) | MAY(PG_BACKOFF) | MAY(PG_DOWN)},
+    [PG_BUSY]       = {"busy",       0,                 MAY(PG_IDLE) | MAY(PG_RESETTING) | MAY(PG_BROKEN) |
+                                                        MAY(PG_BACKOFF) | MAY(PG_DOWN)},
+    [PG_RESETTING]  = {"resetting",  PG_RESET_MS_MAX,   MAY(PG_IDLE) | MAY(PG_BACKOFF) | MAY(PG_DOWN)},
+    [PG_BROKEN]     = {"broken",     0,                 MAY(PG_BACKOFF) | MAY(PG_DOWN)},
+    [PG_BACKOFF]    = {"backoff",    0,                 MAY(PG_RESOLVING) | MAY(PG_DOWN)},
 };
+/* clang-format on */
 
 void pg_conn_move(struct pg_conn *conn, enum pg_state state)
 {
@@ -46,95 +44,7 @@ void pg_conn_move(struct pg_conn *conn, enum pg_state state)
     }
 }
 
-/* --- the socket ---------------------------------------------------------------- */
-
-/* libuv frees handles later than we lose connections, so each watch is a block of its own. */
-struct pg_watch {
-    uv_poll_t uv;
-    struct pg_conn *conn; /* NULL once closing */
-    int fd;
-    int events;
-};
-
-static void conn_on_io(uv_poll_t *uv, int status, int events);
-
-static void watch_gone(uv_handle_t *handle)
-{
-    free(CONTAINER_OF(handle, struct pg_watch, uv));
-}
-
-static void watch_close(struct pg_conn *conn)
-{
-    struct pg_watch *watch = conn->watch;
-
-    conn->watch = NULL;
-    if (watch != NULL) {
-        watch->conn = NULL;
-        uv_close((uv_handle_t *)&watch->uv, watch_gone);
-    }
-}
-
-static bool watch_open(struct pg_conn *conn, int fd)
-{
-    struct pg_watch *watch = calloc(1, sizeof(*watch));
-
-    assert(conn->watch == NULL);
-    if (watch == NULL) {
-        return false;
-    }
-    if (uv_poll_init(loop_uv(conn->loop), &watch->uv, fd) != 0) {
-        free(watch);
-        return false;
-    }
-    watch->conn = conn;
-    watch->fd = fd;
-    conn->watch = watch;
-    return true;
-}
-
-static void watch_want(struct pg_conn *conn, int events)
-{
-    struct pg_watch *watch = conn->watch;
-    int status = 0;
-
-    assert(watch != NULL);
-    if (watch->events == events) {
-        return;
-    }
-    watch->events = events;
-    status = uv_poll_start(&watch->uv, events, conn_on_io);
-    assert(status == 0);
-}
-
-/* Before libpq may close the socket: libuv must let go of the descriptor first. */
-static void watch_pause(struct pg_conn *conn)
-{
-    int status = 0;
-
-    if (conn->watch != NULL) {
-        status = uv_poll_stop(&conn->watch->uv);
-        conn->watch->events = 0;
-    }
-    assert(status == 0);
-}
-
-/* The socket may be another one after every step of connecting (next address, TLS refused). */
-static bool watch_follow(struct pg_conn *conn, int events)
-{
-    const int fd = PQsocket(conn->pq);
-
-    if (fd < 0) {
-        return false;
-    }
-    if (conn->watch != NULL && conn->watch->fd != fd) {
-        watch_close(conn);
-    }
-    if (conn->watch == NULL && !watch_open(conn, fd)) {
-        return false;
-    }
-    watch_want(conn, events);
-    return true;
-}
+static void conn_on_io(void *arg, bool failed, unsigned events);
 
 bool pg_conn_push(struct pg_conn *conn)
 {
@@ -145,7 +55,7 @@ bool pg_conn_push(struct pg_conn *conn)
     if (left < 0) {
         return false;
     }
-    watch_want(conn, left > 0 ? UV_READABLE | UV_WRITABLE : UV_READABLE);
+    pg_watch_want(conn->watch, left > 0 ? PG_WATCH_READ | PG_WATCH_WRITE : PG_WATCH_READ);
     return true;
 }
 
@@ -153,7 +63,7 @@ bool pg_conn_push(struct pg_conn *conn)
 
 static void disconnect(struct pg_conn *conn)
 {
-    watch_close(conn); /* before libpq closes the descriptor */
+    pg_watch_close(&conn->watch); /* before libpq closes the descriptor */
     PQfinish(conn->pq);
     conn->pq = NULL;
     conn->doomed = NULL;
@@ -251,6 +161,27 @@ void pg_conn_doom(struct pg_conn *conn, const char *why)
 
 /* --- connecting ---------------------------------------------------------------- */
 
+/* The socket may be another one after every step of connecting (next address, TLS refused). */
+static bool watch_follow(struct pg_conn *conn, unsigned events)
+{
+    const int fd = PQsocket(conn->pq);
+
+    if (fd < 0) {
+        return false;
+    }
+    if (conn->watch != NULL && pg_watch_fd(conn->watch) != fd) {
+        pg_watch_close(&conn->watch);
+    }
+    if (conn->watch == NULL) {
+        conn->watch = pg_watch_open(conn->loop, fd, conn_on_io, conn);
+    }
+    if (conn->watch == NULL) {
+        return false;
+    }
+    pg_watch_want(conn->watch, events);
+    return true;
+}
+
 /* Runs on libuv's thread pool: looking up a host name may take seconds. Nobody else touches the
  * connection in PG_RESOLVING, and the DSN does not change. */
 static void resolve_work(void *arg)
@@ -306,7 +237,7 @@ static void resolve_done(void *arg)
     }
     pg_conn_move(conn, PG_CONNECTING);
     /* As if PQconnectPoll() had asked for it (manual of libpq, 34.1). */
-    if (!watch_follow(conn, UV_WRITABLE)) {
+    if (!watch_follow(conn, PG_WATCH_WRITE)) {
         pg_conn_lost(conn, "the socket cannot be watched");
     }
 }
@@ -351,14 +282,14 @@ static void step_connect(struct pg_conn *conn)
     PostgresPollingStatusType next = PGRES_POLLING_FAILED;
     bool watched = true;
 
-    watch_pause(conn);
+    pg_watch_pause(conn->watch);
     next = PQconnectPoll(conn->pq);
     if (next == PGRES_POLLING_READING) {
-        watched = watch_follow(conn, UV_READABLE);
+        watched = watch_follow(conn, PG_WATCH_READ);
     } else if (next == PGRES_POLLING_WRITING) {
-        watched = watch_follow(conn, UV_WRITABLE);
+        watched = watch_follow(conn, PG_WATCH_WRITE);
     } else if (next == PGRES_POLLING_OK) {
-        watched = watch_follow(conn, UV_READABLE);
+        watched = watch_follow(conn, PG_WATCH_READ);
         if (watched) {
             send_settings(conn);
         }
@@ -417,19 +348,18 @@ static bool consume(struct pg_conn *conn)
     return PQsslInUse(conn->pq) == 0 || PQconsumeInput(conn->pq) == 1;
 }
 
-static void conn_on_io(uv_poll_t *uv, int status, int events)
+static void conn_on_io(void *arg, bool failed, unsigned events)
 {
-    struct pg_conn *conn = CONTAINER_OF(uv, struct pg_watch, uv)->conn;
-    PGconn *pq = NULL;
-    bool alive = status == 0;
+    struct pg_conn *conn = arg;
+    PGconn *pq = conn->pq;
+    bool alive = !failed;
 
-    assert(conn != NULL);
-    pq = conn->pq;
+    assert(pq != NULL);
     if (pg_conn_state(conn) == PG_CONNECTING) {
         step_connect(conn); /* libpq finds the error itself and tries the next address */
         return;
     }
-    if (alive && (events & UV_WRITABLE) != 0) {
+    if (alive && (events & PG_WATCH_WRITE) != 0) {
         alive = pg_conn_push(conn);
     }
     /* What arrived before the end is still good: read first, judge afterwards. */
@@ -444,20 +374,25 @@ static void conn_on_io(uv_poll_t *uv, int status, int events)
     }
 }
 
-/* A busy connection is given up when nothing came for longer than the server itself would wait. */
+/* A busy connection is given up when nothing came for longer than the server itself would wait.
+ * Timers run before sockets are read: after a stall of our own the answer may be there, so one more
+ * turn is given. */
 static void check_guard(struct pg_conn *conn)
 {
     const uint64_t limit_ms = (uint64_t)conn->options->statement_ms_max + PG_GUARD_MS;
-    const uint64_t quiet_ms = loop_now_ms(conn->loop) - conn->progress_ms;
+    const uint64_t quiet_ms = clock_mono_ms() - conn->progress_ms;
 
     if (!conn->settle_due) {
         return;
     }
-    if (quiet_ms >= limit_ms) {
+    if (quiet_ms < limit_ms) {
+        loop_timer_start(conn->timer, limit_ms - quiet_ms, 0);
+    } else if (!conn->last_call) {
+        conn->last_call = true;
+        loop_timer_start(conn->timer, PG_LAST_CALL_MS, 0);
+    } else {
         pg_conn_lost(conn, "no answer within the statement timeout");
-        return;
     }
-    loop_timer_start(conn->timer, limit_ms - quiet_ms, 0);
 }
 
 static void conn_on_timer(void *arg)

@@ -15,10 +15,11 @@
 
 #define PG_ITEMS_MAX           4096 /* statements and syncs under way on one connection; power of two */
 #define PG_ITEMS_RESERVED      4 /* for the syncs and the ROLLBACK that a flush or a release adds */
-#define PG_QUEUED_BYTES_MAX    (64 * 1024 * 1024)
+#define PG_QUEUED_BYTES_MAX    ((size_t)64 * 1024 * 1024)
 #define PG_PREPARE_CHUNK       64 /* statements prepared per round trip */
 #define PG_PREPARE_MS_MAX      15000
 #define PG_GUARD_MS            2000 /* beyond statement_timeout without a sign of life */
+#define PG_LAST_CALL_MS        100
 #define PG_RESET_MS_MAX        (PG_STATEMENT_MS_MAX + PG_GUARD_MS)
 #define PG_BACKOFF_FIRST_MS    50
 #define PG_BACKOFF_CAP_MS      5000
@@ -60,7 +61,7 @@ struct pg_item {
     bool answered; /* its result came; the NULL that ends it has not */
 };
 
-struct pg_watch; /* a uv_poll_t and what belongs to it */
+struct pg_watch;
 
 struct pg_conn {
     /* whose */
@@ -93,6 +94,7 @@ struct pg_conn {
     bool settle_due;  /* on_settled is owed for that flush */
     size_t queued_bytes;
     uint64_t progress_ms;
+    bool last_call; /* the guard ran out once and nothing has come since */
 };
 
 /* --- pg_conn.c --- */

@@ -191,7 +191,9 @@ apply_step(const struct migrator *m, const char *set, const struct pg_migration 
 
     if (code != OK) {
         (void)err_prefix(m->err, "step %u of %s (%s)", step->number, set, step->name);
-        (void)run(&(struct migrator){m->pq, NULL, NULL}, "ROLLBACK", "ROLLBACK");
+        if (PQtransactionStatus(m->pq) != PQTRANS_IDLE) {
+            PQclear(PQexec(m->pq, "ROLLBACK"));
+        }
         return code;
     }
     if (m->on_step != NULL) {

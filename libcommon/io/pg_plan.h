@@ -7,6 +7,8 @@
 
 #include "libcommon/io/pg_bind.h"
 
+#define PG_DIGITS_BYTES 24 /* any 64-bit integer and NUL */
+
 /* Type numbers of PostgreSQL's catalogue (pg_type.dat); they never change. */
 enum pg_oid {
     PG_OID_INFERRED = 0,

@@ -1,6 +1,7 @@
 /* What a holder sends and what comes back, in order. Items are counted from taking them to the NULL
  * that libpq gives after each result; a sync has no NULL. */
 #include "libcommon/base/buf.h"
+#include "libcommon/base/clock.h"
 #include "libcommon/io/pg_conn.h"
 #include "libcommon/io/pg_error.h"
 
@@ -161,7 +162,8 @@ enum code pg_conn_sync(struct pg_conn *conn, struct err *err)
 /* Nothing is under way before this flush: the clock of the guard starts now. */
 static void start_guard(struct pg_conn *conn)
 {
-    conn->progress_ms = loop_now_ms(conn->loop);
+    conn->progress_ms = clock_mono_ms(); /* not the loop's time: it may be stale by a stall */
+    conn->last_call = false;
     if (pg_conn_state(conn) == PG_BUSY && conn->doomed == NULL) {
         loop_timer_start(conn->timer, (uint64_t)conn->options->statement_ms_max + PG_GUARD_MS, 0);
     }
@@ -407,7 +409,8 @@ void pg_queue_pump(struct pg_conn *conn)
     PGconn *pq = conn->pq;
 
     assert(pq != NULL);
-    conn->progress_ms = loop_now_ms(conn->loop);
+    conn->progress_ms = clock_mono_ms();
+    conn->last_call = false;
     /* PQisBusy() also reads notices while nothing is queued. */
     while (conn->pq == pq && PQisBusy(pq) == 0 && items_used(conn) > 0) {
         if (!take_result(conn, PQgetResult(pq))) {

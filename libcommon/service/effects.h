@@ -1,9 +1,9 @@
 #pragma once
 /*
- * Everything the runner does to the outside, as function pointers: database, thread pool, bus, timer.
- * The real ones (effects.c) stand on libcommon/io; tests give fakes that script answers, delay and loss.
- * Clock and random are injectable in libcommon/base. All on the loop thread. The objects behind `ctx`
- * outlive the runner.
+ * Everything the runner does to the outside, as function pointers: database, thread pool, bus,
+ * timer. The real ones (effects.c) stand on libcommon/io; tests give fakes that script answers,
+ * delay and loss. Clock and random are injectable in libcommon/base. All on the loop thread. The
+ * objects behind `ctx` outlive the runner.
  */
 
 #include "libcommon/io/bus.h"
@@ -44,13 +44,15 @@ struct database {
     void *ctx;
     struct pg_conn *(*take)(void *ctx, const struct pg_holder *holder);
     void (*release)(void *ctx, struct pg_conn **conn);
-    /* ERR_TOO_LARGE: the arena is full. Anything else: the connection is broken. */
+    /* ERR_TOO_LARGE: the arena is full. ERR_OVERLOADED: the pipeline is. Anything else: the
+     * connection is broken. */
     enum code (*query)(void *ctx,
                        struct pg_conn *conn,
                        const struct statement_call *call,
                        void *tag,
                        struct err *err);
-    enum code (*command)(void *ctx, struct pg_conn *conn, const char *sql, void *tag, struct err *err);
+    enum code (*command)(
+        void *ctx, struct pg_conn *conn, const char *sql, void *tag, struct err *err);
     enum code (*sync)(void *ctx, struct pg_conn *conn, struct err *err);
     enum code (*flush)(void *ctx, struct pg_conn *conn, struct err *err);
     size_t (*rows)(const struct pg_result *result);
@@ -68,11 +70,8 @@ struct effects {
     const struct database *database;
     void *ctx;
     /* Runs work(arg) on a thread, then done(arg) on the loop. */
-    enum code (*work)(void *ctx,
-                      void (*work)(void *arg),
-                      void (*done)(void *arg),
-                      void *arg,
-                      struct err *err);
+    enum code (*work)(
+        void *ctx, void (*work)(void *arg), void (*done)(void *arg), void *arg, struct err *err);
     void (*publish)(void *ctx, const char *subject, struct str payload); /* best effort */
     void (*wake)(void *ctx);               /* runner_pass() soon, on the loop */
     void (*tick)(void *ctx, bool running); /* runner_sweep() every SWEEP_MS while running */
@@ -100,7 +99,8 @@ struct real_effects {
     struct loop_timer *timer;
     uint64_t publish_logged_ms;
 };
-/* ERR_OVERLOADED when memory is refused. The bus and the runner are set by the caller before the first request. */
+/* ERR_OVERLOADED when memory is refused. The bus and the runner are set by the caller before the
+ * first request. */
 enum code real_effects_init(struct real_effects *effects,
                             const struct database *database,
                             struct loop *loop,

@@ -1,20 +1,21 @@
 #pragma once
 /*
- * Idempotency-Key: the reply to a keyed write is stored in the write's own transaction and given again to
- * whoever asks again. Inside its transaction a request first claims its key (an advisory lock until the
- * end of the transaction) and sees what is stored under it. Keys belong to a user; callers without a
- * credential share the user ''. Everything lives in the request's arena.
+ * Idempotency-Key: the reply to a keyed write is stored in the write's own transaction and given
+ * again to whoever asks again. Inside its transaction a request first claims its key (an advisory
+ * lock until the end of the transaction) and sees what is stored under it. Keys belong to a user;
+ * callers without a credential share the user ''. Everything lives in the request's arena.
  */
+
+#include "avanta/service.pb-c.h"
 
 #include "libcommon/io/digest.h"
 #include "libcommon/service/req_internal.h"
 
-#include "avanta/service.pb-c.h"
-
-#define IDEMPOTENCY_KEY_BYTES_MAX 255
-#define IDEMPOTENCY_TTL_MS        (24 * 3600 * 1000)
-#define IDEMPOTENCY_PURGE_MS      60000 /* how often old rows are looked for */
-#define IDEMPOTENCY_PURGE_ROWS    1000
+#define IDEMPOTENCY_KEY_BYTES_MAX        255
+#define IDEMPOTENCY_TTL_MS               (24 * 3600 * 1000)
+#define IDEMPOTENCY_PURGE_MS             60000 /* how often old rows are looked for */
+#define IDEMPOTENCY_PURGE_ROWS           1000  /* in one statement */
+#define IDEMPOTENCY_PURGE_STATEMENTS_MAX 500
 
 struct idempotency {
     const char *owner;
@@ -38,3 +39,5 @@ enum code idempotency_write(const struct database *db,
                             struct arena *arena,
                             size_t *out_rows,
                             struct err *err) MUST_CHECK;
+/* The skeleton's own periodic job: deletes what is older than IDEMPOTENCY_TTL_MS. */
+extern const struct op op_idempotency_purge;

@@ -1,7 +1,7 @@
 #pragma once
 /*
- * Writing to the outbox: events and audit records of all members of a group commit become rows in the same
- * transaction. The relay (relay.h) publishes them afterwards.
+ * Writing to the outbox: events and audit records of all members of a group commit become rows in
+ * the same transaction. The relay (relay.h) publishes them afterwards.
  */
 
 #include "libcommon/service/req_internal.h"
@@ -9,15 +9,16 @@
 #define OUTBOX_ROWS_MAX  4096              /* in one statement */
 #define OUTBOX_BYTES_MAX (4 * 1024 * 1024) /* of bodies in one statement, give or take one row */
 
-/* Where the rows go: a transaction under way, and memory for its statements until they are queued. */
+/* Where the rows go: a transaction under way, and memory for its statements until they are queued.
+ */
 struct outbox_target {
     const struct database *database;
     struct pg_conn *conn;
     struct arena *arena;
 };
 
-/* Queues the members' rows in their order; several statements only beyond the bounds. `service` names
- * the audit subject. */
+/* Queues the members' rows in their order; several statements only beyond the bounds. `service`
+ * names the audit subject. */
 enum code outbox_write(const struct outbox_target *target,
                        const char *service,
                        const struct list *members,

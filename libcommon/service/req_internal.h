@@ -1,8 +1,8 @@
 #pragma once
 /*
- * The request as the skeleton sees it: one struct, nothing about a request lives elsewhere. Handlers see
- * it through req.h only. Owned by the runner's pool; on the loop thread. A request is in at most one
- * list (`node`), and its state says in which.
+ * The request as the skeleton sees it: one struct, nothing about a request lives elsewhere.
+ * Handlers see it through req.h only. Owned by the runner's pool; on the loop thread. A request is
+ * in at most one list (`node`), and its state says in which.
  */
 
 #include "libcommon/base/list.h"
@@ -15,8 +15,8 @@ struct runner;
 struct group;
 
 enum req_state {
-    REQ_NEW,        /* taken, not submitted */
-    REQ_READY,      /* something arrived for it: in the runner's ready list, or its group's turn comes */
+    REQ_NEW,   /* taken, not submitted */
+    REQ_READY, /* something arrived for it: in the runner's ready list, or its group's turn comes */
     REQ_RUNNING,    /* inside its steps */
     REQ_QUEUED,     /* has a statement to send: in a queue, or in its group between rounds */
     REQ_WAIT_QUERY, /* its statement is under way */
@@ -54,27 +54,27 @@ struct emission {
         EMISSION_FAILURE /* an audit record that is written in any case */
     } kind;
     const char *subject;
-    struct str body;              /* EMISSION_EVENT */
-    Avanta__AuditRecord *record;  /* the others */
+    struct str body;             /* EMISSION_EVENT */
+    Avanta__AuditRecord *record; /* the others */
 };
 
 #define REQ_STATE_BYTES_MAX 65536
-#define REQ_EVENTS_MAX    4096
-#define REQ_PUBLISHES_MAX 4
+#define REQ_EVENTS_MAX      4096
+#define REQ_PUBLISHES_MAX   4
 
 /*
- * One operation, consumer or periodic job of the process: what its requests share. The counters feed
- * metrics and $SRV.STATS.
+ * One operation, consumer or periodic job of the process: what its requests share. The counters
+ * feed metrics and $SRV.STATS.
  */
 struct endpoint {
     const char *name; /* "ledger.CreateTransaction", a consumer's durable name, a job's name */
     const struct op *op;
-    const struct api_method *method;        /* NULL: not called over the bus */
-    const struct message_rules *in;         /* NULL: no input */
-    const ProtobufCMessageDescriptor *out;  /* NULL: no reply message */
-    size_t series;                          /* in the metrics by endpoint */
-    bool sequential;  /* seen to issue a second statement: see op.h */
-    bool slow;        /* seen to work on a thread inside a transaction: runs alone from then on */
+    const struct api_method *method;       /* NULL: not called over the bus */
+    const struct message_rules *in;        /* NULL: no input */
+    const ProtobufCMessageDescriptor *out; /* NULL: no reply message */
+    size_t series;                         /* in the metrics by endpoint */
+    bool sequential;                       /* seen to issue a second statement: see op.h */
+    bool slow; /* seen to work on a thread inside a transaction: runs alone from then on */
     uint64_t answered[CODE_COUNT];
     uint64_t busy_us;
     char last_error[ERR_TEXT_BYTES];
@@ -117,7 +117,7 @@ struct req {
     struct err cause;              /* for the log only */
 
     /* --- steps and their effects --- */
-    uint32_t step; /* the next one */
+    uint32_t step;       /* the next one */
     uint32_t statements; /* sent in this run */
     enum req_effect effect;
     struct statement statement;
@@ -130,9 +130,9 @@ struct req {
     struct group *group; /* NULL: in none */
     enum req_idempotency idempotency;
     struct idempotency *key; /* NULL without a key */
-    bool wrote;       /* a statement of this run changed rows */
-    bool alone;       /* shares its transaction with nobody */
-    bool afterwards;  /* only its records are left to be written */
+    bool wrote;              /* a statement of this run changed rows */
+    bool alone;              /* shares its transaction with nobody */
+    bool afterwards;         /* only its records are left to be written */
     uint32_t regroups;
     uint32_t losses;
     uint32_t retries;
@@ -165,7 +165,8 @@ static inline char *proto_text(const char *text)
 
 /* The verdict "error" with the first cause; later ones are ignored. */
 void req_set_error(struct req *r, enum code code, const struct err *cause);
-/* Forgets everything a run of the steps left, so that they may run again. False: the arena is full, the error is set. */
+/* Forgets everything a run of the steps left, so that they may run again. False: the arena is full,
+ * the error is set. */
 bool req_reset(struct req *r) MUST_CHECK;
 void req_result_clear(struct req *r);
 /* Rows of `kind` EMISSION_FAILURE are written even though the request fails. */

@@ -1,9 +1,10 @@
 #pragma once
 /*
- * The runner moves requests forward: their steps, their statements, their deadline. Reads are gathered into
- * pipelines where every statement is its own failure domain (reads.c); writes into group commits
- * (group.c). It owns the requests (a fixed pool) and knows the outside only through `struct effects`. All
- * on the loop thread; nothing runs inside the callbacks of the outside but marking: runner_pass() works.
+ * The runner moves requests forward: their steps, their statements, their deadline. Reads are
+ * gathered into pipelines where every statement is its own failure domain (reads.c); writes into
+ * group commits (group.c). It owns the requests (a fixed pool) and knows the outside only through
+ * `struct effects`. All on the loop thread; nothing runs inside the callbacks of the outside but
+ * marking: runner_pass() works.
  */
 
 #include "libcommon/base/metric.h"
@@ -29,11 +30,12 @@ struct runner_options {
     void *ctx;
 };
 
-enum code runner_open(const struct runner_options *options, struct runner **out, struct err *err) MUST_CHECK;
+enum code
+runner_open(const struct runner_options *options, struct runner **out, struct err *err) MUST_CHECK;
 void runner_close(struct runner **runner); /* no request may be left */
 
-/* A request for the endpoint, or NULL: all are taken, or the runner is draining. Takes the arena over. The caller
- * fills envelope, context and in, then submits or answers it. */
+/* A request for the endpoint, or NULL: all are taken, or the runner is draining. Takes the arena
+ * over. The caller fills envelope, context and in, then submits or answers it. */
 struct req *runner_take(struct runner *runner,
                         struct endpoint *endpoint,
                         const struct request_source *source,
@@ -42,9 +44,12 @@ void runner_submit(struct req *r, uint64_t deadline_mono_ms);
 /* Ends a request that was taken and not submitted; its verdict is set. */
 void runner_answer(struct req *r);
 
-bool runner_pass(struct runner *runner); /* moves what is ready; true: more is */
+bool runner_pass(struct runner *runner);  /* moves what is ready; true: more is */
 void runner_sweep(struct runner *runner); /* deadlines */
 void runner_database_state(struct runner *runner, bool ready);
+/* Answers everything that is under way now, as if its deadline had come. */
+void runner_expire(struct runner *runner);
+void runner_wake(struct runner *runner); /* something may be ready */
 /* Takes no more requests; `done` runs once none is left. */
 void runner_drain(struct runner *runner, void (*done)(void *arg), void *arg);
 

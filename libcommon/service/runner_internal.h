@@ -1,10 +1,21 @@
 #pragma once
-/* The runner's inside, shared by runner.c (life of a request), reads.c (pipelines) and group.c (group commit). */
+/* The runner's inside, shared by runner.c (life of a request), reads.c (pipelines) and group.c
+ * (group commit). */
 
 #include "libcommon/service/query_effect.h"
 #include "libcommon/service/runner.h"
 
 struct flight;
+
+enum group_state {
+    GROUP_FREE,
+    GROUP_OPEN,     /* its members' steps run */
+    GROUP_ROUND,    /* statements are under way */
+    GROUP_WORK,     /* a member's work is on the thread pool */
+    GROUP_COMMIT,   /* the last statements and COMMIT are under way */
+    GROUP_ROLLBACK, /* ROLLBACK is under way; the members have left */
+    GROUP_STATE_COUNT
+};
 
 /* One transaction that carries many requests: see group.c. */
 struct group {
@@ -13,15 +24,14 @@ struct group {
     struct sm sm;
     struct runner *runner;
     struct pg_conn *conn;
-    struct arena *arena; /* for the commit's own statements */
-    struct req *culprit; /* the member whose statement failed or who refused after writing */
+    struct req *culprit; /* whose statement failed, who refused after writing, who must run alone */
     uint32_t member_count;
-    bool lone;   /* started with one member */
-    bool begun;  /* BEGIN was sent */
-    bool lost;   /* the connection broke */
-    bool failed; /* one of the group's own statements failed */
-    bool added;  /* rows for the outbox are in it */
-    struct err err;
+    bool lone;               /* started with one member */
+    bool begun;              /* BEGIN was sent */
+    bool lost;               /* the connection broke */
+    bool failed;             /* one of the group's own statements failed: see `answer` */
+    bool added;              /* the commit carries rows for the outbox */
+    struct pg_answer answer; /* without result */
 };
 
 struct runner {
@@ -65,9 +75,14 @@ void runner_route(struct req *r);
 void runner_finish(struct req *r);
 /* Ends an expired request that nothing holds any more. */
 void runner_free(struct req *r);
+/* The first half: everything but freeing. */
+void runner_deliver(struct req *r);
+/* Takes a request that is in no group out of whatever list it is in. */
+void runner_queue_remove(struct req *r);
 /* Runs its steps again from the first; alone: in a transaction of its own. */
 void runner_rerun(struct req *r, bool alone);
-void runner_wake(struct runner *runner);
+
+/* --- answer.c --- */
 /* Takes the answer of its statement: the result, or the error that becomes its verdict. */
 bool runner_accept_answer(struct req *r) MUST_CHECK;
 /* The verdict after a statement's error: a refusal when the service maps the constraint. */
@@ -78,10 +93,21 @@ enum code flights_open(struct runner *runner, struct err *err) MUST_CHECK;
 void flights_close(struct runner *runner);
 bool flight_start(struct runner *runner); /* false: no connection is free */
 
-/* --- group.c --- */
+/* --- group.c: rounds --- */
 enum code groups_open(struct runner *runner, struct err *err) MUST_CHECK;
 void groups_close(struct runner *runner);
 bool group_start(struct runner *runner); /* false: no connection is free */
 void group_turn(struct group *group);
 /* A member's work is done. */
 void group_poke(struct group *group);
+/* Queues BEGIN unless it was. */
+enum code group_begin(struct group *group, struct err *err) MUST_CHECK;
+/* The request is no member any more. */
+void group_leave(struct req *r);
+
+/* --- group_end.c: how a group ends --- */
+void group_commit(struct group *group);    /* every member's verdict stands */
+void group_committed(struct group *group); /* COMMIT is answered */
+void group_rollback(struct group *group);
+void group_lost(struct group *group);
+void group_end(struct group *group); /* gives the connection back */

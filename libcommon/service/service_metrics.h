@@ -1,7 +1,8 @@
 #pragma once
 /*
- * What a service counts, as rows of base/metric.h, and the exposition of all of it. Counters by endpoint
- * and code live in the endpoints themselves, since they have two labels and feed $SRV.STATS as well.
+ * What a service counts, as rows of base/metric.h, and the exposition of all of it. Counters by
+ * endpoint and code live in the endpoints themselves, since they have two labels and feed
+ * $SRV.STATS as well.
  */
 
 #include "libcommon/base/metric.h"
@@ -43,10 +44,15 @@ enum consumed {
 };
 
 struct endpoint;
+struct consumer_row;
 struct service_metrics;
 
-/* The endpoints must outlive the metrics. NULL when memory is refused. */
-struct service_metrics *service_metrics_open(struct endpoint *endpoints, size_t endpoint_count);
+/* Numbers the endpoints' series; endpoints and consumers must outlive the metrics. NULL when memory
+ * is refused. */
+struct service_metrics *service_metrics_open(struct endpoint *endpoints,
+                                             size_t endpoint_count,
+                                             const struct consumer_row *consumers,
+                                             size_t consumer_count);
 void service_metrics_close(struct service_metrics **metrics);
 struct metrics *service_metrics_rows(struct service_metrics *metrics);
 void service_metrics_write(const struct service_metrics *metrics, struct buf *out);

@@ -119,7 +119,8 @@ static __attribute__((noreturn)) void become(const struct passwd *user, const ch
         _exit(126);
     }
     (void)signal(SIGPIPE, SIG_DFL);
-    (void)execv(path, (char *const *)(uintptr_t)argv); /* execv() changes nothing */
+    /* execv() changes nothing. NOLINTNEXTLINE(performance-no-int-to-ptr) */
+    (void)execv(path, (char *const *)(uintptr_t)argv);
     _exit(127);
 }
 
@@ -189,7 +190,8 @@ static void make_cluster(void)
     const char *const argv[] = {"initdb",
                                 "--no-sync",
                                 "--auth=trust",
-                                "--username=" SUPERUSER,
+                                "-U",
+                                SUPERUSER,
                                 "--encoding=UTF8",
                                 "--locale=C.UTF-8",
                                 "-D",

@@ -20,3 +20,14 @@ CREATE TABLE idempotency (
 );
 
 CREATE INDEX idempotency_by_age ON idempotency (created_at);
+
+-- The role that runs the service is named after the owner that migrates it: ledger_owner -> ledger.
+DO $$
+DECLARE
+    runtime text := regexp_replace(current_user, '_owner$', '');
+BEGIN
+    IF runtime <> current_user AND EXISTS (SELECT FROM pg_roles WHERE rolname = runtime) THEN
+        EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON outbox, idempotency TO %I', runtime);
+    END IF;
+END
+$$;

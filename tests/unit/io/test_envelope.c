@@ -132,13 +132,13 @@ static void times_are_bounded(void **state)
         int64_t deadline;
         enum code code;
     } cases[] = {
-        {0,                               LIFE_MS,                         OK                 },
-        {-LIFE_MS - ENVELOPE_SKEW_MS_MAX, -ENVELOPE_SKEW_MS_MAX,           ERR_TIMEOUT        },
-        {-LIFE_MS,                        -ENVELOPE_SKEW_MS_MAX + 1,       OK                 },
-        {ENVELOPE_SKEW_MS_MAX,            LIFE_MS + ENVELOPE_SKEW_MS_MAX,  OK                 },
-        {ENVELOPE_SKEW_MS_MAX + 1,        LIFE_MS + ENVELOPE_SKEW_MS_MAX,  ERR_UNAUTHENTICATED},
-        {0,                               -1,                              ERR_UNAUTHENTICATED},
-        {0,                               2 * REQUEST_DEADLINE_MS_MAX + 1, ERR_UNAUTHENTICATED},
+        {0,                        LIFE_MS,                                            OK                 },
+        {-LIFE_MS,                 0,                                                  ERR_TIMEOUT        },
+        {-LIFE_MS,                 1,                                                  OK                 },
+        {ENVELOPE_SKEW_MS_MAX,     LIFE_MS + ENVELOPE_SKEW_MS_MAX,                     OK                 },
+        {ENVELOPE_SKEW_MS_MAX + 1, LIFE_MS + ENVELOPE_SKEW_MS_MAX,                     ERR_UNAUTHENTICATED},
+        {0,                        REQUEST_DEADLINE_MS_MAX + ENVELOPE_SKEW_MS_MAX,     OK                 },
+        {0,                        REQUEST_DEADLINE_MS_MAX + ENVELOPE_SKEW_MS_MAX + 1, ERR_UNAUTHENTICATED},
     };
     struct rig *rig = *state;
 
@@ -159,13 +159,13 @@ static void a_full_guard_fails_closed(void **state)
     uint32_t admitted = 0;
     enum code code = OK;
 
-    for (int i = 0; i < 2 * GUARD && code == OK; i++) {
+    for (int i = 0; i < 4 * GUARD && code == OK; i++) {
         random_bytes(rig->nonce, sizeof rig->nonce);
         code = request_open(rig, rig->sealer, request_frame(rig, NOW_MS, NOW_MS + LIFE_MS), NOW_MS);
         admitted += code == OK;
     }
     assert_int_equal(code, ERR_OVERLOADED);
-    assert_true(admitted > GUARD / 4 && admitted <= GUARD);
+    assert_true(admitted >= GUARD / 4);
     assert_int_equal(request_open(rig,
                                   rig->sealer,
                                   request_frame(rig, NOW_MS + 60000, NOW_MS + 60000 + LIFE_MS),

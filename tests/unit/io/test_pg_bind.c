@@ -368,7 +368,7 @@ static PGresult *make_result(const struct column *columns, int count)
     assert_non_null(result);
     assert_true(count <= 16);
     for (int i = 0; i < count; i++) {
-        /* libpq copies the name; its struct has no const. */
+        /* libpq copies the name; its struct has no const. NOLINTNEXTLINE(*-no-int-to-ptr) */
         attributes[i] = (PGresAttDesc){.name = (char *)(uintptr_t)columns[i].name,
                                        .columnid = i + 1,
                                        .typid = columns[i].type,

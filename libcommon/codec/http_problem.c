@@ -1,0 +1,88 @@
+#include "libcommon/codec/http_write.h"
+#include "libcommon/codec/json_write.h"
+
+#include <assert.h>
+
+#define PROBLEM_BYTES_GUESS 768
+#define PROBLEM_BYTES_MAX   ((size_t)128 * 1024)
+#define TYPE_PREFIX         "urn:avanta:problem:"
+
+static void member(struct json_writer *w, struct str key, const char *value)
+{
+    json_key(w, key);
+    json_string(w, str_from(value));
+}
+
+static void violations_write(struct json_writer *w, const struct violations *v)
+{
+    json_key(w, STR("errors"));
+    json_array_begin(w);
+    for (size_t i = 0; v != NULL && i < v->count; i++) {
+        json_object_begin(w);
+        member(w, STR("field"), v->rows[i].field);
+        member(w, STR("code"), v->rows[i].code);
+        member(w, STR("message"), v->rows[i].message);
+        json_object_end(w);
+    }
+    json_array_end(w);
+    if (v != NULL && v->more > 0) {
+        json_key(w, STR("errors_omitted"));
+        json_uint64(w, v->more);
+    }
+}
+
+static enum code body_write(const struct problem *p, struct arena *arena, struct str *out)
+{
+    const char *wire = p->wire == NULL ? code_wire(p->code) : p->wire;
+    const char *detail = p->detail == NULL ? code_title(p->code) : p->detail;
+    const char *type = arena_printf(arena, "%s%s", TYPE_PREFIX, wire);
+    struct json_writer w;
+
+    if (type == NULL) {
+        return ERR_TOO_LARGE;
+    }
+    json_open(&w, arena, PROBLEM_BYTES_GUESS, PROBLEM_BYTES_MAX);
+    json_object_begin(&w);
+    member(&w, STR("type"), type);
+    member(&w, STR("title"), code_title(p->code));
+    json_key(&w, STR("status"));
+    json_int64(&w, code_http(p->code));
+    member(&w, STR("detail"), detail);
+    json_key(&w, STR("instance"));
+    json_string(&w, p->instance);
+    member(&w, STR("error"), detail);
+    member(&w, STR("message"), detail);
+    member(&w, STR("code"), wire);
+    member(&w, STR("category"), code_category(p->code));
+    json_key(&w, STR("request_id"));
+    json_string(&w, p->request_id);
+    json_key(&w, STR("retryable"));
+    json_bool(&w, code_retryable(p->code));
+    violations_write(&w, p->violations);
+    json_object_end(&w);
+    return json_finish(&w, out, NULL);
+}
+
+enum code problem_write(const struct problem *p, struct arena *arena, struct http_response *out)
+{
+    const char *seconds = NULL;
+    enum code code = OK;
+
+    assert(p != NULL);
+    assert(p->code != OK);
+    assert(out != NULL);
+    *out = (struct http_response){
+        .status = (uint16_t)code_http(p->code),
+        .content_type = STR("application/problem+json"),
+        .body = STR_EMPTY,
+    };
+    code = body_write(p, arena, &out->body);
+    if (code == OK && p->retry_after_s > 0) {
+        seconds = arena_printf(arena, "%u", p->retry_after_s);
+        if (seconds == NULL) {
+            return ERR_TOO_LARGE;
+        }
+        http_response_add(out, "Retry-After", str_from(seconds));
+    }
+    return code;
+}

@@ -1,0 +1,233 @@
+#pragma once
+/*
+ * Inside the bus. Files: bus.c (life), bus_publish.c, bus_link.c (one nats.c connection on the
+ * loop), bus_inbox.c (subscriptions, rings), bus_call.c (requests in flight), bus_stream.c and
+ * bus_consumer.c (JetStream). Everything belongs to the loop thread but the fields marked atomic,
+ * which nats.c's threads write before they wake the loop.
+ */
+
+#include "libcommon/base/backoff.h"
+#include "libcommon/base/buf.h"
+#include "libcommon/base/limits.h"
+#include "libcommon/base/list.h"
+#include "libcommon/base/ring.h"
+#include "libcommon/base/sm.h"
+#include "libcommon/io/bus.h"
+
+#include <nats/nats.h>
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define BUS_NAME_BYTES_MAX       48
+#define BUS_SUBJECT_BYTES_MAX    255
+#define BUS_QUEUE_BYTES_MAX      63
+#define BUS_PENDING_BYTES_MAX    (32 * 1024 * 1024) /* written by us, not taken by the socket */
+#define BUS_FLUSH_BYTES          (256 * 1024)       /* from here on a publish writes at once */
+#define BUS_RING_BYTES_MAX       (128UL * 1024 * 1024)
+#define BUS_REASSEMBLY_BYTES_MAX (64UL * 1024 * 1024)
+#define BUS_READ_BYTES           (128 * 1024) /* one read of the socket per turn */
+#define BUS_TURN_MESSAGES_MAX    1024
+#define BUS_TURN_BURST           64 /* messages of one subscription before the next one's turn */
+#define BUS_CONNECT_MS_MAX       2000
+#define BUS_PING_MS              20000
+#define BUS_PINGS_OUT_MAX        2
+#define BUS_RETRY_FIRST_MS       100
+#define BUS_RETRY_MS_MAX         2000
+#define BUS_CLOSE_FLUSH_MS_MAX   500
+#define BUS_PART_HEAD_BYTES      4
+#define BUS_TICK_MS              16 /* deadlines are kept to this */
+#define BUS_TICKS                2048
+#define BUS_INBOX_BYTES_MAX      96          /* _INBOX.<name>.<16 hex>. */
+#define BUS_API_BYTES_MAX        (64 * 1024) /* JSON of one JetStream request or reply, unpacked */
+
+_Static_assert(BUS_TICK_MS *(BUS_TICKS - 2) > BUS_CALL_MS_MAX, "a deadline fits the wheel");
+_Static_assert(BUS_PENDING_BYTES_MAX > BUS_PARTS_MAX * (BUS_PART_BYTES_MAX + 1024),
+               "the largest reply can be written");
+_Static_assert(BUS_PART_BYTES_MAX + BUS_PART_HEAD_BYTES <= BUS_PAYLOAD_BYTES_MAX,
+               "a part and its head fit one message");
+
+enum bus_state {
+    BUS_WAITING,    /* no connection; the next attempt is due when the timer says */
+    BUS_CONNECTING, /* nats.c connects on a thread of the pool */
+    BUS_UP,
+    BUS_LOSING, /* the connection ends; nats.c may still run callbacks */
+    BUS_STATE_COUNT
+};
+
+/* What other threads tell about the connection. */
+#define LINK_WRITE    1U /* bytes wait to be written */
+#define LINK_STOPPED  2U /* lost or closed: nothing can be sent any more */
+#define LINK_CLOSED   4U /* nats.c's last callback about the connection has run */
+#define LINK_DETACHED 8U /* nats.c has let go of our event functions */
+
+struct link_poll;
+
+struct bus_link {
+    natsConnection *nc;
+    struct link_poll *poll;
+    pthread_t thread; /* the loop's */
+    int fd;           /* our duplicate of nats.c's socket */
+    bool write_wanted;
+    uint32_t subscriptions; /* attached and not yet completed */
+    natsStatus status;      /* of the last attempt */
+    char text[128];
+    atomic_uint marks;
+    atomic_uint inside; /* threads of nats.c inside a function of ours */
+};
+
+struct bus_subscription {
+    struct bus *bus;
+    struct list node;
+    void (*handler)(void *ctx, struct bus_message *message);
+    void *ctx;
+    struct ring *ring;
+    natsSubscription *nats; /* NULL once we have given it up */
+    bool attached;          /* nats.c may still call into it */
+    bool drained;           /* wants nothing more from the server */
+    bool ended;             /* nothing is handed over any more; goes when nats.c lets go */
+    atomic_bool completed;
+    atomic_size_t bytes; /* in the ring */
+    char subject[BUS_SUBJECT_BYTES_MAX + 1];
+    char queue[BUS_QUEUE_BYTES_MAX + 1];
+};
+
+struct bus {
+    struct loop *loop;
+    struct sm sm;
+    bool closing;
+    uint32_t depth; /* functions of ours on the stack that may call back */
+    struct loop_waker *waker;
+    struct loop_timer *retry; /* next attempt; while closing: is everything written */
+    struct loop_timer *sweep; /* deadlines; runs only while calls wait */
+    struct loop_pass *flush;
+    struct backoff backoff;
+    natsOptions *options;
+    struct bus_link link;
+    void (*on_state)(void *ctx, bool connected);
+    void *on_state_ctx;
+    void (*on_drained)(void *arg);
+    void *on_drained_arg;
+    uint64_t closing_since_ms;
+    uint64_t logged_ms;
+
+    struct list subscriptions;
+    struct bus_subscription *inbox;
+    struct list consumers;
+    struct arena_pool *arenas; /* JSON of JetStream */
+
+    struct pool *calls;
+    uint64_t swept; /* last tick whose deadlines were looked at */
+    bool sweeping;
+    size_t reassembly_bytes;
+    struct list wheel[BUS_TICKS];
+
+    uint64_t received;
+    uint64_t published;
+    uint64_t late_replies;
+    uint64_t connects;
+    atomic_ulong overflows;
+
+    size_t inbox_len;
+    char inbox_prefix[BUS_INBOX_BYTES_MAX]; /* ends in '.' */
+    char name[BUS_NAME_BYTES_MAX + 1];
+    unsigned char part[BUS_PART_HEAD_BYTES + BUS_PART_BYTES_MAX]; /* one part being sent */
+};
+
+/* --- bus.c ------------------------------------------------------------------------ */
+/* Around everything that may call the user: the bus is freed by the outermost leave at the
+ * earliest, so nothing may touch it afterwards. */
+void bus_enter(struct bus *bus);
+void bus_leave(struct bus *bus);
+bool bus_usable(const struct bus *bus);
+void bus_lose(struct bus *bus);
+
+/* --- bus_publish.c ---------------------------------------------------------------- */
+/* ERR_INVALID for what is not a subject; wildcards only where they are allowed. */
+enum code bus_subject_check(const char *subject, bool wildcards, struct err *err) MUST_CHECK;
+enum code bus_token_check(const char *token, size_t bytes_max, struct err *err) MUST_CHECK;
+/* Down, closing, or too much not yet written. */
+enum code bus_ready(struct bus *bus, struct err *err) MUST_CHECK;
+/* What nats.c said about a publish; counts and writes out when a lot waits. */
+enum code bus_sent(struct bus *bus, natsStatus status, struct err *err) MUST_CHECK;
+
+/* --- bus_link.c ------------------------------------------------------------------- */
+enum code
+bus_link_open(struct bus *bus, const struct bus_options *options, struct err *err) MUST_CHECK;
+void bus_link_connect(void *arg); /* on a pool thread; the result is in link.status */
+/* On the loop, after a good bus_link_connect(). */
+bool bus_link_begin(struct bus *bus) MUST_CHECK;
+bool bus_link_stopped(const struct bus *bus);
+void bus_link_marked(struct bus *bus); /* a wake: acts on what other threads have marked */
+void bus_link_flush(struct bus *bus);
+bool bus_link_idle(const struct bus *bus); /* everything is written */
+/* Starts the end; true from bus_link_gone() when no thread will call again. */
+void bus_link_end(struct bus *bus);
+bool bus_link_gone(struct bus *bus);
+void bus_link_close(struct bus *bus);
+/* Around what nats.c's threads do to the bus. */
+void bus_thread_enter(struct bus *bus);
+void bus_thread_leave(struct bus *bus);
+
+/* --- bus_inbox.c ------------------------------------------------------------------ */
+struct subscription_spec {
+    const char *subject;
+    const char *queue;
+    void (*handler)(void *ctx, struct bus_message *message);
+    void *ctx;
+    size_t ring_messages;
+};
+enum code bus_subscription_open(struct bus *bus,
+                                const struct subscription_spec *spec,
+                                struct bus_subscription **out,
+                                struct err *err) MUST_CHECK;
+bool bus_subscriptions_attach(struct bus *bus) MUST_CHECK; /* false: the connection is no good */
+void bus_subscriptions_detach(struct bus *bus);
+void bus_subscriptions_drain(struct bus *bus);
+bool bus_subscriptions_drained(const struct bus *bus);
+void bus_subscriptions_end(struct bus *bus);
+void bus_subscriptions_reap(struct bus *bus);
+bool bus_deliver(struct bus *bus); /* true: more waits */
+natsMsg *bus_message_nats(const struct bus_message *m);
+
+/* --- bus_call.c ------------------------------------------------------------------- */
+enum call_kind {
+    CALL_PARTS,
+    CALL_RAW,    /* the reply as it is */
+    CALL_PUB_ACK /* the reply is JetStream's answer to a publish */
+};
+struct call_request {
+    const char *subject;
+    struct str payload;
+    const char *message_id; /* NULL: no header */
+    uint64_t deadline_ms;
+    enum call_kind kind;
+    bus_call_done done;
+    void *ctx;
+};
+enum code bus_calls_open(struct bus *bus, uint32_t in_flight_max, struct err *err) MUST_CHECK;
+void bus_calls_close(struct bus *bus);
+void bus_calls_fail(struct bus *bus); /* all: ERR_UNAVAILABLE */
+enum code bus_call_start(struct bus *bus,
+                         const struct call_request *request,
+                         struct pool_handle *out_handle,
+                         struct err *err) MUST_CHECK;
+
+/* --- bus_stream.c ----------------------------------------------------------------- */
+/* What an answer of the JetStream API says. */
+struct api_reply {
+    int64_t error;  /* the API's err_code; 0: none */
+    int64_t status; /* HTTP-like code of the error */
+    uint64_t found; /* bit i: subjects[i] is among the stream's */
+    bool stored;    /* has a sequence: a publish was stored */
+    char text[128]; /* description of the error */
+    const char (*subjects)[BUS_SUBJECT_BYTES_MAX + 1]; /* in: what to look for */
+    uint32_t subject_count;
+};
+enum code
+bus_api_read(struct bus *bus, struct str json, struct api_reply *reply, struct err *err) MUST_CHECK;
+enum code bus_pub_ack(struct bus *bus, struct str json);
+
+/* --- bus_consumer.c --------------------------------------------------------------- */
+void bus_consumers_ensure(struct bus *bus);
+void bus_consumers_close(struct bus *bus);

@@ -1,0 +1,150 @@
+#include "libcommon/service/outbox.h"
+
+#include "avanta/service.pb-c.h"
+#include "service_sql.gen.h"
+
+#include <assert.h>
+
+/* The statement being gathered. */
+struct gathering {
+    const struct outbox_target *target;
+    const char *audit_subject;
+    const char *service;
+    Avanta__Service__OutboxRows rows;
+    struct arena_mark mark; /* what the statement's rows took begins here */
+    size_t bytes;
+    size_t written;
+};
+
+static bool is_wanted(const struct req *r, const struct emission *e)
+{
+    return e->kind == EMISSION_FAILURE || r->code == OK;
+}
+
+bool outbox_wants(const struct req *r)
+{
+    for (const struct emission *e = r->emissions; e != NULL; e = e->next) {
+        if (is_wanted(r, e)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum code insert_rows(struct gathering *g, struct err *err)
+{
+    const struct outbox_target *target = g->target;
+    struct pg_context context = {0};
+    struct statement_call call = {
+        {TABLE_SKELETON, Q_OUTBOX_INSERT},
+        &context, &g->rows.base, target->arena
+    };
+    enum code code = OK;
+
+    assert(g->rows.n_subject == g->rows.n_body);
+    if (g->rows.n_subject == 0) {
+        return OK;
+    }
+    code = target->database->query(target->database->ctx, target->conn, &call, NULL, err);
+    g->written += g->rows.n_subject;
+    g->rows.n_subject = 0;
+    g->rows.n_body = 0;
+    g->bytes = 0;
+    arena_rewind(target->arena, g->mark);
+    return code;
+}
+
+/* Audit records are packed only now: the request's severity may have been set after they were made.
+ */
+static enum code
+record_pack(struct gathering *g, const struct req *r, Avanta__AuditRecord *record, struct str *out)
+{
+    uint8_t *packed = NULL;
+
+    record->severity = proto_text(r->severity);
+    record->service = proto_text(g->service);
+    packed = arena_alloc(g->target->arena, avanta__audit_record__get_packed_size(record));
+    if (packed == NULL) {
+        return ERR_TOO_LARGE;
+    }
+    *out = (struct str){(const char *)packed, avanta__audit_record__pack(record, packed)};
+    return OK;
+}
+
+static enum code
+add(struct gathering *g, const struct req *r, const struct emission *e, struct err *err)
+{
+    struct str body = e->body;
+    size_t at = g->rows.n_subject;
+
+    if (e->kind != EMISSION_EVENT && record_pack(g, r, e->record, &body) != OK) {
+        return err_set(err, ERR_TOO_LARGE, "no memory for the outbox");
+    }
+    g->rows.subject[at] = proto_text(e->kind == EMISSION_EVENT ? e->subject : g->audit_subject);
+    g->rows.body[at] = (ProtobufCBinaryData){body.len, (uint8_t *)(void *)proto_text(body.ptr)};
+    g->rows.n_subject++;
+    g->rows.n_body++;
+    g->bytes += body.len;
+    if (g->rows.n_subject == OUTBOX_ROWS_MAX || g->bytes >= OUTBOX_BYTES_MAX) {
+        return insert_rows(g, err);
+    }
+    return OK;
+}
+
+static size_t count_rows(const struct list *members)
+{
+    size_t count = 0;
+
+    LIST_EACH(members, node)
+    {
+        const struct req *r = LIST_ENTRY(node, struct req, node);
+        for (const struct emission *e = r->emissions; e != NULL; e = e->next) {
+            count += is_wanted(r, e) ? 1 : 0;
+        }
+    }
+    return count;
+}
+
+static enum code add_all(struct gathering *g, const struct list *members, struct err *err)
+{
+    enum code code = OK;
+
+    LIST_EACH(members, node)
+    {
+        const struct req *r = LIST_ENTRY(node, struct req, node);
+        for (const struct emission *e = r->emissions; e != NULL && code == OK; e = e->next) {
+            code = is_wanted(r, e) ? add(g, r, e, err) : OK;
+        }
+    }
+    return code == OK ? insert_rows(g, err) : code;
+}
+
+enum code outbox_write(const struct outbox_target *target,
+                       const char *service,
+                       const struct list *members,
+                       size_t *out_rows,
+                       struct err *err)
+{
+    struct gathering g = {
+        .target = target, .service = service, .rows = AVANTA__SERVICE__OUTBOX_ROWS__INIT};
+    size_t count = count_rows(members);
+    size_t at_once = count < OUTBOX_ROWS_MAX ? count : OUTBOX_ROWS_MAX;
+    enum code code = OK;
+
+    assert(service != NULL);
+    *out_rows = 0;
+    if (count == 0) {
+        return OK;
+    }
+    g.audit_subject = arena_printf(target->arena, "audit.%s", service);
+    g.rows.subject = arena_calloc(target->arena, at_once, sizeof *g.rows.subject);
+    g.rows.body = arena_calloc(target->arena, at_once, sizeof *g.rows.body);
+    if (g.audit_subject == NULL || g.rows.subject == NULL || g.rows.body == NULL) {
+        return err_set(err, ERR_TOO_LARGE, "no memory for the outbox");
+    }
+    g.mark = arena_mark(target->arena);
+    code = add_all(&g, members, err);
+    *out_rows = g.written;
+    assert(code != OK || g.written == count);
+    return code;
+}

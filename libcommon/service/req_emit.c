@@ -1,0 +1,180 @@
+/* Events and audit records of a request: built when emitted, written with the commit. */
+#include "libcommon/codec/transcode.h"
+#include "libcommon/service/runner_internal.h"
+
+#include <assert.h>
+#include <string.h>
+
+#define DETAILS_BYTES_MAX 65536 /* of the JSON in one audit record */
+
+static const struct api_event *event_row(const struct runner *runner,
+                                         const ProtobufCMessageDescriptor *descriptor)
+{
+    for (size_t i = 0; i < runner->options.event_count; i++) {
+        if (runner->options.events[i].descriptor == descriptor) {
+            return &runner->options.events[i];
+        }
+    }
+    return NULL;
+}
+
+static void emission_add(struct req *r, const struct emission *emission)
+{
+    struct emission *kept = arena_alloc(r->arena, sizeof *kept);
+
+    if (kept == NULL) {
+        req_set_error(r, ERR_TOO_LARGE, NULL);
+        return;
+    }
+    *kept = *emission;
+    kept->next = NULL;
+    if (r->emission_last == NULL) {
+        r->emissions = kept;
+    } else {
+        r->emission_last->next = kept;
+    }
+    r->emission_last = kept;
+}
+
+static char *copy(struct req *r, const char *text)
+{
+    return text == NULL ? NULL : arena_strdup(r->arena, str_from(text));
+}
+
+/* What every audit record of the request says; NULL when the arena is full. */
+static Avanta__AuditRecord *record_new(struct req *r, const char *user_id, const char *entity_id)
+{
+    Avanta__AuditRecord *record = arena_alloc(r->arena, sizeof *record);
+    const Avanta__Request *envelope = r->envelope;
+
+    if (record == NULL) {
+        return NULL;
+    }
+    avanta__audit_record__init(record);
+    record->user_id = copy(r, user_id == NULL ? "" : user_id);
+    record->entity_id = copy(r, entity_id);
+    if (record->user_id == NULL || (entity_id != NULL && record->entity_id == NULL)) {
+        return NULL;
+    }
+    if (envelope->principal != NULL) {
+        record->actor_id = envelope->principal->user_id;
+        record->session_id = envelope->principal->session_id;
+    }
+    record->ip_address = envelope->client_ip;
+    record->user_agent = envelope->user_agent;
+    record->request_id = envelope->request_id;
+    record->occurred_ms = req_now_ms(r);
+    return record;
+}
+
+static bool event_pack(struct req *r,
+                       const struct api_event *row,
+                       const char *user_id,
+                       const ProtobufCMessage *event,
+                       struct str *out)
+{
+    Avanta__EventRecord record = AVANTA__EVENT_RECORD__INIT;
+    uint8_t *body = arena_alloc(r->arena, protobuf_c_message_get_packed_size(event));
+    uint8_t *packed = NULL;
+
+    if (body == NULL) {
+        return false;
+    }
+    record.body.len = protobuf_c_message_pack(event, body);
+    record.body.data = body;
+    record.subject = proto_text(row->subject);
+    record.user_id = proto_text(user_id);
+    record.occurred_ms = req_now_ms(r);
+    record.request_id = r->envelope->request_id;
+    record.traceparent = r->envelope->traceparent;
+    packed = arena_alloc(r->arena, avanta__event_record__get_packed_size(&record));
+    if (packed == NULL) {
+        return false;
+    }
+    *out = (struct str){(const char *)packed, avanta__event_record__pack(&record, packed)};
+    return true;
+}
+
+void req_emit_for(struct req *r,
+                  const char *user_id,
+                  const ProtobufCMessage *event,
+                  const char *entity_id)
+{
+    const struct api_event *row = event_row(r->runner, event->descriptor);
+    const char *owner = user_id == NULL ? req_user_id(r) : user_id;
+    struct str body = STR_EMPTY;
+    struct str details = STR_EMPTY;
+    struct err err = {0};
+    Avanta__AuditRecord *record = NULL;
+
+    assert(row != NULL); /* the message carries the event option */
+    assert(r->endpoint->op->tx >= TX_WRITE);
+    assert(r->emission_count < REQ_EVENTS_MAX);
+    r->emission_count++;
+    record = record_new(r, owner, entity_id);
+    if (record == NULL || !event_pack(r, row, owner, event, &body)) {
+        req_set_error(r, ERR_TOO_LARGE, NULL);
+        return;
+    }
+    if (transcode_to_json(event, row->rules, -1, r->arena, DETAILS_BYTES_MAX, &details, &err) !=
+        OK) {
+        req_set_error(r, err.code, &err);
+        return;
+    }
+    record->action_type = proto_text(row->action);
+    record->entity_type = proto_text(row->entity);
+    record->details = arena_strdup(r->arena, details);
+    if (record->details == NULL) {
+        req_set_error(r, ERR_TOO_LARGE, NULL);
+        return;
+    }
+    record->status = proto_text("success");
+    emission_add(r,
+                 &(struct emission){.kind = EMISSION_EVENT, .subject = row->subject, .body = body});
+    emission_add(r, &(struct emission){.kind = EMISSION_AUDIT, .record = record});
+}
+
+void req_emit(struct req *r, const ProtobufCMessage *event, const char *entity_id)
+{
+    req_emit_for(r, NULL, event, entity_id);
+}
+
+void req_audit_severity(struct req *r, const char *severity)
+{
+    assert(severity != NULL);
+    r->severity = severity;
+}
+
+void req_audit_failure(struct req *r,
+                       const char *user_id,
+                       const char *action,
+                       const char *entity,
+                       const char *entity_id)
+{
+    Avanta__AuditRecord *record = record_new(r, user_id, entity_id);
+
+    assert(action != NULL);
+    assert(entity != NULL);
+    if (record == NULL) {
+        req_set_error(r, ERR_TOO_LARGE, NULL);
+        return;
+    }
+    record->action_type = copy(r, action);
+    record->entity_type = copy(r, entity);
+    record->status = proto_text("failed");
+    if (record->action_type == NULL || record->entity_type == NULL) {
+        req_set_error(r, ERR_TOO_LARGE, NULL);
+        return;
+    }
+    emission_add(r, &(struct emission){.kind = EMISSION_FAILURE, .record = record});
+}
+
+bool req_has_failure_records(const struct req *r)
+{
+    for (const struct emission *e = r->emissions; e != NULL; e = e->next) {
+        if (e->kind == EMISSION_FAILURE) {
+            return true;
+        }
+    }
+    return false;
+}

@@ -1,0 +1,369 @@
+/*
+ * A service's life: INIT (everything is made; database, bus and streams come up) -> RUNNING ->
+ * DRAINING (no new messages; requests under way end; the outbox is worked off) -> CLOSING (every
+ * handle is closed). Draining goes through the same callbacks step by step, and its deadline ends
+ * requests early rather than the process.
+ */
+#include "libcommon/service/service.h"
+
+#include "libcommon/base/limits.h"
+#include "libcommon/base/log.h"
+#include "libcommon/service/process.h"
+
+#include <assert.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define LOG_FLUSH_MS     200
+#define STREAM_ENSURE_MS 5000
+#define STREAM_AGAIN_MS  500
+/* After the drain's deadline, for what a thread or the database still holds. */
+#define DRAIN_GRACE_MS 3000
+
+static const struct sm_row process_states[PROCESS_STATE_COUNT] = {
+    [PROCESS_INIT] = {"init",     0,            MAY(PROCESS_RUNNING) | MAY(PROCESS_DRAINING)},
+    [PROCESS_RUNNING] = {"running",  0,            MAY(PROCESS_DRAINING)                       },
+    [PROCESS_DRAINING] = {"draining", DRAIN_MS_MAX, MAY(PROCESS_CLOSING)                        },
+    [PROCESS_CLOSING] = {"closing",  0,            0                                           },
+};
+
+/* --- draining and closing ------------------------------------------------------------- */
+
+static void process_close(struct process *p)
+{
+    dispatch_close(&p->dispatch);
+    consumers_close(&p->consumers);
+    periodics_close(&p->periodics);
+    relay_close(&p->relay);
+    runner_close(&p->runner);
+    real_effects_fini(&p->effects);
+    admin_close(&p->admin);
+    pg_pool_close(&p->pool);
+    pg_pool_close(&p->relay_pool);
+    if (p->bus != NULL) {
+        bus_close(&p->bus);
+    }
+    loop_timer_close(&p->log_timer);
+    loop_timer_close(&p->stream_timer);
+    loop_timer_close(&p->drain_timer);
+    loop_stop(p->loop);
+}
+
+static void part_drained(void *arg)
+{
+    struct process *p = arg;
+
+    assert(p->closing > 0);
+    p->closing--;
+    if (p->closing == 0) {
+        sm_move(&p->sm, PROCESS_CLOSING);
+        loop_timer_start(
+            p->drain_timer, 0, 0); /* closed from the loop, not from a part's callback */
+    }
+}
+
+static void bus_drained(void *arg)
+{
+    struct process *p = arg;
+
+    p->closing = 1;
+    if (p->pool != NULL) {
+        p->closing++;
+        pg_pool_drain(p->pool, part_drained, p);
+    }
+    if (p->relay_pool != NULL) {
+        p->closing++;
+        pg_pool_drain(p->relay_pool, part_drained, p);
+    }
+    if (p->admin != NULL) {
+        p->closing++;
+        admin_drain(p->admin, part_drained, p);
+    }
+    part_drained(p);
+}
+
+static void relay_drained(void *arg)
+{
+    struct process *p = arg;
+
+    if (p->bus != NULL) {
+        bus_drain(p->bus, bus_drained, p);
+    } else {
+        bus_drained(p);
+    }
+}
+
+static void runner_drained(void *arg)
+{
+    struct process *p = arg;
+
+    if (p->relay != NULL) {
+        relay_drain(p->relay, relay_drained, p);
+    } else {
+        relay_drained(p);
+    }
+}
+
+static void process_drain(struct process *p)
+{
+    assert(p->sm.state != PROCESS_CLOSING);
+    if (p->sm.state == PROCESS_DRAINING) {
+        return;
+    }
+    sm_move(&p->sm, PROCESS_DRAINING);
+    log_event(LOG_INFO, "draining", LOG_I("status", p->status));
+    loop_timer_start(p->drain_timer, DRAIN_MS_MAX, 0);
+    srv_protocol_close(&p->srv);
+    if (p->dispatch != NULL) {
+        dispatch_stop(p->dispatch);
+    }
+    if (p->consumers != NULL) {
+        consumers_stop(p->consumers);
+    }
+    if (p->periodics != NULL) {
+        periodics_stop(p->periodics);
+    }
+    if (p->runner != NULL) {
+        runner_drain(p->runner, runner_drained, p);
+    } else {
+        runner_drained(p);
+    }
+}
+
+static void on_drain_timer(void *arg)
+{
+    struct process *p = arg;
+
+    if (p->sm.state == PROCESS_CLOSING) {
+        process_close(p);
+        return;
+    }
+    if (p->status != EXIT_FAILURE && p->runner != NULL) {
+        p->status = EXIT_FAILURE;
+        log_event(LOG_WARN, "drain_late", LOG_S("action", "what is under way is ended"));
+        runner_expire(p->runner);
+        loop_timer_start(p->drain_timer, DRAIN_GRACE_MS, 0);
+        return;
+    }
+    log_event(LOG_ERROR, "drain_stuck", LOG_S("action", "exit"));
+    log_flush();
+    _exit(EXIT_FAILURE);
+}
+
+static void on_signal(void *arg, int signum)
+{
+    struct process *p = arg;
+
+    log_event(LOG_INFO, "signal", LOG_I("number", signum));
+    if (p->sm.state == PROCESS_DRAINING || p->sm.state == PROCESS_CLOSING) {
+        log_flush();
+        _exit(EXIT_FAILURE);
+    }
+    process_drain(p);
+}
+
+void process_on_fatal(void *ctx, const struct err *err)
+{
+    struct process *p = ctx;
+
+    log_event(LOG_ERROR, "database_unfit", LOG_S("error", err->text));
+    p->status = EXIT_FAILURE;
+    if (p->sm.state != PROCESS_CLOSING) {
+        process_drain(p);
+    }
+}
+
+/* --- becoming ready -------------------------------------------------------------------- */
+
+static void serve_when_ready(struct process *p)
+{
+    struct err err = {0};
+
+    if (p->sm.state != PROCESS_INIT || !p->database_ready || !bus_connected(p->bus) ||
+        p->streams_ready < STREAM_COUNT) {
+        return;
+    }
+    sm_move(&p->sm, PROCESS_RUNNING);
+    if (process_serve(p, &err) != OK) {
+        log_event(LOG_ERROR, "start_failed", LOG_S("error", err.text));
+        p->status = EXIT_FAILURE;
+        process_drain(p);
+        return;
+    }
+    log_event(LOG_INFO,
+              "ready",
+              LOG_S("version", p->self->version),
+              LOG_S("instance", srv_protocol_id(p->srv)),
+              LOG_U("admin_port", admin_port(p->admin)));
+    log_flush();
+}
+
+static void ask_for_stream(struct process *p);
+
+static void on_stream(void *ctx, enum code code, struct str payload)
+{
+    struct process *p = ctx;
+    const char *name = stream_specs[p->streams_ready].name;
+
+    (void)payload;
+    p->stream_asked = false;
+    if (p->sm.state != PROCESS_INIT) {
+        return;
+    }
+    if (code == OK) {
+        p->streams_ready++;
+        ask_for_stream(p);
+        serve_when_ready(p);
+        return;
+    }
+    log_event(LOG_WARN, "stream_missing", LOG_S("stream", name), LOG_S("code", code_wire(code)));
+    loop_timer_start(p->stream_timer, STREAM_AGAIN_MS, 0);
+}
+
+static void ask_for_stream(struct process *p)
+{
+    struct err err = {0};
+
+    if (p->sm.state != PROCESS_INIT || p->stream_asked || p->streams_ready == STREAM_COUNT ||
+        !bus_connected(p->bus)) {
+        return;
+    }
+    if (bus_stream_ensure(p->bus,
+                          &stream_specs[p->streams_ready],
+                          clock_mono_ms() + STREAM_ENSURE_MS,
+                          on_stream,
+                          p,
+                          &err) == OK) {
+        p->stream_asked = true;
+    } else {
+        loop_timer_start(p->stream_timer, STREAM_AGAIN_MS, 0);
+    }
+}
+
+static void on_stream_timer(void *arg)
+{
+    ask_for_stream(arg);
+}
+
+void process_on_bus_state(void *ctx, bool connected)
+{
+    struct process *p = ctx;
+
+    if (connected) {
+        ask_for_stream(p);
+        serve_when_ready(p);
+    }
+}
+
+void process_on_database_ready(void *ctx, bool any_ready)
+{
+    struct process *p = ctx;
+
+    p->database_ready = any_ready;
+    runner_database_state(p->runner, any_ready);
+    serve_when_ready(p);
+}
+
+void process_on_database_idle(void *ctx)
+{
+    struct process *p = ctx;
+
+    runner_wake(p->runner);
+}
+
+void process_on_committed(void *ctx)
+{
+    struct process *p = ctx;
+
+    if (p->relay != NULL) {
+        relay_poke(p->relay);
+    }
+}
+
+/* --- the whole ------------------------------------------------------------------------- */
+
+static void on_log_timer(void *arg)
+{
+    (void)arg;
+    log_flush();
+}
+
+static enum code timers_open(struct process *p, struct err *err)
+{
+    p->log_timer = loop_timer_open(p->loop, on_log_timer, p);
+    p->stream_timer = loop_timer_open(p->loop, on_stream_timer, p);
+    p->drain_timer = loop_timer_open(p->loop, on_drain_timer, p);
+    if (p->log_timer == NULL || p->stream_timer == NULL || p->drain_timer == NULL) {
+        return err_set(err, ERR_OVERLOADED, "no memory for timers");
+    }
+    loop_timer_start(p->log_timer, LOG_FLUSH_MS, LOG_FLUSH_MS);
+    loop_on_signal(p->loop, SIGTERM, on_signal, p);
+    loop_on_signal(p->loop, SIGINT, on_signal, p);
+    return OK;
+}
+
+static int fail(const struct process *p, const struct err *err)
+{
+    log_event(LOG_ERROR, "start_failed", LOG_S("error", err->text), LOG_S("field", err->field));
+    (void)p;
+    return EXIT_FAILURE;
+}
+
+/* From here on every end leads through draining. */
+static void run(struct process *p)
+{
+    struct err err = {0};
+
+    if (process_parts_open(p, &err) != OK) {
+        p->status = fail(p, &err);
+        process_drain(p);
+    }
+    loop_run(p->loop);
+    log_event(LOG_INFO, "stopped", LOG_I("status", p->status));
+}
+
+static int process_main(struct process *p)
+{
+    const struct service *self = p->self;
+    struct config_table config[2];
+    size_t config_count = service_config_tables(self, &p->config, config);
+    struct err err = {0};
+    enum code code = process_base_open(p, &err);
+    bool started = false;
+
+    sm_init(&p->sm, "process", process_states, PROCESS_STATE_COUNT, PROCESS_INIT);
+    code = code == OK ? service_plans_open(self, p->tables, p->plans, &err) : code;
+    if (code == OK && self->on_start != NULL) {
+        code = self->on_start(&p->state, &err);
+        started = code == OK;
+    }
+    code = code == OK ? timers_open(p, &err) : code;
+    if (code == OK) {
+        run(p);
+    } else {
+        p->status = fail(p, &err);
+    }
+    if (started && self->on_stop != NULL) {
+        self->on_stop(p->state);
+    }
+    config_wipe(config, config_count);
+    process_base_close(p);
+    return p->status;
+}
+
+int service_main(int argc, char **argv, const struct service *self)
+{
+    static struct process process; /* too large for the stack */
+    int status = EXIT_SUCCESS;
+
+    assert(self->name != NULL);
+    assert(self->version != NULL);
+    (void)signal(SIGPIPE, SIG_IGN);
+    process.self = self;
+    log_open(self->name, LOG_INFO);
+    if (service_options(argc, argv, self, &process.config, &status)) {
+        return status;
+    }
+    return process_main(&process);
+}

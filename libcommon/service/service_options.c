@@ -1,0 +1,343 @@
+#include "libcommon/service/service_options.h"
+
+#include "service_migrations.gen.h"
+#include "service_sql.gen.h"
+
+#include "libcommon/base/limits.h"
+#include "libcommon/base/log.h"
+#include "libcommon/io/pg_migrate.h"
+#include "libcommon/io/pg_pool.h"
+#include "libcommon/service/effects.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CHECK_SQL_MS_MAX 15000
+#define CONFIG_ROWS_MAX  128
+
+#define CONFIG_TARGET struct service_config
+static const struct config_row config_rows[] = {SERVICE_CONFIG(CONFIG_ROW)};
+
+size_t service_config_tables(const struct service *self,
+                             struct service_config *config,
+                             struct config_table out[2])
+{
+    assert(config != NULL);
+    out[0] = (struct config_table){config_rows, ARRAY_LEN(config_rows), config};
+    if (self->config == NULL) {
+        return 1;
+    }
+    out[1] = *self->config;
+    return 2;
+}
+
+enum code service_plans_open(const struct service *self,
+                             struct pg_query_table tables[],
+                             struct pg_plan *plans[],
+                             struct err *err)
+{
+    enum code code = OK;
+
+    tables[TABLE_SKELETON] = (struct pg_query_table){service_queries, SERVICE_QUERY_COUNT};
+    tables[TABLE_SERVICE] = (struct pg_query_table){self->queries, self->query_count};
+    for (size_t i = 0; i < TABLE_COUNT && code == OK; i++) {
+        code = pg_plans_open(&tables[i], &plans[i], err);
+    }
+    return code;
+}
+
+/* --- texts ------------------------------------------------------------------------------- */
+
+static int help(const struct service *self, struct service_config *config)
+{
+    struct config_table tables[2];
+    size_t count = service_config_tables(self, config, tables);
+
+    (void)printf("%s %s: %s\n\n"
+                 "Without an option it serves until SIGTERM or SIGINT.\n"
+                 "  --migrate          bring the database up to date, then exit\n"
+                 "  --check-sql        prepare every statement on the database, then exit\n"
+                 "  --print-config     show the settings in force, secrets masked\n"
+                 "  --config-markdown  the settings as a table for the documentation\n"
+                 "  --version\n  --help\n%s\n",
+                 self->name,
+                 self->version,
+                 self->description,
+                 self->command_help == NULL ? "" : self->command_help);
+    config_help(stdout, tables, count);
+    return EXIT_SUCCESS;
+}
+
+static int markdown(const struct service *self, struct service_config *config)
+{
+    struct config_table tables[2];
+    size_t count = service_config_tables(self, config, tables);
+
+    config_markdown(stdout, tables, count);
+    return EXIT_SUCCESS;
+}
+
+static int version(const struct service *self, struct service_config *config)
+{
+    (void)config;
+    (void)printf("%s %s\n", self->name, self->version);
+    return EXIT_SUCCESS;
+}
+
+static int complain(const struct service *self, const struct err *err)
+{
+    (void)fprintf(stderr, "%s: %s\n", self->name, err->text);
+    return EXIT_FAILURE;
+}
+
+/* Loads as if required settings had an empty default: for options that can do without them. */
+static enum code load_relaxed(const struct service *self,
+                              struct service_config *config,
+                              struct config_table tables[2],
+                              size_t *out_count,
+                              struct err *err)
+{
+    static struct config_row relaxed[2][CONFIG_ROWS_MAX];
+
+    *out_count = service_config_tables(self, config, tables);
+    for (size_t t = 0; t < *out_count; t++) {
+        assert(tables[t].row_count <= CONFIG_ROWS_MAX);
+        for (size_t i = 0; i < tables[t].row_count; i++) {
+            struct config_row *row = &relaxed[t][i];
+            *row = tables[t].rows[i];
+            if (row->fallback == NULL) {
+                row->fallback = row->type == CONFIG_TEXT ? "" : "0";
+                row->min = 0;
+            }
+        }
+        tables[t].rows = relaxed[t];
+    }
+    return config_load(tables, *out_count, NULL, err);
+}
+
+static int print_config(const struct service *self, struct service_config *config)
+{
+    struct config_table tables[2];
+    size_t count = 0;
+    struct err err = {0};
+
+    if (load_relaxed(self, config, tables, &count, &err) != OK) {
+        return complain(self, &err);
+    }
+    config_print(stdout, tables, count);
+    config_wipe(tables, count);
+    return EXIT_SUCCESS;
+}
+
+/* --- the database -------------------------------------------------------------------------- */
+
+static enum code load(const struct service *self, struct service_config *config, struct err *err)
+{
+    struct config_table tables[2];
+    size_t count = service_config_tables(self, config, tables);
+    enum log_level level = LOG_INFO;
+    enum code code = config_load(tables, count, NULL, err);
+
+    if (code == OK && !log_level_parse(str_from(config->log_level), &level)) {
+        code = err_set_field(err,
+                             ERR_INVALID,
+                             "AVANTA_LOG_LEVEL",
+                             "AVANTA_LOG_LEVEL is none of debug, info, warn, error");
+    }
+    if (code == OK) {
+        log_open(self->name, level);
+    }
+    return code;
+}
+
+static void on_step(const char *set, const struct pg_migration *step)
+{
+    (void)printf("migrated %s %04u %s\n", set, step->number, step->name);
+}
+
+static int migrate(const struct service *self, struct service_config *config)
+{
+    struct pg_migration_set sets[] = {
+        {"service",  service_migrations, SERVICE_MIGRATION_COUNT},
+        {self->name, self->migrations,   self->migration_count  },
+    };
+    struct config_table tables[2];
+    size_t count = 0;
+    struct err err = {0};
+
+    /* Only the owner's address of the database is needed, so only it is asked for. */
+    if (load_relaxed(self, config, tables, &count, &err) != OK) {
+        return complain(self, &err);
+    }
+    if (config->pg_migrate_dsn[0] == '\0') {
+        (void)err_set(&err, ERR_INVALID, "AVANTA_PG_MIGRATE_DSN is required for --migrate");
+        return complain(self, &err);
+    }
+    if (pg_migrate(config->pg_migrate_dsn, sets, ARRAY_LEN(sets), on_step, &err) != OK) {
+        return complain(self, &err);
+    }
+    config_wipe(tables, count);
+    return EXIT_SUCCESS;
+}
+
+struct sql_check {
+    struct loop *loop;
+    struct pg_pool *pool;
+    struct loop_timer *timer;
+    struct err err;
+    bool ended;
+};
+
+static void check_drained(void *arg)
+{
+    struct sql_check *check = arg;
+
+    pg_pool_close(&check->pool);
+    loop_timer_close(&check->timer);
+    loop_stop(check->loop);
+}
+
+static void check_end(struct sql_check *check)
+{
+    if (!check->ended) {
+        check->ended = true;
+        loop_timer_stop(check->timer);
+        pg_pool_drain(check->pool, check_drained, check);
+    }
+}
+
+static void check_ready(void *ctx, bool any_ready)
+{
+    if (any_ready) {
+        check_end(ctx);
+    }
+}
+
+static void check_fatal(void *ctx, const struct err *err)
+{
+    struct sql_check *check = ctx;
+
+    check->err = *err;
+    check_end(check);
+}
+
+static void check_late(void *arg)
+{
+    struct sql_check *check = arg;
+
+    (void)err_set(&check->err, ERR_TIMEOUT, "the database cannot be reached");
+    check_end(check);
+}
+
+static enum code check_run(const struct service *self,
+                           const struct service_config *config,
+                           struct sql_check *check,
+                           struct err *err)
+{
+    struct pg_query_table tables[TABLE_COUNT];
+    struct pg_plan *plans[TABLE_COUNT] = {NULL, NULL};
+    struct pg_pool_options options = {.dsn = config->pg_dsn,
+                                      .application_name = self->name,
+                                      .connections = 1,
+                                      .tables = tables,
+                                      .plans = plans,
+                                      .table_count = TABLE_COUNT,
+                                      .statement_ms_max = PG_STATEMENT_MS_MAX,
+                                      .on_ready = check_ready,
+                                      .on_fatal = check_fatal,
+                                      .ctx = check};
+    enum code code = service_plans_open(self, tables, plans, err);
+
+    check->timer = loop_timer_open(check->loop, check_late, check);
+    if (code == OK && check->timer == NULL) {
+        code = err_set(err, ERR_OVERLOADED, "no memory for a timer");
+    }
+    if (code == OK) {
+        code = pg_pool_open(check->loop, &options, &check->pool, err);
+    }
+    if (code == OK) {
+        loop_timer_start(check->timer, CHECK_SQL_MS_MAX, 0);
+        loop_run(check->loop);
+        code = check->err.code;
+        *err = check->err;
+    } else if (check->timer != NULL) {
+        loop_timer_close(&check->timer);
+        loop_stop(check->loop);
+        loop_run(check->loop);
+    }
+    for (size_t i = 0; i < TABLE_COUNT; i++) {
+        pg_plans_close(&plans[i]);
+    }
+    return code;
+}
+
+static int check_sql(const struct service *self, struct service_config *config)
+{
+    struct sql_check check = {.loop = loop_open()};
+    struct err err = {0};
+    enum code code = load(self, config, &err);
+
+    if (code == OK && check.loop == NULL) {
+        code = err_set(&err, ERR_OVERLOADED, "no memory for the loop");
+    }
+    if (code == OK) {
+        code = check_run(self, config, &check, &err);
+    }
+    if (check.loop != NULL) {
+        loop_close(&check.loop);
+    }
+    if (code != OK) {
+        return complain(self, &err);
+    }
+    (void)printf("%d statements are fit for the database\n",
+                 SERVICE_QUERY_COUNT + (int)self->query_count);
+    return EXIT_SUCCESS;
+}
+
+/* --- the command line --------------------------------------------------------------------------
+ */
+
+static const struct {
+    const char *name;
+    int (*run)(const struct service *self, struct service_config *config);
+} options[] = {
+    {"--help",            help        },
+    {"--version",         version     },
+    {"--print-config",    print_config},
+    {"--config-markdown", markdown    },
+    {"--migrate",         migrate     },
+    {"--check-sql",       check_sql   },
+};
+
+bool service_options(int argc,
+                     char **argv,
+                     const struct service *self,
+                     struct service_config *config,
+                     int *out_status)
+{
+    struct err err = {0};
+
+    assert(argc > 0);
+    for (size_t i = 0; argc > 1 && i < ARRAY_LEN(options); i++) {
+        if (strcmp(argv[1], options[i].name) == 0) {
+            *out_status = options[i].run(self, config);
+            return true;
+        }
+    }
+    if (argc > 1 && self->command == NULL) {
+        (void)fprintf(stderr, "%s: unknown option %s; --help lists them\n", self->name, argv[1]);
+        *out_status = EXIT_FAILURE;
+        return true;
+    }
+    if (load(self, config, &err) != OK) {
+        *out_status = complain(self, &err);
+        return true;
+    }
+    if (argc > 1) {
+        *out_status = self->command(argc - 1, argv + 1);
+        return true;
+    }
+    return false;
+}
