@@ -1,0 +1,107 @@
+-- Lists and totals. An optional filter is a condition on its parameter; PostgreSQL plans these statements
+-- for the values at hand and drops the conditions that are null. Variants exist where the text differs:
+-- the order, one account or all.
+
+-- name: transaction_list
+-- in: avanta.ledger.ListTransactionsRequest
+-- out: avanta.ledger.Transaction
+-- each: ORDER = date_desc: t.date DESC, t.id DESC | date_asc: t.date ASC, t.id DESC | amount_desc: t.amount DESC, t.id DESC | amount_asc: t.amount ASC, t.id DESC | description_desc: t.description COLLATE "es-x-icu" DESC, t.id DESC | description_asc: t.description COLLATE "es-x-icu" ASC, t.id DESC | created_at_desc: t.id DESC | created_at_asc: t.id ASC
+-- One row more than the page holds tells that there are more. Only the page's rows are fetched whole.
+SELECT f.*,
+    (SELECT a.name FROM account a WHERE a.user_id = :user_id AND a.id = f.account_id) AS account
+FROM (
+    SELECT t.id
+    FROM transaction t
+    WHERE t.user_id = :user_id AND plan_each_time(:user_id)
+        AND (:include_deleted::boolean OR t.deleted_at IS NULL)
+        AND (:category::text IS NULL OR t.category = :category::text)
+        AND (:type::text IS NULL OR t.type = :type::text)
+        AND (:search::text IS NULL
+            OR t.description ILIKE '%' || regexp_replace(:search::text, '([\\%_])', '\\\1', 'g') || '%')
+        AND (:date_from::date IS NULL OR t.date >= :date_from::date)
+        AND (:date_to::date IS NULL OR t.date <= :date_to::date)
+        AND (:amount_min::bigint IS NULL OR t.amount >= :amount_min::bigint)
+        AND (:amount_max::bigint IS NULL OR t.amount <= :amount_max::bigint)
+        AND (:is_deductible::boolean IS NULL OR t.is_deductible = :is_deductible::boolean)
+        AND (:transaction_type::text IS NULL OR t.transaction_type = :transaction_type::text)
+        AND (:category_id::bigint IS NULL OR t.category_id = :category_id::bigint)
+        AND (:linked_invoice_id::bigint IS NULL OR t.linked_invoice_id = :linked_invoice_id::bigint)
+        AND (:import_id::text IS NULL OR t.import_id = :import_id::text)
+    ORDER BY {ORDER}
+    LIMIT coalesce(:limit::bigint, 50) + 1
+    OFFSET CASE WHEN :page::bigint IS NULL THEN coalesce(:offset::bigint, 0)
+        ELSE (:page::bigint - 1) * coalesce(:limit::bigint, 50) END
+) page
+JOIN transaction t ON t.user_id = :user_id AND t.id = page.id
+CROSS JOIN LATERAL transaction_face(t) f
+ORDER BY {ORDER};
+
+-- name: transaction_list_account
+-- in: avanta.ledger.ListTransactionsRequest
+-- out: avanta.ledger.Transaction
+-- each: ORDER = date_desc: t.date DESC, t.id DESC | date_asc: t.date ASC, t.id DESC | amount_desc: t.amount DESC, t.id DESC | amount_asc: t.amount ASC, t.id DESC | description_desc: t.description COLLATE "es-x-icu" DESC, t.id DESC | description_asc: t.description COLLATE "es-x-icu" ASC, t.id DESC | created_at_desc: t.id DESC | created_at_asc: t.id ASC
+-- Of the account with that id, or of all accounts with that name: each gives its first rows in order.
+SELECT f.*,
+    (SELECT a.name FROM account a WHERE a.user_id = :user_id AND a.id = f.account_id) AS account
+FROM (
+    SELECT t.id
+    FROM account a CROSS JOIN LATERAL (
+        SELECT t.id, t.date, t.amount, t.description
+        FROM transaction t
+        WHERE t.user_id = :user_id AND t.account_id = a.id AND plan_each_time(:user_id)
+            AND (:include_deleted::boolean OR t.deleted_at IS NULL)
+            AND (:category::text IS NULL OR t.category = :category::text)
+            AND (:type::text IS NULL OR t.type = :type::text)
+            AND (:search::text IS NULL
+                OR t.description ILIKE '%' || regexp_replace(:search::text, '([\\%_])', '\\\1', 'g') || '%')
+            AND (:date_from::date IS NULL OR t.date >= :date_from::date)
+            AND (:date_to::date IS NULL OR t.date <= :date_to::date)
+            AND (:amount_min::bigint IS NULL OR t.amount >= :amount_min::bigint)
+            AND (:amount_max::bigint IS NULL OR t.amount <= :amount_max::bigint)
+            AND (:is_deductible::boolean IS NULL OR t.is_deductible = :is_deductible::boolean)
+            AND (:transaction_type::text IS NULL OR t.transaction_type = :transaction_type::text)
+            AND (:category_id::bigint IS NULL OR t.category_id = :category_id::bigint)
+            AND (:linked_invoice_id::bigint IS NULL OR t.linked_invoice_id = :linked_invoice_id::bigint)
+            AND (:import_id::text IS NULL OR t.import_id = :import_id::text)
+        ORDER BY {ORDER}
+        LIMIT coalesce(:limit::bigint, 50) + 1 + CASE WHEN :page::bigint IS NULL THEN coalesce(:offset::bigint, 0)
+            ELSE (:page::bigint - 1) * coalesce(:limit::bigint, 50) END
+    ) t
+    WHERE a.user_id = :user_id
+        AND (a.id = :account_id::bigint OR (:account_id::bigint IS NULL AND a.name = :account::text))
+    ORDER BY {ORDER}
+    LIMIT coalesce(:limit::bigint, 50) + 1
+    OFFSET CASE WHEN :page::bigint IS NULL THEN coalesce(:offset::bigint, 0)
+        ELSE (:page::bigint - 1) * coalesce(:limit::bigint, 50) END
+) page
+JOIN transaction t ON t.user_id = :user_id AND t.id = page.id
+CROSS JOIN LATERAL transaction_face(t) f
+ORDER BY {ORDER};
+
+-- name: transaction_totals
+-- in: avanta.ledger.ListTransactionsRequest
+-- out: avanta.ledger.TransactionStatistics
+SELECT count(*) AS total_transactions,
+    coalesce(sum(t.amount_mxn) FILTER (WHERE t.type = 'ingreso'), 0)::bigint AS total_income,
+    coalesce(sum(t.amount_mxn) FILTER (WHERE t.type = 'gasto'), 0)::bigint AS total_expenses,
+    coalesce(sum(CASE WHEN t.type = 'ingreso' THEN t.amount_mxn ELSE -t.amount_mxn END), 0)::bigint AS net
+FROM transaction t
+WHERE t.user_id = :user_id AND plan_each_time(:user_id)
+    AND ((:account_id::bigint IS NULL AND :account::text IS NULL) OR t.account_id IN (
+        SELECT a.id FROM account a
+        WHERE a.user_id = :user_id
+            AND (a.id = :account_id::bigint OR (:account_id::bigint IS NULL AND a.name = :account::text))))
+    AND (:include_deleted::boolean OR t.deleted_at IS NULL)
+    AND (:category::text IS NULL OR t.category = :category::text)
+    AND (:type::text IS NULL OR t.type = :type::text)
+    AND (:search::text IS NULL
+        OR t.description ILIKE '%' || regexp_replace(:search::text, '([\\%_])', '\\\1', 'g') || '%')
+    AND (:date_from::date IS NULL OR t.date >= :date_from::date)
+    AND (:date_to::date IS NULL OR t.date <= :date_to::date)
+    AND (:amount_min::bigint IS NULL OR t.amount >= :amount_min::bigint)
+    AND (:amount_max::bigint IS NULL OR t.amount <= :amount_max::bigint)
+    AND (:is_deductible::boolean IS NULL OR t.is_deductible = :is_deductible::boolean)
+    AND (:transaction_type::text IS NULL OR t.transaction_type = :transaction_type::text)
+    AND (:category_id::bigint IS NULL OR t.category_id = :category_id::bigint)
+    AND (:linked_invoice_id::bigint IS NULL OR t.linked_invoice_id = :linked_invoice_id::bigint)
+    AND (:import_id::text IS NULL OR t.import_id = :import_id::text);
