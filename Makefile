@@ -100,11 +100,12 @@ sqlgen := $(H)/sqlgen
 apigen.src := $(wildcard proto/tools/*.c) libcommon/tools/host.c $(G)/avanta/options.pb-c.c $(pb.host)
 sqlgen.src := $(wildcard libcommon/tools/sqlgen*.c) libcommon/tools/sql_scan.c libcommon/tools/host.c
 host.cc = $(HOSTCC) $(std) $(warn) $(warn.gcc) -O1 -g $(CPPFLAGS) $(pkg.cflags)
-$(apigen): $(apigen.src) $(wildcard proto/tools/*.h libcommon/tools/*.h libcommon/base/err.h) | $(pb.src)
+$(apigen): $(apigen.src) $(wildcard proto/tools/*.h libcommon/tools/*.h) libcommon/base/err.h \
+           libcommon/base/limits.h libcommon/base/money.h libcommon/codec/api.h | $(pb.src)
 	$(call say,HOST,$@)mkdir -p $(H) && $(HOSTCC) -w -O1 -I$(G) -c -o $(H)/options.o $(G)/avanta/options.pb-c.c && \
 	  $(HOSTCC) -w -O1 -I$(G) -c -o $(H)/descriptor.o $(pb.host) && \
 	  $(host.cc) -o $@ $(filter-out $(G)/%,$(filter %.c,$^)) $(H)/options.o $(H)/descriptor.o -lprotobuf-c
-$(sqlgen): $(sqlgen.src) $(wildcard libcommon/tools/*.h)
+$(sqlgen): $(sqlgen.src) $(wildcard libcommon/tools/*.h) libcommon/base/limits.h
 	$(call say,HOST,$@)mkdir -p $(H) && $(host.cc) -o $@ $(filter %.c,$^)
 
 $(G)/api.gen.h: $(apigen) $(G)/api.pb
@@ -214,7 +215,7 @@ objects       += $(test.src:%.c=$(O)/%.o) $(support.obj)
 $(O)/libtest.a: $(support.obj) $(testpb.src:$(G)/%.c=$(O)/gen/%.o)
 $(patsubst %.c,$(O)/%,$(filter tests/unit/gateway/%,$(test.src))): $(O)/libgateway.a
 $(test.src:%.c=$(O)/%): $(O)/%: $(O)/%.o $(O)/libtest.a $(O)/libcommon.a $(O)/libproto.a
-	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $< $(filter-out %/libcommon.a %/libproto.a %/libtest.a,$(filter %.a,$^)) \
+	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter-out %/libcommon.a %/libproto.a %/libtest.a,$(filter %.a,$^)) \
 	  $(O)/libtest.a $(O)/libcommon.a $(O)/libproto.a $(O)/libcommon.a $(LDLIBS) -lcmocka -lcurl
 export AVANTA_SUITES ?= $(abspath ../shared/suites)
 $(O)/%.ok: $(O)/%
@@ -223,18 +224,38 @@ $(O)/%.ok: $(O)/%
 # Only tests of whole programs wait for the programs.
 whole.src := $(e2e.src) $(wildcard tests/model/model_*.c) $(foreach s,$(services),$(wildcard tests/component/test_$(call under,$(s))*.c))
 $(whole.src:%.c=$(O)/%.ok): $(programs:%=$(O)/bin/%)
+$(O)/tests/unit/tools/test_sql_scan: $(O)/libcommon/tools/sql_scan.o
+$(patsubst %.c,$(O)/%.ok,$(wildcard tests/unit/tools/test_*.c)): $(apigen) $(sqlgen)
 test-mode: $(test.src:%.c=$(O)/%.ok)
 test-unit: $(unit.src:%.c=$(O)/%.ok)
 test:
 	$(Q)$(MAKE) --no-print-directory MODE=debug test-mode
 	$(Q)$(MAKE) --no-print-directory MODE=asan test-mode
+	$(Q)$(MAKE) --no-print-directory MODE=fuzz fuzz-replay
 	@cat build/debug/tests/*/*.log build/debug/tests/*/*/*.log build/asan/tests/*/*.log build/asan/tests/*/*/*.log 2>/dev/null | \
 	  awk '/^\[  PASSED  \]/{p+=$$4} /^\[  FAILED  \] [0-9]+ test/{f+=$$4} END{printf "%d passed, %d failed\n",p,f; exit f>0||p==0}'
 
+# --- fuzzing: each tests/fuzz/fuzz_X.c with its corpus; `test` replays, `fuzz` explores ------
+fuzz.src := $(wildcard tests/fuzz/fuzz_*.c)
+fuzz.bin := $(fuzz.src:%.c=build/fuzz/%)
+objects  += $(fuzz.src:%.c=$(O)/%.o)
+FUZZ_SECONDS ?= 60
+$(fuzz.bin): build/fuzz/%: build/fuzz/%.o build/fuzz/libtest.a build/fuzz/libcommon.a build/fuzz/libproto.a
+	$(call say,LD,$@)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(filter %.a,$^) $(filter %/libcommon.a,$^) $(LDLIBS) -lcmocka -lcurl
+build/fuzz/tests/fuzz/fuzz_sql: build/fuzz/libcommon/tools/sql_scan.o
+fuzz-replay: $(fuzz.bin)
+	$(Q)for b in $(fuzz.bin); do n=$${b##*fuzz_}; printf '  %-6s %s\n' REPLAY $$n; \
+	  $$b -runs=0 tests/fuzz/corpus/$$n > $$b.log 2>&1 || { cat $$b.log; exit 1; }; done
+fuzz-explore: $(fuzz.bin)
+	$(Q)for b in $(fuzz.bin); do n=$${b##*fuzz_}; mkdir -p build/fuzz/found/$$n; printf '  %-6s %s\n' FUZZ $$n; \
+	  $$b -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=build/fuzz/found/ build/fuzz/found/$$n tests/fuzz/corpus/$$n > $$b.log 2>&1 || \
+	  { tail -40 $$b.log; exit 1; }; done
+fuzz: ; $(Q)$(MAKE) --no-print-directory MODE=fuzz fuzz-explore
+
 # --- checks --------------------------------------------------------------------------------
 own.c := $(wildcard libcommon/*/*.c gateway/*.c services/*/*.c proto/tools/*.c tests/*/*.c tests/unit/*/*.c)
-own.h := $(wildcard libcommon/*/*.h gateway/*.h services/*/*.h proto/tools/*.h tests/*/*.h)
-check: check-format check-layers check-headers check-clang
+own.h := $(wildcard libcommon/*/*.h gateway/*.h services/*/*.h proto/tools/*.h tests/*/*.h tests/unit/*/*.h)
+check: check-format check-layers check-headers check-docs check-clang
 check-format:
 	$(call say,CHECK,format)clang-format --dry-run -Werror $(own.c) $(own.h)
 check-layers:
@@ -246,6 +267,14 @@ check-clang: | $(generated)
 	$(call say,CHECK,clang)$(MAKE) --no-print-directory -s CC=clang O=build/clang build/clang/all.ok
 build/clang/all.ok: $(own.c:%.c=$(O)/%.o) ; @touch $@
 format: ; $(Q)clang-format -i $(own.c) $(own.h)
+docs: $(apigen) $(G)/api.pb $(programs:%=$(O)/bin/%)
+	$(Q)mkdir -p docs/reference && $(apigen) markdown $(G)/api.pb docs/reference/api.md
+	$(Q)(echo '# Settings'; for p in $(programs); do printf '\n## %s\n\n' $$p; $(O)/bin/$$p --config-markdown; done) > docs/reference/settings.md
+# The generated pages must be what the declarations say.
+check-docs: $(apigen) $(G)/api.pb $(programs:%=$(O)/bin/%)
+	$(call say,CHECK,docs)mkdir -p build/docs && $(apigen) markdown $(G)/api.pb build/docs/api.md && \
+	  (echo '# Settings'; for p in $(programs); do printf '\n## %s\n\n' $$p; $(O)/bin/$$p --config-markdown; done) > build/docs/settings.md && \
+	  for f in api settings; do cmp -s build/docs/$$f.md docs/reference/$$f.md || { echo "docs/reference/$$f.md is stale: run 'make docs'"; exit 1; }; done
 deps: ; @echo "All packages are installed."
 
 # --- running -----------------------------------------------------------------------------
@@ -258,7 +287,7 @@ down: ; $(Q)STATE='$(STATE)' deploy/down.sh
 
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: all check check-format check-layers check-headers check-clang format test test-mode test-unit up down deps docs fuzz clean help print-flags FORCE
+.PHONY: all check check-format check-layers check-headers check-docs check-clang format fuzz-replay fuzz-explore test test-mode test-unit up down deps docs fuzz clean help print-flags FORCE
 clean: ; rm -rf build
 help: ; @sed -n 's/^## //p' Makefile
 -include $(objects:.o=.d)

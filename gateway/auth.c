@@ -1,18 +1,22 @@
 #include "gateway/auth.h"
 
+#include "api.gen.h"
+#include "avanta/token.pb-c.h"
+
 #include "libcommon/base/buf.h"
 #include "libcommon/base/id.h"
 #include "libcommon/base/list.h"
 #include "libcommon/base/pool.h"
 #include "libcommon/base/table.h"
+#include "libcommon/codec/rules.h"
+#include "libcommon/codec/transcode.h"
 #include "libcommon/io/digest.h"
-
-#include <jwt.h>
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#define NOT_BEFORE_SKEW_MS 1000 /* identity and gateway need not agree to the millisecond */
 
 /* A token that passed. */
 struct entry {
@@ -158,114 +162,156 @@ static enum code refuse(struct err *err, const char *why)
     return err_set(err, ERR_UNAUTHENTICATED, "%s", why);
 }
 
-static bool claim_is(jwt_t *jwt, const char *name, const char *wanted)
-{
-    const char *value = jwt_get_grant(jwt, name);
+/* The three parts of a compact JWS (RFC 7515, 7.1) and what was signed. */
+struct compact {
+    struct str header;
+    struct str claims;
+    struct str signature;
+    struct str signed_part;
+};
 
+static bool compact_split(struct str token, struct compact *out)
+{
+    struct str rest = token;
+
+    if (!str_split(&rest, '.', &out->header) || !str_split(&rest, '.', &out->claims)) {
+        return false;
+    }
+    out->signature = rest;
+    out->signed_part = str_sub(token, 0, out->header.len + 1 + out->claims.len);
+    return out->header.len > 0 && out->claims.len > 0 && rest.len > 0;
+}
+
+/* base64url of JSON into a message; anything that breaks a rule is refused. */
+static bool part_read(struct str part,
+                      const struct message_rules *rules,
+                      struct arena *arena,
+                      ProtobufCMessage **out)
+{
+    struct violations *violations = arena_alloc(arena, sizeof *violations);
+    uint8_t *json = arena_alloc(arena, part.len);
+    size_t len = 0;
+
+    *out = transcode_new(rules->descriptor, arena);
+    if (violations == NULL || json == NULL || *out == NULL ||
+        !base64url_decode(part, json, part.len, &len)) {
+        return false;
+    }
+    violations_init(violations, arena);
+    if (transcode_from_json(
+            (struct str){(const char *)json, len}, rules, arena, *out, violations, NULL) != OK) {
+        return false;
+    }
+    rules_check(*out, rules, date_in_mexico_city(clock_wall_ms()), violations);
+    return violations->count == 0;
+}
+
+static bool is(const char *value, const char *wanted)
+{
     return value != NULL && strcmp(value, wanted) == 0;
 }
 
-static bool claim_copy(jwt_t *jwt, const char *name, char *out, size_t cap)
-{
-    const char *value = jwt_get_grant(jwt, name);
-    struct buf b = buf_over(out, cap);
-
-    if (value == NULL) {
-        return false;
-    }
-    buf_text(&b, value);
-    return buf_terminate(&b) && b.len > 0;
-}
-
 /* The header is read before anything is trusted: it only chooses among our own keys. */
-static const struct key *key_choose(struct auth *auth, const char *token)
+static const struct key *key_choose(struct auth *auth, struct str part, struct arena *arena)
 {
-    jwt_t *unverified = NULL;
-    const struct key *key = NULL;
+    ProtobufCMessage *message = NULL;
+    const Avanta__Token__Header *header = NULL;
 
-    if (jwt_decode(&unverified, token, NULL, 0) != 0) {
+    if (!part_read(part, &rules_avanta_token_header, arena, &message)) {
         return NULL;
     }
-    if (jwt_get_alg(unverified) == JWT_ALG_ES256) {
-        const char *kid = jwt_get_header(unverified, "kid");
-
-        key = kid == NULL ? NULL : key_set_find(auth->options.keys, str_from(kid));
+    header = (const Avanta__Token__Header *)(const void *)message;
+    if (!is(header->alg, "ES256") || !is(header->typ, "at+jwt") || header->crit != NULL ||
+        header->kid == NULL) {
+        return NULL;
     }
-    jwt_free(unverified);
-    return key;
+    return key_set_find(auth->options.keys, str_from(header->kid));
+}
+
+static bool signature_good(const struct key *key, const struct compact *parts)
+{
+    uint8_t signature[ECDSA_SIGNATURE_BYTES];
+    size_t len = 0;
+
+    return base64url_decode(parts->signature, signature, sizeof signature, &len) &&
+           len == sizeof signature && ecdsa_verify(key->verifier, parts->signed_part, signature);
+}
+
+static void text_copy(char *out, size_t cap, const char *text)
+{
+    struct buf b = buf_over(out, cap);
+    bool fits = false;
+
+    buf_text(&b, text);
+    fits = buf_terminate(&b);
+    assert(fits); /* the rules bound the claims */
 }
 
 static enum code claims_check(struct auth *auth,
-                              jwt_t *jwt,
+                              const Avanta__Token__Claims *claims,
                               uint64_t now_ms,
                               struct auth_principal *out,
-                              uint64_t *out_expires_ms,
                               struct err *err)
 {
-    const char *type = jwt_get_header(jwt, "typ");
-    long expires = jwt_get_grant_int(jwt, "exp");
-    long not_before = jwt_get_grant_int(jwt, "nbf");
-
-    if (jwt_get_alg(jwt) != JWT_ALG_ES256 || type == NULL || strcmp(type, "at+jwt") != 0) {
-        return refuse(err, "algorithm or type is not an access token's");
-    }
-    if (!claim_is(jwt, "iss", auth->options.issuer) ||
-        !claim_is(jwt, "aud", auth->options.audience)) {
+    if (!is(claims->iss, auth->options.issuer) || !is(claims->aud, auth->options.audience)) {
         return refuse(err, "issuer or audience");
     }
-    if (expires <= 0 || (uint64_t)expires * 1000 <= now_ms) {
+    if ((uint64_t)claims->exp * 1000 <= now_ms) {
         return refuse(err, "expired");
     }
-    if (not_before < 0 || (uint64_t)not_before * 1000 > now_ms + 1000) {
+    if ((uint64_t)claims->nbf * 1000 > now_ms + NOT_BEFORE_SKEW_MS) {
         return refuse(err, "not valid yet");
     }
-    if (!claim_copy(jwt, "sub", out->user_id, sizeof out->user_id) ||
-        !claim_copy(jwt, "role", out->role, sizeof out->role) ||
-        !claim_copy(jwt, "sid", out->session_id, sizeof out->session_id) ||
-        !claim_copy(jwt, "email", out->email, sizeof out->email)) {
-        return refuse(err, "claims are incomplete");
-    }
-    *out_expires_ms = (uint64_t)expires * 1000;
+    text_copy(out->user_id, sizeof out->user_id, claims->sub);
+    text_copy(out->role, sizeof out->role, claims->role);
+    text_copy(out->session_id, sizeof out->session_id, claims->sid);
+    text_copy(out->email, sizeof out->email, claims->email);
     return OK;
 }
 
 static enum code token_verify(struct auth *auth,
-                              const char *token,
-                              uint64_t now_ms,
+                              struct auth_input input,
                               struct auth_principal *out,
                               uint64_t *out_expires_ms,
                               struct err *err)
 {
-    const struct key *key = key_choose(auth, token);
-    jwt_t *jwt = NULL;
+    struct compact parts;
+    const struct key *key = NULL;
+    ProtobufCMessage *claims = NULL;
     enum code code = OK;
 
-    if (key == NULL) {
-        return refuse(err, "unknown key or algorithm");
+    if (!compact_split(input.token, &parts)) {
+        return refuse(err, "not a compact JWS");
     }
-    if (jwt_decode(&jwt, token, (const unsigned char *)key->pem, (int)strlen(key->pem)) != 0) {
+    key = key_choose(auth, parts.header, input.arena);
+    if (key == NULL) {
+        return refuse(err, "unknown key, algorithm or type");
+    }
+    if (!signature_good(key, &parts)) {
         return refuse(err, "signature");
     }
-    code = claims_check(auth, jwt, now_ms, out, out_expires_ms, err);
-    jwt_free(jwt);
+    if (!part_read(parts.claims, &rules_avanta_token_claims, input.arena, &claims)) {
+        return refuse(err, "claims");
+    }
+    code = claims_check(
+        auth, (const Avanta__Token__Claims *)(const void *)claims, input.now_wall_ms, out, err);
+    *out_expires_ms = (uint64_t)((const Avanta__Token__Claims *)(const void *)claims)->exp * 1000;
     return code;
 }
 
 static enum code cached_or_verified(struct auth *auth,
-                                    struct str token,
-                                    uint64_t now_ms,
+                                    struct auth_input input,
                                     struct auth_principal *out,
                                     struct err *err)
 {
     uint8_t digest[SHA256_BYTES];
-    char text[AUTH_TOKEN_BYTES_MAX + 1];
     uint64_t expires_ms = 0;
     struct entry *entry = NULL;
     enum code code = OK;
 
-    sha256(token, digest);
+    sha256(input.token, digest);
     entry = table_get(auth->by_digest, digest_key(digest));
-    if (entry != NULL && entry->expires_ms > now_ms) {
+    if (entry != NULL && entry->expires_ms > input.now_wall_ms) {
         list_remove(&entry->by_use);
         list_push_front(&auth->used, &entry->by_use);
         *out = entry->principal;
@@ -274,30 +320,24 @@ static enum code cached_or_verified(struct auth *auth,
     if (entry != NULL) {
         entry_forget(auth, entry);
     }
-    memcpy(text, token.ptr, token.len);
-    text[token.len] = '\0';
-    code = token_verify(auth, text, now_ms, out, &expires_ms, err);
+    code = token_verify(auth, input, out, &expires_ms, err);
     if (code == OK) {
         entry_remember(auth, digest, expires_ms, out);
     }
     return code;
 }
 
-enum code auth_verify(struct auth *auth,
-                      struct str token,
-                      uint64_t now_wall_ms,
-                      struct auth_principal *out,
-                      struct err *err)
+enum code
+auth_verify(struct auth *auth, struct auth_input input, struct auth_principal *out, struct err *err)
 {
     enum code code = OK;
 
     assert(auth != NULL);
     assert(out != NULL);
-    if (token.len == 0 || token.len > AUTH_TOKEN_BYTES_MAX ||
-        memchr(token.ptr, '\0', token.len) != NULL) {
-        return refuse(err, "size or form");
+    if (input.token.len == 0 || input.token.len > AUTH_TOKEN_BYTES_MAX) {
+        return refuse(err, "size");
     }
-    code = cached_or_verified(auth, token, now_wall_ms, out, err);
+    code = cached_or_verified(auth, input, out, err);
     if (code == OK && table_get(auth->revoked, str_from(out->session_id)) != NULL) {
         return refuse(err, "session was ended");
     }

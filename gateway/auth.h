@@ -35,10 +35,15 @@ struct auth_principal {
 struct auth *auth_open(const struct auth_options *options); /* NULL when memory is refused */
 void auth_close(struct auth **auth);
 
+struct auth_input {
+    struct str token;
+    uint64_t now_wall_ms;
+    struct arena *arena; /* for the parts of a token that is not in the cache */
+};
+
 /* OK fills *out. ERR_UNAUTHENTICATED with the reason for the log, never for the client. */
 enum code auth_verify(struct auth *auth,
-                      struct str token,
-                      uint64_t now_wall_ms,
+                      struct auth_input input,
                       struct auth_principal *out,
                       struct err *err) MUST_CHECK;
 /* From now on no token of this session passes. */

@@ -53,7 +53,8 @@ enum code credential_find(struct auth *auth,
         out->kind = CREDENTIAL_NONE;
         return OK;
     }
-    return auth_verify(auth, token, now_wall_ms, &out->principal, err);
+    return auth_verify(
+        auth, (struct auth_input){token, now_wall_ms, r->arena}, &out->principal, err);
 }
 
 enum code credential_same_origin(const struct http_request *r, struct err *err)

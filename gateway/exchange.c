@@ -416,7 +416,7 @@ static enum code request_read(struct exchange *e, struct err *err)
         return err_set(err, ERR_TOO_LARGE, "the request needs too much memory");
     }
     code = bind_request(e->http, &e->match, e->arena, e->in, e->violations, err);
-    if (code == OK && e->violations->count == 0) {
+    if (code == OK) { /* also when fields could not be read: all that is wrong is told at once */
         rules_check(e->in, method->in, date_in_mexico_city(clock_wall_ms()), e->violations);
     }
     if (code == OK && e->violations->count > 0) {

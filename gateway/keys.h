@@ -5,19 +5,17 @@
  * source.
  */
 
-#include "libcommon/base/err.h"
-#include "libcommon/base/str.h"
+#include "libcommon/io/ecdsa.h"
 
-#define KEYS_MAX          8
-#define KEY_ID_BYTES_MAX  64
-#define KEY_PEM_BYTES_MAX 512
-#define KEY_XY_BYTES_MAX  48
+#define KEYS_MAX         8
+#define KEY_ID_BYTES_MAX 64
+#define KEY_XY_BYTES_MAX 48
 
 struct key {
     char kid[KEY_ID_BYTES_MAX];
-    char pem[KEY_PEM_BYTES_MAX];
-    char x[KEY_XY_BYTES_MAX];
+    char x[KEY_XY_BYTES_MAX]; /* base64url */
     char y[KEY_XY_BYTES_MAX];
+    struct ecdsa_verifier *verifier;
 };
 
 struct key_set {
@@ -27,6 +25,7 @@ struct key_set {
 
 struct Avanta__Identity__GetKeysReply;
 
-/* Replaces the set; keys that do not fit their bounds are left out. */
+/* Replaces the set; keys that do not fit their bounds or the curve are left out. */
 void key_set_replace(struct key_set *set, const struct Avanta__Identity__GetKeysReply *reply);
 const struct key *key_set_find(const struct key_set *set, struct str kid); /* NULL: unknown */
+void key_set_clear(struct key_set *set);

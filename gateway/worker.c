@@ -318,6 +318,7 @@ void worker_close(struct worker *worker)
 {
     loop_close(&worker->loop);
     auth_close(&worker->auth);
+    key_set_clear(&worker->keys);
     for (int i = 0; i < GATEWAY_SERVICE_COUNT; i++) {
         sealer_close(&worker->sealers[i]);
     }

@@ -1,3 +1,8 @@
+/*
+ * A block is the next bytes of the newest chunk; nothing is freed singly. What outgrows a chunk
+ * gets a mapping of its own. The arena lives in its first chunk, so opening one costs a pop from a
+ * free list.
+ */
 #include "libcommon/base/arena.h"
 
 #include "libcommon/base/arena_chunk.h"
@@ -20,15 +25,17 @@ struct hook {
 /* Hooks beyond the inline ones live in whole chunks of their own, which arena_rewind() leaves
  * alone. */
 struct hook_page {
+    struct hook_page *older;
     struct chunk *chunk;
     size_t count;
     struct hook hooks[];
 };
 
+/* What every allocation touches comes first and shares a cache line. */
 struct arena {
     unsigned char *at;
     unsigned char *end;
-    size_t used;
+    size_t used; /* by blocks, without what the ends of chunks waste */
     size_t bytes_max;
     struct arena_pool *pool;
     struct chunk *chunk; /* newest first */
@@ -73,17 +80,20 @@ struct arena *arena_open(struct arena_pool *pool, size_t bytes_max)
     return arena;
 }
 
+/* Pages are newer than the inline hooks, and the newest page is first. A hook may still use blocks
+ * of the arena: memory goes back only after the last one has run. */
 static void hooks_run(struct arena *arena)
 {
     while (arena->hook_page != NULL) {
         struct hook_page *page = arena->hook_page;
         struct chunk *chunk = page->chunk;
 
+        assert(page->count > 0);
         while (page->count > 0) {
             page->count--;
             page->hooks[page->count].call(page->hooks[page->count].object);
         }
-        arena->hook_page = (struct hook_page *)(void *)chunk->next;
+        arena->hook_page = page->older;
         arena_chunk_give(arena->pool, chunk);
     }
     while (arena->hook_count > 0) {
@@ -121,6 +131,7 @@ void arena_dispose(struct arena **arena)
     }
 }
 
+/* Callers often build a whole answer and look once at the end, hence the flag. */
 static void *refuse(struct arena *arena)
 {
     arena->exhausted = true;
@@ -131,6 +142,7 @@ static void *alloc_large(struct arena *arena, size_t need)
 {
     struct chunk *large = arena_large_take(arena->pool, need + sizeof(*large) + POISON_GAP_BYTES);
 
+    assert(need <= arena->bytes_max - arena->used);
     if (large == NULL) {
         return refuse(arena);
     }
@@ -173,6 +185,7 @@ void *arena_alloc(struct arena *arena, size_t bytes)
     if (bytes > PTRDIFF_MAX) { /* rounding and heads cannot overflow below this */
         return refuse(arena);
     }
+    /* An empty block still has an address of its own, so NULL always means refused. */
     need = bytes == 0 ? ARENA_ALIGN_BYTES : align_up(bytes);
     if (need > arena->bytes_max - arena->used) {
         return refuse(arena);
@@ -223,6 +236,8 @@ char *arena_strdup(struct arena *arena, struct str s)
     return copy;
 }
 
+/* Most texts are short: formatted once on the stack and copied, they take no more than they need.
+ */
 char *arena_printf(struct arena *arena, const char *fmt, ...)
 {
     char stack[PRINTF_STACK_BYTES];
@@ -273,7 +288,7 @@ static struct hook_page *hook_page_add(struct arena *arena)
     }
     page = (struct hook_page *)(void *)(chunk + 1);
     UNPOISON(page, chunk->bytes - sizeof(*chunk));
-    chunk->next = (struct chunk *)(void *)arena->hook_page;
+    page->older = arena->hook_page;
     page->chunk = chunk;
     page->count = 0;
     arena->hook_page = page;
@@ -313,6 +328,8 @@ struct arena_mark arena_mark(const struct arena *arena)
         arena->chunk, (size_t)(arena->at - (unsigned char *)arena->chunk), arena->used};
 }
 
+/* Large blocks are not in the chain of chunks. One was taken after the mark exactly when the arena
+ * had used no less at that time, since every block takes some bytes. */
 void arena_rewind(struct arena *arena, struct arena_mark mark)
 {
     assert(arena != NULL);

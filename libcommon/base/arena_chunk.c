@@ -1,3 +1,8 @@
+/*
+ * The mapping of the pool reserves address space only: a chunk costs memory once it is touched.
+ * Free chunks are handed out last in, first out, which keeps the working set small and warm in the
+ * cache.
+ */
 #include "libcommon/base/arena_chunk.h"
 
 #include "libcommon/base/poison.h"
@@ -145,6 +150,8 @@ void arena_chunk_give(struct arena_pool *pool, struct chunk *chunk)
     pool->chunks_used--;
 }
 
+/* Sizes are rounded up so that a kept mapping fits the next request of about its size; the pages
+ * behind the block are never touched and cost nothing. */
 struct chunk *arena_large_take(struct arena_pool *pool, size_t bytes)
 {
     struct chunk *large = NULL;

@@ -1,3 +1,5 @@
+/* Every writer goes through has_room(): what does not fit as a whole is not written at all, so a
+ * view never ends in half a value. */
 #include "libcommon/base/buf.h"
 
 #include <assert.h>
@@ -7,6 +9,7 @@
 
 #define DIGITS_MAX 20
 
+/* Two digits per division: numbers are most of what our answers contain. */
 static const char digit_pairs[] = "00010203040506070809101112131415161718192021222324"
                                   "25262728293031323334353637383940414243444546474849"
                                   "50515253545556575859606162636465666768697071727374"
@@ -25,9 +28,10 @@ void buf_reset(struct buf *b)
     b->overflow = false;
 }
 
-/* The one place that decides whether bytes fit: all of them or none. */
+/* Once something was refused everything is, or the text would have a hole. */
 static bool has_room(struct buf *b, size_t len)
 {
+    assert(b != NULL);
     assert(b->len <= b->cap);
     if (b->overflow || len > b->cap - b->len) {
         b->overflow = true;
@@ -89,6 +93,7 @@ void buf_int64(struct buf *b, int64_t value)
         buf_uint64(b, (uint64_t)value);
         return;
     }
+    /* Negated as unsigned: INT64_MIN has no positive counterpart. */
     buf_char(b, '-');
     buf_uint64(b, 0 - (uint64_t)value);
 }
@@ -105,6 +110,7 @@ void buf_printf(struct buf *b, const char *fmt, ...)
     va_start(args, fmt);
     len = vsnprintf(b->ptr + b->len, b->cap - b->len, fmt, args);
     va_end(args);
+    /* What was written is behind b->len and so does not count. */
     if (len < 0 || (size_t)len >= b->cap - b->len) {
         b->overflow = true;
         return;

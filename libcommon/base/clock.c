@@ -1,3 +1,5 @@
+/* The calendar is computed, not asked of the C library: no time zone file, no lock, no year 2038.
+ */
 #include "libcommon/base/clock.h"
 
 #include <assert.h>
@@ -13,6 +15,7 @@
 #define MEXICO_OFFSET_MS (INT64_C(6) * 60 * MS_PER_MINUTE)
 #define FRACTION_DIGITS  9
 
+/* Set by tests before they start threads; empty members mean the system's clock. */
 static struct clock_source replaced;
 
 static uint64_t read_us(clockid_t id)
@@ -106,6 +109,7 @@ struct date date_in_mexico_city(uint64_t wall_ms)
     int64_t local_ms = (int64_t)wall_ms - MEXICO_OFFSET_MS;
     int64_t days = local_ms / MS_PER_DAY;
 
+    /* Division cuts towards zero; a time before the epoch belongs to the day before. */
     assert(wall_ms < WALL_MS_END);
     if (local_ms % MS_PER_DAY < 0) {
         days--;
@@ -146,6 +150,7 @@ bool date_parse(struct str s, struct date *out)
     uint32_t day = 0;
 
     assert(out != NULL);
+    assert(s.ptr != NULL || s.len == 0);
     if (s.len != DATE_TEXT_BYTES - 1 || !char_at(s, 4, '-') || !char_at(s, 7, '-') ||
         !digits_at(s, 0, 4, &year) || !digits_at(s, 5, 2, &month) || !digits_at(s, 8, 2, &day) ||
         !date_exists((int32_t)year, month, day)) {
@@ -155,8 +160,10 @@ bool date_parse(struct str s, struct date *out)
     return true;
 }
 
+/* Exactly `count` digits; a value with more is a programmer error. */
 static void put_digits(char *out, size_t count, uint64_t value)
 {
+    assert(count > 0);
     for (size_t i = count; i > 0; i--) {
         out[i - 1] = (char)('0' + (char)(value % 10));
         value /= 10;
@@ -257,6 +264,8 @@ static bool parse_zone(struct str s, size_t at, int64_t *out_ms)
     return true;
 }
 
+/* The date and the time of day stand at the same places in both forms; only RFC 3339 goes on after
+ * them. The sum may leave the range by the offset, so it is checked last. */
 bool timestamp_parse(struct str s, uint64_t *out_wall_ms)
 {
     struct date date = {0, 0, 0};

@@ -51,6 +51,7 @@ static size_t distance(struct str a, struct str b)
     return row[b.len];
 }
 
+/* The variable itself or, for a secret, the name of its file. */
 static bool names_row(struct str name, const struct config_row *row)
 {
     struct str variable = str_from(row->variable);
@@ -68,6 +69,7 @@ static bool is_known(struct str name, struct config_walk walk, const char *const
     const struct config_row *row = NULL;
     void *field = NULL;
 
+    assert(str_starts(name, STR(PREFIX)));
     while ((row = config_next(&walk, &field)) != NULL) {
         if (names_row(name, row)) {
             return true;
@@ -103,6 +105,7 @@ static const char *nearest(struct str name, struct config_walk walk)
     return best;
 }
 
+/* A variable that nothing reads is a mistake: a misspelt limit would leave the default in force. */
 static enum code refuse_unknown(struct config_walk walk, const char *const *known, struct err *err)
 {
     for (char **entry = environ; entry != NULL && *entry != NULL; entry++) {
@@ -198,6 +201,7 @@ static enum code fetch(const struct config_row *row, struct raw_value *out, stru
     if (config_is_secret(row)) {
         path = getenv(file_variable);
     }
+    /* Which of the two was meant cannot be known. */
     if (value != NULL && path != NULL) {
         return err_set_field(err,
                              ERR_INVALID,
@@ -225,6 +229,7 @@ static bool store_text(const struct config_row *row, struct str text, char *fiel
     /* A secret may be a key in PEM lines. */
     const char *controls = config_is_secret(row) ? "\r\n\t" : NULL;
 
+    assert(row->max < CONFIG_TEXT_BYTES_MAX);
     if (text.len < row->min || text.len > row->max || !utf8_valid(text) ||
         utf8_has_control(text, controls)) {
         return false;
@@ -285,6 +290,7 @@ static const char *shown(struct str value, char out[SHOWN_BYTES_MAX + sizeof("..
     return out;
 }
 
+/* Says what is there, what would be right, and what to do. */
 static enum code refuse(const struct config_row *row, struct str value, struct err *err)
 {
     char text[SHOWN_BYTES_MAX + sizeof("...")];

@@ -8,10 +8,13 @@
 #define MASK        "********"
 #define HELP_INDENT 35
 
+/* Tables without rows are stepped over. */
 const struct config_row *config_next(struct config_walk *walk, void **out_field)
 {
     const struct config_table *table = NULL;
 
+    assert(walk != NULL);
+    assert(out_field != NULL);
     assert(walk->tables != NULL);
     while (walk->table < walk->table_count && walk->row == walk->tables[walk->table].row_count) {
         walk->table++;
@@ -83,6 +86,7 @@ void config_help(FILE *out, const struct config_table *tables, size_t table_coun
     }
 }
 
+/* In the form the environment takes, so that the output can be copied into a file and corrected. */
 static void print_value(FILE *out, const struct config_row *row, const void *field)
 {
     const char *text = field;

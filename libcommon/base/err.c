@@ -1,3 +1,5 @@
+/* Errors are written on the stack of whoever started the operation; nothing here allocates or can
+ * fail. */
 #include "libcommon/base/err.h"
 
 #include <assert.h>
@@ -53,6 +55,7 @@ static void drop_broken_tail(char *text, size_t len)
     }
 }
 
+/* `text` and `out` must not overlap. */
 static void copy_cut(char *out, size_t cap, const char *text)
 {
     size_t len = strnlen(text, cap);
@@ -92,6 +95,7 @@ enum code err_set_at(struct err *err,
 
     assert(code != OK);
     assert((unsigned)code < CODE_COUNT);
+    /* The first cause is the one worth knowing; what follows from it is noise. */
     if (err == NULL || err->code != OK) {
         return code;
     }
@@ -107,7 +111,7 @@ enum code err_set_at(struct err *err,
 
 enum code err_prefix(struct err *err, const char *fmt, ...)
 {
-    char whole[2 * ERR_TEXT_BYTES + 2];
+    char whole[2 * ERR_TEXT_BYTES + 2]; /* both at their longest; cut when copied back */
     va_list args;
     size_t len = 0;
 

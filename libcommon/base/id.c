@@ -24,6 +24,7 @@ static _Thread_local uint8_t batch[BATCH_BYTES];
 static _Thread_local size_t batch_left;
 static pthread_once_t fork_guard = PTHREAD_ONCE_INIT;
 
+/* The kernel gives up to 256 bytes in one piece; larger requests may be cut by a signal. */
 static void kernel_bytes(void *out, size_t len)
 {
     uint8_t *at = out;
@@ -35,7 +36,7 @@ static void kernel_bytes(void *out, size_t len)
             continue;
         }
         if (got <= 0) {
-            abort();
+            abort(); /* guessable identifiers and keys would be worse than no service */
         }
         at += got;
         len -= (size_t)got;
@@ -70,8 +71,10 @@ static void guard_fork(void)
     assert(failed == 0);
 }
 
+/* Bytes are used from the end of the batch, each once. */
 static void id_bytes(uint8_t out[BATCH_STEP_BYTES])
 {
+    assert(batch_left % BATCH_STEP_BYTES == 0);
     if (replaced != NULL) {
         replaced(out, BATCH_STEP_BYTES);
         return;
@@ -91,6 +94,7 @@ static bool is_dash_place(size_t at)
     return at == 8 || at == 13 || at == 18 || at == 23;
 }
 
+/* Big-endian time first, so that the text sorts by time and fresh rows of an index lie together. */
 void uuid_v7(char out[UUID_TEXT_BYTES])
 {
     static const char digits[] = "0123456789abcdef";

@@ -34,7 +34,8 @@ static struct {
     char lines[BUFFER_BYTES];
     size_t len;
     uint64_t lost;
-    bool stuck; /* the last write had to wait in vain: do not wait again until one succeeds */
+    uint64_t reported; /* part of a "log_lost" line that is still in `lines` */
+    bool stuck;        /* the last write failed: do not wait again until one succeeds */
 } sink = {.mutex = PTHREAD_MUTEX_INITIALIZER, .service = "-"};
 
 static void lock(void)
@@ -62,16 +63,17 @@ static size_t piece_length(const char *lines, size_t len)
     return newline == NULL ? piece : (size_t)(newline - lines) + 1;
 }
 
-/* Writes what standard error takes within the wait. A pipe that polls writable takes PIPE_BUF bytes
- * without blocking even when it is a blocking one. False when nothing more goes now; errno tells.
+/* Writes what standard error takes within the wait; false, with errno, when it takes nothing. A
+ * pipe that polls writable takes PIPE_BUF bytes without blocking, even when it is a blocking one.
  */
 static bool write_piece(const char *lines, size_t len, size_t *out_written)
 {
     struct pollfd ready = {.fd = STDERR_FILENO, .events = POLLOUT};
+    int polled = poll(&ready, 1, sink.stuck ? 0 : WRITE_WAIT_MS);
     ssize_t written = 0;
 
-    if (poll(&ready, 1, sink.stuck ? 0 : WRITE_WAIT_MS) == 0) {
-        errno = EAGAIN;
+    if (polled <= 0) {
+        errno = polled == 0 ? EAGAIN : errno;
         return false;
     }
     written = write(STDERR_FILENO, lines, piece_length(lines, len));
@@ -92,6 +94,18 @@ static uint64_t count_lines(const char *lines, size_t len)
     return count;
 }
 
+/* Nobody will ever read the lines from `at` on, nor the count of lost ones that one of them gave.
+ */
+static void drop_locked(size_t at)
+{
+    sink.lost += count_lines(sink.lines + at, sink.len - at);
+    if (sink.reported > 0) {
+        sink.lost += sink.reported - 1;
+    }
+    sink.reported = 0;
+    sink.stuck = true;
+}
+
 static void flush_locked(void)
 {
     size_t done = 0;
@@ -107,10 +121,12 @@ static void flush_locked(void)
             sink.stuck = true;
             break;
         } else if (errno != EINTR || ++interrupts > INTERRUPTS_MAX) {
-            /* Nobody will ever read these. */
-            sink.lost += count_lines(sink.lines + done, sink.len - done);
+            drop_locked(done);
             done = sink.len;
         }
+    }
+    if (done == sink.len) {
+        sink.reported = 0;
     }
     assert(done <= sink.len);
     memmove(sink.lines, sink.lines + done, sink.len - done);
@@ -119,6 +135,7 @@ static void flush_locked(void)
 
 /* --- one line ------------------------------------------------------------------ */
 
+/* Values of these characters need no quotes and stay easy to search for. */
 static bool is_plain(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
@@ -135,6 +152,7 @@ static bool needs_quotes(struct str s)
     return s.len == 0;
 }
 
+/* Events and keys come from our own sources, never from input. */
 static bool is_key(const char *key)
 {
     for (size_t i = 0; key[i] != '\0'; i++) {
@@ -145,6 +163,7 @@ static bool is_key(const char *key)
     return key[0] != '\0';
 }
 
+/* Escapes are those of JSON, which logfmt readers understand. */
 static void put_ascii(struct buf *line, unsigned char c)
 {
     static const char digits[] = "0123456789abcdef";
@@ -249,6 +268,8 @@ static bool put_field(struct buf *line, const struct log_field *field)
     return false;
 }
 
+/* The fields every line begins with; they always fit. Called with the lock, for the service's name.
+ */
 static void put_head(struct buf *line, enum log_level level, const char *event)
 {
     char timestamp[TIMESTAMP_TEXT_BYTES];
@@ -265,9 +286,10 @@ static void put_head(struct buf *line, enum log_level level, const char *event)
     assert(!line->overflow);
 }
 
+/* The newest lines are the ones to go when the buffer is full: what led to the trouble is kept. */
 static void append_locked(struct str line)
 {
-    if (line.len > sizeof(sink.lines) - sink.len) {
+    if (line.len > sizeof(sink.lines) - sink.len && !sink.stuck) {
         flush_locked();
     }
     if (line.len > sizeof(sink.lines) - sink.len) {
@@ -291,6 +313,7 @@ static void report_lost_locked(void)
     buf_str(&line, STR(" lines="));
     buf_uint64(&line, sink.lost);
     buf_char(&line, '\n');
+    sink.reported = sink.lost;
     sink.lost = 0;
     append_locked(buf_view(&line));
 }
@@ -319,6 +342,7 @@ void log_close(void)
     flush_locked();
     sink.len = 0;
     sink.lost = 0;
+    sink.reported = 0;
     sink.stuck = false;
     memcpy(sink.service, "-", 2);
     unlock();
@@ -328,6 +352,8 @@ void log_close(void)
 void log_flush(void)
 {
     lock();
+    flush_locked();
+    report_lost_locked();
     flush_locked();
     unlock();
 }
@@ -375,6 +401,7 @@ void log_fields(enum log_level level,
     char memory[LOG_LINE_BYTES_MAX];
     struct buf line = buf_over(memory, sizeof(memory) - TAIL_BYTES);
     bool in_quotes = false;
+    bool tried = false;
 
     assert(event != NULL);
     assert(fields != NULL || count == 0);
@@ -389,9 +416,13 @@ void log_fields(enum log_level level,
         in_quotes = put_field(&line, &fields[i]);
     }
     put_tail(&line, in_quotes);
+    if (sink.stuck && sink.len > 0) {
+        flush_locked();
+        tried = sink.stuck; /* one attempt per line is enough */
+    }
     report_lost_locked();
     append_locked(buf_view(&line));
-    if (level >= LOG_WARN) {
+    if (level >= LOG_WARN && !tried) {
         flush_locked();
     }
     unlock();
@@ -402,7 +433,7 @@ bool log_rate_allows(uint64_t *last_ms)
     uint64_t now_ms = clock_mono_ms();
 
     assert(last_ms != NULL);
-    if (*last_ms != 0 && now_ms - *last_ms < RATE_MS) {
+    if (*last_ms != 0 && now_ms < *last_ms + RATE_MS) {
         return false;
     }
     *last_ms = now_ms == 0 ? 1 : now_ms;

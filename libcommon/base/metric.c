@@ -1,3 +1,7 @@
+/*
+ * All values of all rows are one array of 64-bit cells. Adding is a relaxed atomic: no order
+ * between two metrics is promised, so writers never wait and a scrape costs them nothing.
+ */
 #include "libcommon/base/metric.h"
 
 #include "libcommon/base/money.h"
@@ -193,6 +197,7 @@ void metric_observe_us(struct metrics *metrics, size_t row, size_t series, uint6
     size_t bucket = 0;
 
     assert(metrics->rows[row].kind == METRIC_HISTOGRAM_US);
+    /* A walk from the fast end: most observations stop at the first bounds. */
     while (bucket < BUCKETS && us > bucket_bounds_us[bucket]) {
         bucket++;
     }
@@ -216,6 +221,7 @@ uint64_t metric_value(const struct metrics *metrics, size_t row, size_t series)
 
 /* --- exposition ---------------------------------------------------------------- */
 
+/* The text format escapes quotes in label values but not in help texts. */
 static void put_escaped(struct buf *out, const char *text, bool quoted)
 {
     for (const char *at = text; *at != '\0'; at++) {
@@ -266,6 +272,7 @@ static void put_count(struct buf *out, uint64_t count)
     buf_char(out, '\n');
 }
 
+/* Buckets are counted apart and exposed cumulated; the count is their total. */
 static void put_histogram(struct buf *out,
                           const struct metric_row *row,
                           size_t series,

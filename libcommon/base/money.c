@@ -1,3 +1,8 @@
+/*
+ * A decimal text is taken apart once (sign, digits, point, exponent), then stripped of zeros, then
+ * counted up with overflow checks. No step goes through binary fractions, so nothing is ever
+ * rounded.
+ */
 #include "libcommon/base/money.h"
 
 #include <assert.h>
@@ -30,6 +35,7 @@ static size_t digit_run(struct str s)
     return count;
 }
 
+/* Saturates instead of failing: "0e99999" is zero, whatever the exponent. */
 static bool scan_exponent(struct str s, int64_t *out)
 {
     bool negative = str_starts(s, STR("-"));
@@ -109,6 +115,7 @@ static struct str strip_zeros(const struct decimal_parts *parts, int64_t *out_po
     return str_sub(digits, from, to);
 }
 
+/* Unsigned, because the magnitude of INT64_MIN does not fit the signed type. */
 static bool times_ten_plus(uint64_t *value, unsigned digit)
 {
     return !__builtin_mul_overflow(*value, UINT64_C(10), value) &&
@@ -158,6 +165,7 @@ enum decimal_result decimal_parse(struct str s, unsigned scale, int64_t *out)
         return DECIMAL_OK;
     }
     power += scale;
+    /* The last digit left is not zero; below the scale it would be lost. */
     if (power < 0) {
         return DECIMAL_PRECISION;
     }
@@ -195,6 +203,8 @@ static void format_fraction(struct buf *b, uint64_t fraction, unsigned places)
     buf_append(b, digits, places);
 }
 
+/* Writes sign and whole part; gives the fraction. The sign is written apart from the number because
+ * a value such as -5 at scale 2 has a whole part of zero. */
 static uint64_t format_whole(struct buf *b, int64_t value, unsigned scale)
 {
     uint64_t magnitude = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
@@ -270,6 +280,7 @@ bool money_mul_ratio(int64_t a, int64_t numerator, int64_t denominator, int64_t 
     if (denominator == 0) {
         return false;
     }
+    /* A positive divisor leaves one case per sign of the rest. 128 bits hold every product. */
     if (divisor < 0) {
         divisor = -divisor;
         product = -product;

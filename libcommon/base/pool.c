@@ -1,3 +1,7 @@
+/*
+ * One array of objects and one of slots. Slots that were never used are not in the free list but
+ * counted by `touched`, so opening a large pool touches no memory.
+ */
 #include "libcommon/base/pool.h"
 
 #include "libcommon/base/poison.h"
@@ -77,6 +81,7 @@ static void *object_at(const struct pool *pool, uint32_t slot)
     return pool->objects + (size_t)slot * pool->object_bytes;
 }
 
+/* Aborts on an address that is not an object of this pool: giving that back would corrupt it. */
 static uint32_t slot_of(const struct pool *pool, const void *object)
 {
     const unsigned char *at = object;
@@ -122,6 +127,8 @@ void pool_give(struct pool *pool, void *object)
 
     assert(entry->next == SLOT_TAKEN);
     assert(pool->used > 0);
+    /* From here on every handle to the object is out of date. Zero is left for handles never set.
+     */
     entry->generation = entry->generation == UINT32_MAX ? 1 : entry->generation + 1;
     entry->next = pool->free;
     pool->free = slot;

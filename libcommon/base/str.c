@@ -1,3 +1,5 @@
+/* An empty view may have a NULL pointer, which memcmp and its kin must not be given; hence the
+ * looks at the length before each of them. */
 #include "libcommon/base/str.h"
 
 #include <assert.h>
@@ -33,12 +35,15 @@ struct str str_sub(struct str s, size_t from, size_t to)
 
 bool str_eq(struct str a, struct str b)
 {
+    assert(a.ptr != NULL || a.len == 0);
+    assert(b.ptr != NULL || b.len == 0);
     if (a.len != b.len) {
         return false;
     }
     return a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0;
 }
 
+/* Header names and the like are ASCII; a locale must not change what they mean. */
 static unsigned char ascii_lower(unsigned char c)
 {
     return (c >= 'A' && c <= 'Z') ? (unsigned char)(c | 0x20u) : c;
@@ -46,6 +51,8 @@ static unsigned char ascii_lower(unsigned char c)
 
 bool str_eq_nocase(struct str a, struct str b)
 {
+    assert(a.ptr != NULL || a.len == 0);
+    assert(b.ptr != NULL || b.len == 0);
     if (a.len != b.len) {
         return false;
     }
@@ -57,11 +64,14 @@ bool str_eq_nocase(struct str a, struct str b)
     return true;
 }
 
+/* Bytes are compared as unsigned, which for UTF-8 is the order of code points. */
 int str_cmp(struct str a, struct str b)
 {
     size_t shared = a.len < b.len ? a.len : b.len;
     int order = shared == 0 ? 0 : memcmp(a.ptr, b.ptr, shared);
 
+    assert(a.ptr != NULL || a.len == 0);
+    assert(b.ptr != NULL || b.len == 0);
     if (order != 0) {
         return order < 0 ? -1 : 1;
     }
@@ -160,6 +170,8 @@ bool str_split(struct str *rest, char separator, struct str *out_part)
     return true;
 }
 
+/* Twenty digits are the most 64 bits hold, so the loop is bounded whatever the text. A leading zero
+ * is refused: an identifier must have one spelling. */
 static bool digits_to_uint64(const char *ptr, size_t len, uint64_t *out)
 {
     uint64_t value = 0;
@@ -189,6 +201,7 @@ bool str_to_int64(struct str s, int64_t *out)
     if (negative) {
         s = str_sub(s, 1, s.len);
     }
+    /* The negative range has one number more. */
     if (!digits_to_uint64(s.ptr, s.len, &magnitude) || magnitude > limit) {
         return false;
     }
@@ -203,6 +216,8 @@ bool str_to_uint64(struct str s, uint64_t *out)
     return digits_to_uint64(s.ptr, s.len, out);
 }
 
+/* Up to eight bytes as a number; bytes that are not there count as zero, which the length in the
+ * final mix tells apart from zeros that are. */
 static uint64_t read_le(const unsigned char *bytes, size_t len)
 {
     uint64_t word = 0;
@@ -245,6 +260,8 @@ uint64_t hash_bytes(const void *bytes, size_t len, uint64_t seed)
     return mix(hash ^ HASH_MUL_A, (uint64_t)len ^ HASH_MUL_C);
 }
 
+/* volatile keeps the compiler from stopping at the first difference, which would tell an attacker
+ * how much of a guess was right. */
 bool bytes_eq_constant_time(const void *a, const void *b, size_t len)
 {
     const volatile unsigned char *left = a;

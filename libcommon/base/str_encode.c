@@ -23,6 +23,7 @@ static unsigned hex_value(char c)
     return NOT_A_DIGIT;
 }
 
+/* A refused text may leave bytes in `out`; only *out_len says that they mean something. */
 bool hex_decode(struct str s, uint8_t *out, size_t cap, size_t *out_len)
 {
     assert(out != NULL || cap == 0);
@@ -54,6 +55,7 @@ void hex_encode(const uint8_t *bytes, size_t len, char *out)
     out[2 * len] = '\0';
 }
 
+/* '-' and '_' stand where plain base64 has '+' and '/', which URLs and file names do not take. */
 static unsigned base64url_value(char c)
 {
     if (c >= 'A' && c <= 'Z') {

@@ -20,6 +20,8 @@ static size_t ascii_run(const unsigned char *at, size_t len)
 {
     size_t done = 0;
 
+    assert(at != NULL);
+    assert(len > 0);
     while (len - done >= 32) {
         uint64_t all = load_word(at + done) | load_word(at + done + 8) | load_word(at + done + 16) |
                        load_word(at + done + 24);
@@ -114,6 +116,7 @@ static bool word_suspicious(uint64_t word)
     return ((word | below_space | not_delete) & HIGH_BITS) != 0;
 }
 
+/* NUL would end the text for every C library behind us, so no caller may allow it. */
 static bool control_allowed(unsigned char c, const char *allowed)
 {
     return c != '\0' && allowed != NULL && strchr(allowed, c) != NULL;

@@ -33,6 +33,7 @@ struct table *table_open(uint32_t capacity, uint64_t seed)
 
     assert(capacity > 0);
     assert(capacity <= UINT32_MAX / 2);
+    /* At most three quarters full: runs stay short and one slot at least stays empty. */
     while (slots < (size_t)capacity + capacity / 3 + 1) {
         slots *= 2;
     }
@@ -66,11 +67,13 @@ void table_close(struct table **table)
     free(closing);
 }
 
+/* Keys come from outside now and then (a reply's id), so a wrong length is no programmer error. */
 static bool key_fits(struct str key)
 {
     return key.len >= 1 && key.len <= TABLE_KEY_BYTES_MAX;
 }
 
+/* Zero marks an empty slot, so a key that hashes to it takes its neighbour. */
 static uint64_t hash_of(const struct table *table, struct str key)
 {
     uint64_t hash = hash_bytes(key.ptr, key.len, table->seed);
@@ -83,6 +86,8 @@ static size_t probe(const struct table *table, struct str key, uint64_t hash)
 {
     size_t slot = (size_t)hash & table->mask;
 
+    assert(hash != HASH_EMPTY);
+    assert(table->count <= table->mask);
     while (table->hashes[slot] != HASH_EMPTY) {
         const struct entry *entry = &table->entries[slot];
 
@@ -135,6 +140,7 @@ static void close_hole(struct table *table, size_t hole)
 {
     size_t slot = (hole + 1) & table->mask;
 
+    assert(table->hashes[hole] != HASH_EMPTY);
     while (table->hashes[slot] != HASH_EMPTY) {
         size_t home = (size_t)table->hashes[slot] & table->mask;
 

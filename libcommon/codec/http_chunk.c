@@ -9,7 +9,13 @@
 
 enum state {
     SIZE,
-    EXTENSION,
+    NAME_FIRST, /* of an extension */
+    NAME,
+    TEXT_FIRST, /* its value */
+    TEXT,
+    QUOTED,
+    QUOTED_PAIR,
+    QUOTED_END,
     SIZE_LF,
     DATA,
     DATA_CR,
@@ -58,18 +64,55 @@ static enum code step_size(struct http_chunks *c, char byte, struct err *err)
         return refuse(err, "size ends in a stray character");
     }
     c->total += c->left;
-    c->state = byte == '\r' ? SIZE_LF : EXTENSION;
+    c->state = byte == '\r' ? SIZE_LF : NAME_FIRST;
     return OK;
+}
+
+static enum state quoted_next(enum state state, char byte)
+{
+    if (state == QUOTED && byte == '"') {
+        return QUOTED_END;
+    }
+    if (state == QUOTED && byte == '\\') {
+        return QUOTED_PAIR;
+    }
+    return http_char_is(HTTP_CLASS_VALUE, byte) ? QUOTED : SIZE;
+}
+
+/* The state after one more byte of an extension: name [= token or quoted-string]. SIZE: not
+ * allowed. */
+static enum state extension_next(enum state state, char byte)
+{
+    bool open = state == NAME || state == TEXT || state == QUOTED_END; /* may end here */
+
+    if (state == QUOTED || state == QUOTED_PAIR) {
+        return quoted_next(state, byte);
+    }
+    if (open && (byte == '\r' || byte == ';')) {
+        return byte == '\r' ? SIZE_LF : NAME_FIRST;
+    }
+    if (state == NAME && byte == '=') {
+        return TEXT_FIRST;
+    }
+    if (state == TEXT_FIRST && byte == '"') {
+        return QUOTED;
+    }
+    if (state == QUOTED_END || !http_char_is(HTTP_CLASS_TOKEN, byte)) {
+        return SIZE;
+    }
+    return state == NAME_FIRST || state == NAME ? NAME : TEXT;
 }
 
 static enum code step_extension(struct http_chunks *c, char byte, struct err *err)
 {
-    if (byte == '\r') {
-        c->state = SIZE_LF;
-        return OK;
+    enum state next = extension_next((enum state)c->state, byte);
+
+    if (next == SIZE) {
+        return refuse(err, "malformed extension");
     }
-    if (!http_char_is(HTTP_CLASS_VALUE, byte)) {
-        return refuse(err, "control character in an extension");
+    c->state = (uint8_t)next;
+    if (next == SIZE_LF) {
+        return OK;
     }
     c->extension_bytes++;
     if (c->extension_bytes > HTTP_CHUNK_EXTENSION_BYTES_MAX) {
@@ -122,7 +165,13 @@ static enum code step(struct http_chunks *c, char byte, struct err *err)
     switch ((enum state)c->state) {
     case SIZE:
         return step_size(c, byte, err);
-    case EXTENSION:
+    case NAME_FIRST:
+    case NAME:
+    case TEXT_FIRST:
+    case TEXT:
+    case QUOTED:
+    case QUOTED_PAIR:
+    case QUOTED_END:
         return step_extension(c, byte, err);
     case SIZE_LF:
         c->digits = 0;

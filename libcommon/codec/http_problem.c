@@ -55,7 +55,11 @@ static enum code body_write(const struct problem *p, struct arena *arena, struct
     member(&w, STR("code"), wire);
     member(&w, STR("category"), code_category(p->code));
     json_key(&w, STR("request_id"));
-    json_string(&w, p->request_id);
+    if (p->request_id.len > 0) {
+        json_string(&w, p->request_id);
+    } else {
+        json_null(&w);
+    }
     json_key(&w, STR("retryable"));
     json_bool(&w, code_retryable(p->code));
     violations_write(&w, p->violations);

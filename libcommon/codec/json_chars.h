@@ -29,6 +29,24 @@ static inline bool json_char_special(unsigned char c, unsigned char also)
     return c < 0x20 || c == '"' || c == '\\' || c == also;
 }
 
+/* The last bytes of a run shorter than a word, in words that may overlap what is known to be plain.
+ */
+static inline bool json_tail_plain(const char *at, size_t len, size_t done, unsigned char also)
+{
+    uint64_t word = 0;
+
+    if (len >= sizeof(word)) {
+        memcpy(&word, at + len - sizeof(word), sizeof(word));
+        return !json_word_special(word, also);
+    }
+    if (len >= sizeof(word) / 2) {
+        memcpy(&word, at, sizeof(word) / 2);
+        memcpy((char *)&word + sizeof(word) / 2, at + len - sizeof(word) / 2, sizeof(word) / 2);
+        return !json_word_special(word, also);
+    }
+    return done == len;
+}
+
 /* Bytes before the first quote, backslash, control character or `also`. */
 static inline size_t json_plain_run(const char *at, size_t len, unsigned char also)
 {
@@ -41,6 +59,9 @@ static inline size_t json_plain_run(const char *at, size_t len, unsigned char al
             break;
         }
         done += sizeof(word);
+    }
+    if (len - done < sizeof(word) && json_tail_plain(at, len, done, also)) {
+        return len;
     }
     while (done < len && !json_char_special((unsigned char)at[done], also)) {
         done++;

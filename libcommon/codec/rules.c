@@ -110,6 +110,10 @@ static void complain(struct walk *w, size_t element, const char *code, const cha
     va_list args;
     int len = 0;
 
+    if (w->violations->count == VIOLATIONS_MAX) {
+        w->violations->more++; /* a list may be wrong a hundred thousand times */
+        return;
+    }
     if (is_reported(w, element)) {
         return;
     }

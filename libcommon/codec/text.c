@@ -166,15 +166,15 @@ enum text_result text_clean(struct str text, uint32_t flags, struct arena *arena
     if (utf8_has_control(text, (flags & RULE_MULTILINE) != 0 ? "\t\n\r" : NULL)) {
         return TEXT_CONTROL;
     }
-    if (!exact && !is_surely_nfc(text)) {
-        result = normalise(text, arena, out);
-        if (result != TEXT_OK || !recase) {
+    if (recase) {
+        result = change_case(text, (flags & RULE_UPPER) != 0, arena, out);
+        if (result != TEXT_OK) {
             return result;
         }
         text = *out;
     }
-    if (recase) {
-        return change_case(text, (flags & RULE_UPPER) != 0, arena, out);
+    if (!exact && !is_surely_nfc(text)) {
+        return normalise(text, arena, out); /* last, so that what is stored is in NFC */
     }
-    return copy(text, arena, out);
+    return recase ? TEXT_OK : copy(text, arena, out);
 }

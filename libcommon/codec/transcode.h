@@ -17,14 +17,14 @@ void transcode_allocator(ProtobufCAllocator *allocator, struct arena *arena);
 ProtobufCMessage *transcode_new(const ProtobufCMessageDescriptor *descriptor, struct arena *arena);
 
 /*
- * Fills `out` (initialised) from a JSON object. ERR_JSON: not JSON, too deep, duplicate key, not an
- * object; ERR_TOO_LARGE: the arena is full. OK with rows in `violations`: JSON, but wrong types or
- * values; every wrong field is reported. Unknown fields are ignored unless the message is strict.
- * Only fields whose source is the body are bound. An empty body counts as {}.
- * Numbers are taken from their text: money and decimals exactly; integers refuse fractions. Decimal
- * strings are accepted where a decimal is meant, "true"/"false"/0/1/"0"/"1" where a flag is.
- * Text is checked as UTF-8, refused with control characters, trimmed and normalised to NFC unless
- * exact.
+ * Fills `out` (initialised) from a JSON object. ERR_JSON: not JSON, too deep, duplicate key;
+ * ERR_TOO_LARGE: the arena is full. OK with rows in `violations`: JSON, but not an object (field
+ * ""), or wrong types or values; every wrong field is reported. Unknown fields are ignored unless
+ * the message is strict. Only fields whose source is the body are bound. An empty body counts as
+ * {}. Where one field is given under several of its names, the first one counts. Numbers are taken
+ * from their text: money and decimals exactly; integers refuse fractions. Decimal strings are
+ * accepted where a decimal is meant, "true"/"false"/0/1/"0"/"1" where a flag is. Text is checked as
+ * UTF-8, refused with control characters, trimmed and normalised to NFC unless exact.
  */
 enum code transcode_from_json(struct str json,
                               const struct message_rules *rules,
@@ -53,10 +53,10 @@ enum code transcode_set_text(const struct message_rules *rules,
 
 /*
  * Writes the message as JSON: fields in declaration order, hidden ones left out, unset ones null or
- * absent as the rules say, money with two places, flags 0/1, text escaped (also U+2028/2029 and
- * '<',
- * '>' '&' left as they are). `body_field` >= 0 writes only that field's value. The text lives in
- * the arena; ERR_TOO_LARGE when it does not fit `bytes_max`.
+ * absent as the rules say, money with two places, flags 0/1, text escaped (U+2028 and
+ * U+2029 too; '<', '>' and '&' stay as they are). An unset field that declares a default shows it.
+ * `body_field` >= 0 writes only that field's value. The text lives in the arena; ERR_TOO_LARGE when
+ * it does not fit `bytes_max`.
  */
 enum code transcode_to_json(const ProtobufCMessage *message,
                             const struct message_rules *rules,

@@ -1,6 +1,5 @@
 #include "libcommon/io/bus.h"
 
-#include "libcommon/base/clock.h"
 #include "libcommon/base/id.h"
 #include "libcommon/base/log.h"
 #include "libcommon/io/bus_internal.h"
@@ -9,9 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CLOSE_TICK_MS 5
-#define API_CHUNKS    64
-#define INBOX_RANDOM  8
+#define INBOX_RANDOM 8
 
 static const struct sm_row bus_rows[BUS_STATE_COUNT] = {
     [BUS_WAITING] = {"waiting",    0, MAY(BUS_CONNECTING)                             },
@@ -36,7 +33,8 @@ static void bus_free(struct bus *bus)
     loop_pass_close(&bus->flush);
     bus_link_close(bus);
     bus_calls_close(bus);
-    arena_pool_close(&bus->arenas);
+    bus_streams_close(bus);
+    bus_consumers_close(bus);
     free(bus);
 }
 
@@ -107,12 +105,13 @@ static void bus_woken(void *arg)
 
     bus_enter(bus);
     bus_link_marked(bus);
-    if (bus->sm.state == BUS_UP && bus_link_stopped(bus)) {
+    if (bus->sm.state == BUS_UP && bus_link_stopped(bus) && !bus->flushing) {
         bus_lose(bus);
     }
     if (bus_deliver(bus)) {
         loop_wake(bus->waker);
     }
+    bus_link_pace(bus);
     bus_leave(bus);
 }
 
@@ -180,15 +179,10 @@ static void retry_due(void *arg)
 {
     struct bus *bus = arg;
 
+    assert(bus->sm.state == BUS_WAITING);
+    assert(!bus->closing);
     bus_enter(bus);
-    if (bus->sm.state == BUS_WAITING && !bus->closing) {
-        connect_now(bus);
-    } else if (bus->sm.state == BUS_UP && bus->closing &&
-               (bus_link_idle(bus) ||
-                clock_mono_ms() - bus->closing_since_ms >= BUS_CLOSE_FLUSH_MS_MAX)) {
-        loop_timer_stop(bus->retry);
-        bus_lose(bus);
-    }
+    connect_now(bus);
     bus_leave(bus);
 }
 
@@ -199,8 +193,7 @@ static enum code handles_open(struct bus *bus, struct err *err)
     bus->waker = loop_waker_open(bus->loop, bus_woken, bus);
     bus->retry = loop_timer_open(bus->loop, retry_due, bus);
     bus->flush = loop_pass_open(bus->loop, flush_pass, bus);
-    bus->arenas = arena_pool_open(ARENA_CHUNK_BYTES, API_CHUNKS);
-    if (bus->waker == NULL || bus->retry == NULL || bus->flush == NULL || bus->arenas == NULL) {
+    if (bus->waker == NULL || bus->retry == NULL || bus->flush == NULL) {
         return err_set(err, ERR_INTERNAL, "no memory for the bus");
     }
     return OK;
@@ -263,6 +256,12 @@ bus_open(struct loop *loop, const struct bus_options *options, struct bus **out,
     }
     code = handles_open(bus, err);
     if (code == OK) {
+        code = bus_streams_open(bus, err);
+    }
+    if (code == OK) {
+        code = bus_consumers_open(bus, err);
+    }
+    if (code == OK) {
         code = bus_link_open(bus, options, err);
     }
     if (code == OK) {
@@ -291,6 +290,26 @@ void bus_drain(struct bus *bus, void (*done)(void *arg), void *arg)
     loop_wake(bus->waker); /* `done` comes from the loop, never from here */
 }
 
+static void flush_done(void *arg)
+{
+    struct bus *bus = arg;
+
+    assert(bus->flushing);
+    bus_enter(bus);
+    bus->flushing = false;
+    bus_lose(bus);
+    bus_leave(bus);
+}
+
+static void close_connection(struct bus *bus)
+{
+    bus->flushing = !bus_link_stopped(bus) &&
+                    loop_work(bus->loop, bus_link_settle, flush_done, bus, NULL) == OK;
+    if (!bus->flushing) {
+        bus_lose(bus);
+    }
+}
+
 /* What was published goes out first, for a short while; nothing is called back after this. */
 void bus_close(struct bus **bus)
 {
@@ -306,7 +325,7 @@ void bus_close(struct bus **bus)
     bus_enter(closing);
     closing->closing = true;
     closing->on_drained = NULL;
-    bus_consumers_close(closing);
+    bus_consumers_end(closing);
     if (closing->calls != NULL) {
         bus_calls_fail(closing);
     }
@@ -314,9 +333,7 @@ void bus_close(struct bus **bus)
     if (closing->sm.state == BUS_WAITING && closing->retry != NULL) {
         loop_timer_stop(closing->retry);
     } else if (closing->sm.state == BUS_UP) {
-        bus_link_flush(closing);
-        closing->closing_since_ms = clock_mono_ms();
-        loop_timer_start(closing->retry, 0, CLOSE_TICK_MS);
+        close_connection(closing);
     }
     bus_leave(closing);
 }
@@ -341,7 +358,8 @@ void bus_stats(const struct bus *bus, struct bus_stats *out)
     *out = (struct bus_stats){
         .received = bus->received,
         .published = bus->published,
-        .ring_overflows = atomic_load_explicit(&bus->overflows, memory_order_relaxed),
+        .ring_overflows = atomic_load_explicit(&bus->overflows, memory_order_relaxed) +
+                          bus_subscriptions_dropped(bus),
         .late_replies = bus->late_replies,
         .reconnects = bus->connects > 0 ? bus->connects - 1 : 0,
         .in_flight = pool_used(bus->calls),

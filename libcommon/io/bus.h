@@ -1,9 +1,12 @@
 #pragma once
 /*
- * NATS for one loop: one connection (libuv adapter and SendAsap), publish, subscribe, request/reply
- * with one inbox, JetStream. Messages arrive on nats.c's threads, cross a bounded ring, and are
- * handled on the loop thread only. Every call has a deadline; every table a bound. The connection
- * retries for ever with back-off; while it is down calls answer ERR_UNAVAILABLE at once.
+ * NATS for one loop: one connection (nats.c on the loop, SendAsap), publish, subscribe,
+ * request/reply with one inbox, JetStream. Messages arrive on nats.c's threads, cross a bounded
+ * ring, and are handled on the loop thread only. Every call has a deadline; every table a bound.
+ * The connection retries for ever with back-off; while it is down calls answer ERR_UNAVAILABLE at
+ * once, and those that were waiting when it went down too. Several loops of a process may each have
+ * their bus. All functions belong to the loop thread. Callbacks may call any of them, bus_close()
+ * included.
  */
 
 #include "libcommon/base/arena.h"
@@ -15,32 +18,39 @@ struct bus_message;
 struct bus_subscription;
 
 struct bus_options {
-    const char *url; /* nats://127.0.0.1:4222 */
-    const char *user;
+    const char *url;  /* nats://127.0.0.1:4222 */
+    const char *user; /* NULL or empty: none */
     const char *password;
-    const char *name; /* process name, shown by the server, and the inbox prefix _INBOX.<name>. */
-    uint32_t in_flight_max;
+    /* [A-Za-z0-9_-], shown by the server; the inbox is _INBOX.<name>.<random>, so several buses may
+     * have one name and their user needs the right to hear _INBOX.<name>.> only. */
+    const char *name;
+    uint32_t in_flight_max;                      /* 1..BUS_IN_FLIGHT_MAX */
     void (*on_state)(void *ctx, bool connected); /* on the loop */
     void *ctx;
 };
 
-/* The first connection is made in the background; on_state tells. */
+/* The first connection is made in the background; on_state tells. Nothing starts before the loop
+ * runs. */
 enum code bus_open(struct loop *loop,
                    const struct bus_options *options,
                    struct bus **out,
                    struct err *err) MUST_CHECK;
 bool bus_connected(const struct bus *bus);
-/* Stops deliveries after what the ring holds; `done` when nothing is left to hand over. */
+/* Tells the server to send no more; `done` when what was under way is handed over, at the latest
+ * DRAIN_MS_MAX later. Calls go on: their replies still come. */
 void bus_drain(struct bus *bus, void (*done)(void *arg), void *arg);
-void bus_close(struct bus **bus); /* destroys subscriptions and the connection */
+/* Answers waiting calls with ERR_UNAVAILABLE, frees subscriptions and consumers; after it returns
+ * nothing is called back. The connection ends on the loop, once the server has read what was
+ * published (half a second at most); the loop's run does not end before. Accepts NULL. */
+void bus_close(struct bus **bus);
 
 enum code
 bus_publish(struct bus *bus, const char *subject, struct str payload, struct err *err) MUST_CHECK;
 
 /* `queue` may be NULL. The handler owns the message and must end it with bus_message_destroy().
- * While more than BUS_RING_MESSAGES wait, `on_overflow` runs on a nats.c thread with the message's
- * reply subject handled by the bus: a request is answered "overloaded" by silence and the caller's
- * retry; counted in bus_stats. */
+ * While a subscription has too many waiting, the socket is not read and the server holds the rest;
+ * what would not fit its ring all the same is dropped and counted in bus_stats. Survives
+ * reconnects. */
 enum code bus_subscribe(struct bus *bus,
                         const char *subject,
                         const char *queue,
@@ -55,7 +65,9 @@ struct str bus_message_data(const struct bus_message *m);
 struct str bus_message_reply(const struct bus_message *m); /* empty: none wanted */
 void bus_message_destroy(struct bus_message *m);           /* accepts NULL */
 
-/* Answers a bus_call(): over BUS_PART_BYTES_MAX the payload goes in numbered parts. */
+/* Answers a bus_call(): over BUS_PART_BYTES_MAX the payload goes in numbered parts, BUS_PARTS_MAX
+ * at most. Each part has a head of four bytes: index and count, big-endian. ERR_INVALID: not an
+ * inbox. */
 enum code bus_respond(struct bus *bus,
                       struct str reply_subject,
                       struct str payload,
@@ -94,7 +106,7 @@ enum code bus_stream_ensure(struct bus *bus,
                             void *ctx,
                             struct err *err) MUST_CHECK;
 /* Publishes with Nats-Msg-Id; OK once the server has stored it (or knew the id). The ack is parsed
- * here. */
+ * here. ERR_UNAVAILABLE: no stream takes the subject, or the connection went: publish again. */
 enum code bus_stream_publish(struct bus *bus,
                              const char *subject,
                              const char *message_id,
@@ -110,12 +122,13 @@ struct bus_consumer_spec {
     const char *filter_subject;
     uint32_t ack_pending_max; /* <= STREAM_ACK_PENDING_MAX */
     uint64_t ack_wait_ms;
-    int64_t deliver_max; /* then terminated by the server, an advisory tells */
+    int64_t deliver_max; /* then terminated by the server, an advisory tells; 0: no end */
 };
 struct bus_consumer;
 /* Creates the durable push consumer when missing and subscribes; redelivers what is not
- * acknowledged in time. Re-established after a reconnect. The handler owns the message:
- * bus_message_ack/nak, then destroy. */
+ * acknowledged in time. Waits for the stream when that is missing; re-established after a
+ * reconnect. At least once: a crash of the server may bring back what was acknowledged. The handler
+ * owns the message: bus_message_ack/nak, then destroy. */
 enum code bus_consume(struct bus *bus,
                       const struct bus_consumer_spec *spec,
                       void (*handler)(void *ctx, struct bus_message *message),
@@ -127,6 +140,7 @@ void bus_message_ack(struct bus *bus, const struct bus_message *m);
 void bus_message_nak(struct bus *bus, const struct bus_message *m, uint32_t delay_ms);
 void bus_message_term(struct bus *bus, const struct bus_message *m); /* never deliver again */
 struct str bus_message_id(const struct bus_message *m); /* Nats-Msg-Id, empty when absent */
+/* 0 when the message is not from a stream. */
 uint64_t bus_message_stream_sequence(const struct bus_message *m);
 uint64_t bus_message_deliveries(const struct bus_message *m);
 

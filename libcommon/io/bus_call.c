@@ -43,7 +43,7 @@ static void forget(struct bus *bus, struct call *call)
 {
     list_remove(&call->node);
     if (call->memory != NULL) {
-        bus->reassembly_bytes -= (size_t)call->part_count * BUS_PART_BYTES_MAX;
+        bus->reassembly_bytes -= call->part_count * BUS_PART_BYTES;
         free(call->memory);
     }
     pool_give(bus->calls, call);
@@ -57,7 +57,7 @@ static void finish(struct bus *bus, struct call *call, enum code code, struct st
 
     /* The slot is free before the callback, which may well make the next call. */
     if (memory != NULL) {
-        bus->reassembly_bytes -= (size_t)call->part_count * BUS_PART_BYTES_MAX;
+        bus->reassembly_bytes -= call->part_count * BUS_PART_BYTES;
         call->memory = NULL;
     }
     forget(bus, call);
@@ -178,7 +178,7 @@ static struct call *call_of_subject(const struct bus *bus, struct str subject)
 /* Memory for all parts at once. */
 static enum code parts_begin(struct bus *bus, struct call *call, uint32_t count)
 {
-    const size_t bytes = (size_t)count * BUS_PART_BYTES_MAX;
+    const size_t bytes = count * BUS_PART_BYTES;
 
     assert(call->memory == NULL);
     if (bus->reassembly_bytes + bytes > BUS_REASSEMBLY_BYTES_MAX) {
@@ -198,14 +198,13 @@ static enum code part_put(struct call *call, uint32_t index, struct str body)
     const bool last = index + 1 == call->part_count;
     const uint32_t bit = UINT32_C(1) << index;
 
-    if (body.len > BUS_PART_BYTES_MAX || body.len == 0 ||
-        (!last && body.len != BUS_PART_BYTES_MAX)) {
+    if (body.len > BUS_PART_BYTES || body.len == 0 || (!last && body.len != BUS_PART_BYTES)) {
         return ERR_INTERNAL;
     }
     if ((call->parts_seen & bit) == 0) {
         call->parts_seen |= bit;
         call->len += body.len;
-        memcpy(call->memory + (size_t)index * BUS_PART_BYTES_MAX, body.ptr, body.len);
+        memcpy(call->memory + index * BUS_PART_BYTES, body.ptr, body.len);
     }
     return OK;
 }
@@ -309,7 +308,7 @@ request_check(struct bus *bus, const struct call_request *request, uint64_t now_
 {
     enum code code = bus_subject_check(request->subject, false, err);
 
-    if (code == OK && request->payload.len > BUS_PAYLOAD_BYTES_MAX) {
+    if (code == OK && request->payload.len > BUS_PAYLOAD_BYTES) {
         code = err_set(err, ERR_TOO_LARGE, "a request of %zu bytes", request->payload.len);
     }
     if (code == OK) {
@@ -357,6 +356,7 @@ enum code bus_call_start(struct bus *bus,
     return OK;
 }
 
+/* The contract of the header has eight parameters. NOLINTNEXTLINE(readability-function-size) */
 enum code bus_call(struct bus *bus,
                    const char *subject,
                    struct str payload,

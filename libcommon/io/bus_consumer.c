@@ -9,7 +9,6 @@
 #include "libcommon/io/bus_internal.h"
 
 #include <assert.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define CONSUMER_NAME_BYTES_MAX 64
@@ -27,6 +26,8 @@ struct bus_consumer {
     struct list node;
     struct bus_subscription *subscription;
     struct loop_timer *timer;
+    void (*handler)(void *ctx, struct bus_message *message);
+    void *ctx;
     struct backoff backoff;
     bool asking;
     struct pool_handle call;
@@ -161,6 +162,25 @@ void bus_consumers_ensure(struct bus *bus)
     }
 }
 
+/* --- deliveries ------------------------------------------------------------------------ */
+
+static bool from_stream(const struct bus_message *m)
+{
+    return str_starts(bus_message_reply(m), STR("$JS.ACK."));
+}
+
+/* Anybody who may speak on the deliver subject could have sent it. */
+static void delivered(void *ctx, struct bus_message *message)
+{
+    const struct bus_consumer *c = ctx;
+
+    if (from_stream(message)) {
+        c->handler(c->ctx, message);
+    } else {
+        bus_message_destroy(message);
+    }
+}
+
 /* --- life ------------------------------------------------------------------------------ */
 
 static enum code
@@ -208,11 +228,13 @@ enum code bus_consume(struct bus *bus,
     assert(spec->ack_pending_max <= STREAM_ACK_PENDING_MAX);
     assert(spec->ack_wait_ms > 0);
     *out = NULL;
-    c = calloc(1, sizeof(*c));
+    c = pool_take(bus->consumer_pool, NULL);
     if (c == NULL) {
-        return err_set(err, ERR_INTERNAL, "no memory for a consumer");
+        return err_set(err, ERR_OVERLOADED, "more than %d consumers", BUS_CONSUMERS_MAX);
     }
     c->bus = bus;
+    c->handler = handler;
+    c->ctx = ctx;
     c->backoff = (struct backoff){.first_ms = BUS_RETRY_FIRST_MS, .cap_ms = BUS_RETRY_MS_MAX};
     list_init(&c->node);
     c->timer = loop_timer_open(bus->loop, ask_due, c);
@@ -220,7 +242,7 @@ enum code bus_consume(struct bus *bus,
                             : copy_spec(c, spec, err);
     if (code == OK) {
         code =
-            bus_subscribe(bus, c->deliver_subject, c->durable, handler, ctx, &c->subscription, err);
+            bus_subscribe(bus, c->deliver_subject, c->durable, delivered, c, &c->subscription, err);
     }
     if (code != OK) {
         bus_consumer_close(&c);
@@ -235,6 +257,7 @@ enum code bus_consume(struct bus *bus,
 void bus_consumer_close(struct bus_consumer **consumer)
 {
     struct bus_consumer *c = NULL;
+    struct bus *bus = NULL;
 
     assert(consumer != NULL);
     c = *consumer;
@@ -242,23 +265,38 @@ void bus_consumer_close(struct bus_consumer **consumer)
     if (c == NULL) {
         return;
     }
+    bus = c->bus;
     if (c->asking) {
         bus_call_cancel(c->bus, c->call);
     }
     list_remove(&c->node);
     loop_timer_close(&c->timer);
     bus_unsubscribe(&c->subscription);
-    free(c);
+    pool_give(bus->consumer_pool, c);
+}
+
+enum code bus_consumers_open(struct bus *bus, struct err *err)
+{
+    assert(bus->consumer_pool == NULL);
+    bus->consumer_pool = pool_open(sizeof(struct bus_consumer), BUS_CONSUMERS_MAX);
+    return bus->consumer_pool != NULL ? OK : err_set(err, ERR_INTERNAL, "no memory for consumers");
+}
+
+void bus_consumers_end(struct bus *bus)
+{
+    struct list *node = NULL;
+
+    while ((node = list_pop_front(&bus->consumers)) != NULL) {
+        struct bus_consumer *c = LIST_ENTRY(node, struct bus_consumer, node);
+
+        bus_consumer_close(&c);
+    }
 }
 
 void bus_consumers_close(struct bus *bus)
 {
-    struct bus_consumer *c = NULL;
-
-    while (!list_empty(&bus->consumers)) {
-        c = LIST_ENTRY(bus->consumers.next, struct bus_consumer, node);
-        bus_consumer_close(&c);
-    }
+    assert(list_empty(&bus->consumers));
+    pool_close(&bus->consumer_pool);
 }
 
 /* --- answers to a delivery --------------------------------------------------------------- */
@@ -270,7 +308,7 @@ static void answer(struct bus *bus, const struct bus_message *m, struct str text
     const struct str reply = bus_message_reply(m);
     enum code code = OK;
 
-    assert(str_starts(reply, STR("$JS.ACK.")));
+    assert(from_stream(m));
     code = bus_publish(bus, reply.ptr, text, NULL);
     (void)code;
 }

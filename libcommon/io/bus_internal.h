@@ -20,13 +20,16 @@
 #include <stdatomic.h>
 
 #define BUS_NAME_BYTES_MAX       48
-#define BUS_SUBJECT_BYTES_MAX    255
+#define BUS_SUBJECT_BYTES_MAX    511
 #define BUS_QUEUE_BYTES_MAX      63
 #define BUS_PENDING_BYTES_MAX    (32 * 1024 * 1024) /* written by us, not taken by the socket */
 #define BUS_FLUSH_BYTES          (256 * 1024)       /* from here on a publish writes at once */
 #define BUS_RING_BYTES_MAX       (128UL * 1024 * 1024)
 #define BUS_REASSEMBLY_BYTES_MAX (64UL * 1024 * 1024)
-#define BUS_READ_BYTES           (128 * 1024) /* one read of the socket per turn */
+#define BUS_READ_BYTES           65536 /* one read of the socket per turn */
+#define BUS_MESSAGE_BYTES_MIN    14    /* "MSG x 1 0", two line ends */
+#define BUS_BACKLOG_MESSAGES_MAX 3072  /* of one subscription; from here on nothing is read */
+#define BUS_BACKLOG_BYTES_MAX    (BUS_RING_BYTES_MAX - 2 * BUS_PAYLOAD_BYTES)
 #define BUS_TURN_MESSAGES_MAX    1024
 #define BUS_TURN_BURST           64 /* messages of one subscription before the next one's turn */
 #define BUS_CONNECT_MS_MAX       2000
@@ -35,15 +38,21 @@
 #define BUS_RETRY_FIRST_MS       100
 #define BUS_RETRY_MS_MAX         2000
 #define BUS_CLOSE_FLUSH_MS_MAX   500
+#define BUS_CONSUMERS_MAX        32
 #define BUS_PART_HEAD_BYTES      4
+#define BUS_PART_BYTES           ((size_t)BUS_PART_BYTES_MAX)
+#define BUS_PAYLOAD_BYTES        ((size_t)BUS_PAYLOAD_BYTES_MAX)
 #define BUS_TICK_MS              16 /* deadlines are kept to this */
 #define BUS_TICKS                2048
-#define BUS_INBOX_BYTES_MAX      96          /* _INBOX.<name>.<16 hex>. */
-#define BUS_API_BYTES_MAX        (64 * 1024) /* JSON of one JetStream request or reply, unpacked */
+#define BUS_INBOX_BYTES_MAX      96            /* _INBOX.<name>.<16 hex>. */
+#define BUS_API_BYTES_MAX        (64UL * 1024) /* of arena, for one request or reply of JetStream */
 
 _Static_assert(BUS_TICK_MS *(BUS_TICKS - 2) > BUS_CALL_MS_MAX, "a deadline fits the wheel");
 _Static_assert(BUS_PENDING_BYTES_MAX > BUS_PARTS_MAX * (BUS_PART_BYTES_MAX + 1024),
                "the largest reply can be written");
+_Static_assert(BUS_BACKLOG_MESSAGES_MAX + BUS_READ_BYTES / BUS_MESSAGE_BYTES_MIN + 1 <=
+                   BUS_RING_MESSAGES,
+               "what is read fits the ring");
 _Static_assert(BUS_PART_BYTES_MAX + BUS_PART_HEAD_BYTES <= BUS_PAYLOAD_BYTES_MAX,
                "a part and its head fit one message");
 
@@ -69,6 +78,8 @@ struct bus_link {
     pthread_t thread; /* the loop's */
     int fd;           /* our duplicate of nats.c's socket */
     bool write_wanted;
+    bool write_blocked;     /* the socket was full */
+    bool paused;            /* nothing is read: the backlog has to be worked off first */
     uint32_t subscriptions; /* attached and not yet completed */
     natsStatus status;      /* of the last attempt */
     char text[128];
@@ -98,7 +109,7 @@ struct bus {
     bool closing;
     uint32_t depth; /* functions of ours on the stack that may call back */
     struct loop_waker *waker;
-    struct loop_timer *retry; /* next attempt; while closing: is everything written */
+    struct loop_timer *retry; /* next attempt */
     struct loop_timer *sweep; /* deadlines; runs only while calls wait */
     struct loop_pass *flush;
     struct backoff backoff;
@@ -108,13 +119,15 @@ struct bus {
     void *on_state_ctx;
     void (*on_drained)(void *arg);
     void *on_drained_arg;
-    uint64_t closing_since_ms;
+    bool flushing; /* a pool thread waits until the server has read everything */
     uint64_t logged_ms;
 
     struct list subscriptions;
     struct bus_subscription *inbox;
     struct list consumers;
+    struct pool *consumer_pool;
     struct arena_pool *arenas; /* JSON of JetStream */
+    struct pool *ensures;      /* streams being made */
 
     struct pool *calls;
     uint64_t swept; /* last tick whose deadlines were looked at */
@@ -127,11 +140,12 @@ struct bus {
     uint64_t late_replies;
     uint64_t connects;
     atomic_ulong overflows;
+    uint64_t dropped; /* by nats.c, of subscriptions that are over */
 
     size_t inbox_len;
     char inbox_prefix[BUS_INBOX_BYTES_MAX]; /* ends in '.' */
     char name[BUS_NAME_BYTES_MAX + 1];
-    unsigned char part[BUS_PART_HEAD_BYTES + BUS_PART_BYTES_MAX]; /* one part being sent */
+    unsigned char part[BUS_PART_HEAD_BYTES + BUS_PART_BYTES]; /* one part being sent */
 };
 
 /* --- bus.c ------------------------------------------------------------------------ */
@@ -160,7 +174,8 @@ bool bus_link_begin(struct bus *bus) MUST_CHECK;
 bool bus_link_stopped(const struct bus *bus);
 void bus_link_marked(struct bus *bus); /* a wake: acts on what other threads have marked */
 void bus_link_flush(struct bus *bus);
-bool bus_link_idle(const struct bus *bus); /* everything is written */
+void bus_link_pace(struct bus *bus); /* reads or pauses, as the backlog says */
+void bus_link_settle(void *arg);     /* on a pool thread: until the server has read everything */
 /* Starts the end; true from bus_link_gone() when no thread will call again. */
 void bus_link_end(struct bus *bus);
 bool bus_link_gone(struct bus *bus);
@@ -188,6 +203,8 @@ bool bus_subscriptions_drained(const struct bus *bus);
 void bus_subscriptions_end(struct bus *bus);
 void bus_subscriptions_reap(struct bus *bus);
 bool bus_deliver(struct bus *bus); /* true: more waits */
+bool bus_backlogged(const struct bus *bus);
+uint64_t bus_subscriptions_dropped(const struct bus *bus);
 natsMsg *bus_message_nats(const struct bus_message *m);
 
 /* --- bus_call.c ------------------------------------------------------------------- */
@@ -214,6 +231,8 @@ enum code bus_call_start(struct bus *bus,
                          struct err *err) MUST_CHECK;
 
 /* --- bus_stream.c ----------------------------------------------------------------- */
+enum code bus_streams_open(struct bus *bus, struct err *err) MUST_CHECK;
+void bus_streams_close(struct bus *bus);
 /* What an answer of the JetStream API says. */
 struct api_reply {
     int64_t error;  /* the API's err_code; 0: none */
@@ -229,5 +248,7 @@ bus_api_read(struct bus *bus, struct str json, struct api_reply *reply, struct e
 enum code bus_pub_ack(struct bus *bus, struct str json);
 
 /* --- bus_consumer.c --------------------------------------------------------------- */
+enum code bus_consumers_open(struct bus *bus, struct err *err) MUST_CHECK;
 void bus_consumers_ensure(struct bus *bus);
+void bus_consumers_end(struct bus *bus);
 void bus_consumers_close(struct bus *bus);

@@ -69,20 +69,22 @@ static void connection_closed(natsConnection *nc, void *closure)
     mark(closure, LINK_CLOSED);
 }
 
-/* Refused subjects, mostly: the caller sees a timeout, the log the reason. */
+/* Refused subjects, mostly: the caller sees a timeout, the log the reason. It may come after
+ * connection_closed(), from a drain that was cut short; so it does without the bus. */
 static void
 connection_error(natsConnection *nc, natsSubscription *nats, natsStatus status, void *closure)
 {
-    const struct bus *bus = closure;
+    static _Thread_local uint64_t logged_ms;
     const char *text = NULL;
 
+    assert(closure == NULL);
     (void)nats;
+    if (!log_rate_allows(&logged_ms)) {
+        return;
+    }
     (void)natsConnection_GetLastError(nc, &text);
-    log_event(LOG_WARN,
-              "bus_error",
-              LOG_S("bus", bus->name),
-              LOG_S("status", natsStatus_GetText(status)),
-              LOG_S("text", text));
+    log_event(
+        LOG_WARN, "bus_error", LOG_S("status", natsStatus_GetText(status)), LOG_S("text", text));
 }
 
 /* --- nats.c's event loop interface; it holds the connection's lock --------------------- */
@@ -160,7 +162,7 @@ static natsStatus set_behaviour(natsOptions *o, struct bus *bus)
     s = s != NATS_OK ? s : natsOptions_SetIgnoreDiscoveredServers(o, true);
     s = s != NATS_OK ? s : natsOptions_UseGlobalMessageDelivery(o, true);
     s = s != NATS_OK ? s : natsOptions_SetClosedCB(o, connection_closed, bus);
-    return s != NATS_OK ? s : natsOptions_SetErrorHandler(o, connection_error, bus);
+    return s != NATS_OK ? s : natsOptions_SetErrorHandler(o, connection_error, NULL);
 }
 
 enum code bus_link_open(struct bus *bus, const struct bus_options *options, struct err *err)
@@ -196,9 +198,58 @@ void bus_link_connect(void *arg)
     }
 }
 
-static void write_out(struct bus *bus);
+/* --- the socket --------------------------------------------------------------------- */
 
-static void watch(struct link_poll *poll, bool writable);
+static void polled(uv_poll_t *uv, int status, int events);
+
+/* Tells libuv what we wait for now. */
+static void watch(struct bus_link *link)
+{
+    const int events = (link->paused ? 0 : UV_READABLE) | (link->write_blocked ? UV_WRITABLE : 0);
+    int status = 0;
+
+    status = events == 0 ? uv_poll_stop(&link->poll->uv)
+                         : uv_poll_start(&link->poll->uv, events, polled);
+    assert(status == 0);
+}
+
+/* The socket takes what it can at once; for the rest it says when. */
+void bus_link_flush(struct bus *bus)
+{
+    struct bus_link *link = &bus->link;
+
+    if (link->poll == NULL) {
+        return;
+    }
+    if (link->write_wanted && !bus_link_stopped(bus)) {
+        natsConnection_ProcessWriteEvent(link->nc);
+    }
+    if (link->write_blocked != link->write_wanted && !bus_link_stopped(bus)) {
+        link->write_blocked = link->write_wanted;
+        watch(link);
+    }
+}
+
+/* A round trip. Closing a socket with bytes unread can take back bytes already written. */
+void bus_link_settle(void *arg)
+{
+    struct bus *bus = arg;
+
+    assert(bus->link.nc != NULL);
+    (void)natsConnection_FlushTimeout(bus->link.nc, BUS_CLOSE_FLUSH_MS_MAX);
+}
+
+/* The server holds what we do not read. */
+void bus_link_pace(struct bus *bus)
+{
+    struct bus_link *link = &bus->link;
+    const bool paused = bus_backlogged(bus);
+
+    if (link->poll != NULL && link->paused != paused && !bus_link_stopped(bus)) {
+        link->paused = paused;
+        watch(link);
+    }
+}
 
 static void polled(uv_poll_t *uv, int status, int events)
 {
@@ -207,24 +258,18 @@ static void polled(uv_poll_t *uv, int status, int events)
 
     assert(bus->link.poll == poll);
     if (status == 0 && (events & UV_WRITABLE) != 0) {
-        write_out(bus);
+        bus_link_flush(bus);
     }
     /* A failing socket too is something to read: nats.c meets the error and gives up. */
     if (status != 0 || (events & UV_READABLE) != 0) {
         natsConnection_ProcessReadEvent(bus->link.nc);
+        bus_link_pace(bus);
     }
     if (bus_link_stopped(bus)) {
         (void)uv_poll_stop(&poll->uv);
-    } else if (status != 0 || (events & UV_WRITABLE) != 0) {
-        watch(poll, bus->link.write_wanted);
+    } else if (status != 0) {
+        watch(&bus->link); /* libuv has stopped it */
     }
-}
-
-static void watch(struct link_poll *poll, bool writable)
-{
-    int status = uv_poll_start(&poll->uv, UV_READABLE | (writable ? UV_WRITABLE : 0), polled);
-
-    assert(status == 0);
 }
 
 static void poll_gone(uv_handle_t *handle)
@@ -252,35 +297,8 @@ bool bus_link_begin(struct bus *bus)
     poll->bus = bus;
     poll->fd = bus->link.fd;
     bus->link.poll = poll;
-    watch(poll, false);
+    watch(&bus->link);
     return true;
-}
-
-/* --- writing ------------------------------------------------------------------------ */
-
-static void write_out(struct bus *bus)
-{
-    if (bus->link.write_wanted && !bus_link_stopped(bus)) {
-        natsConnection_ProcessWriteEvent(bus->link.nc);
-    }
-}
-
-/* The socket takes what it can at once; for the rest it says when. */
-void bus_link_flush(struct bus *bus)
-{
-    if (bus->link.poll == NULL) {
-        return;
-    }
-    write_out(bus);
-    if (bus->link.write_wanted && !bus_link_stopped(bus)) {
-        watch(bus->link.poll, true);
-    }
-}
-
-bool bus_link_idle(const struct bus *bus)
-{
-    assert(bus->link.nc != NULL);
-    return bus_link_stopped(bus) || natsConnection_Buffered(bus->link.nc) <= 0;
 }
 
 /* --- the end ------------------------------------------------------------------------ */
@@ -304,10 +322,14 @@ void bus_link_end(struct bus *bus)
     struct bus_link *link = &bus->link;
 
     assert(link->nc != NULL);
-    bus_subscriptions_detach(bus);
+    /* The connection first: telling the server about each subscription would leave bytes to write,
+     * and nats.c would wait half a second for an answer that only this thread could read. */
     natsConnection_Destroy(link->nc);
     link->nc = NULL;
+    bus_subscriptions_detach(bus);
     link->write_wanted = false;
+    link->write_blocked = false;
+    link->paused = false;
     if (link->poll != NULL) {
         uv_close((uv_handle_t *)&link->poll->uv, poll_gone);
         link->poll = NULL;

@@ -105,7 +105,7 @@ enum code bus_publish(struct bus *bus, const char *subject, struct str payload, 
 {
     enum code code = bus_subject_check(subject, false, err);
 
-    if (code == OK && payload.len > BUS_PAYLOAD_BYTES_MAX) {
+    if (code == OK && payload.len > BUS_PAYLOAD_BYTES) {
         code = err_set(err, ERR_TOO_LARGE, "a message of %zu bytes", payload.len);
     }
     if (code == OK) {
@@ -127,7 +127,7 @@ static enum code respond_part(struct bus *bus,
 {
     enum code code = bus_ready(bus, err);
 
-    assert(payload.len <= BUS_PART_BYTES_MAX);
+    assert(payload.len <= BUS_PART_BYTES);
     assert(index < count);
     if (code != OK) {
         return code;
@@ -150,21 +150,21 @@ bus_respond(struct bus *bus, struct str reply_subject, struct str payload, struc
 {
     char subject[BUS_SUBJECT_BYTES_MAX + 1];
     struct buf b = buf_over(subject, sizeof(subject));
-    const size_t count =
-        payload.len == 0 ? 1 : (payload.len + BUS_PART_BYTES_MAX - 1) / BUS_PART_BYTES_MAX;
+    const size_t count = payload.len == 0 ? 1 : (payload.len + BUS_PART_BYTES - 1) / BUS_PART_BYTES;
     enum code code = OK;
 
     buf_str(&b, reply_subject);
-    if (!buf_terminate(&b)) {
-        return err_set(err, ERR_INVALID, "a reply subject of %zu bytes", reply_subject.len);
+    /* The asker chooses it: it must not make us say something elsewhere. */
+    if (!buf_terminate(&b) || !str_starts(reply_subject, STR("_INBOX."))) {
+        return err_set(err, ERR_INVALID, "not the subject of an inbox");
     }
     code = bus_subject_check(subject, false, err);
     if (code == OK && count > BUS_PARTS_MAX) {
         code = err_set(err, ERR_TOO_LARGE, "a reply of %zu bytes", payload.len);
     }
     for (size_t i = 0; code == OK && i < count; i++) {
-        const size_t from = i * BUS_PART_BYTES_MAX;
-        const struct str part = str_sub(payload, from, from + BUS_PART_BYTES_MAX);
+        const size_t from = i * BUS_PART_BYTES;
+        const struct str part = str_sub(payload, from, from + BUS_PART_BYTES);
 
         code = respond_part(bus, subject, part, i, count, err);
     }

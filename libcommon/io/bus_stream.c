@@ -8,10 +8,11 @@
 #include "libcommon/io/bus_internal.h"
 
 #include <assert.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define STREAM_SUBJECTS_MAX    16
+#define STREAM_ENSURES_MAX     8 /* at a time */
+#define API_CHUNKS             64
 #define STREAM_NAME_BYTES_MAX  64
 #define MESSAGE_ID_BYTES_MAX   128
 #define PATH_DEPTH             3
@@ -170,6 +171,7 @@ static enum code message_id_check(const char *message_id, struct err *err)
     return OK;
 }
 
+/* The contract of the header has eight parameters. NOLINTNEXTLINE(readability-function-size) */
 enum code bus_stream_publish(struct bus *bus,
                              const char *subject,
                              const char *message_id,
@@ -198,7 +200,6 @@ enum code bus_stream_publish(struct bus *bus,
 
 /* --- streams ------------------------------------------------------------------------- */
 
-/* A start-up matter: the only allocation per use in this file. */
 struct stream_ensure {
     struct bus *bus;
     bus_call_done done;
@@ -211,6 +212,23 @@ struct stream_ensure {
     char name[STREAM_NAME_BYTES_MAX + 1];
     char subjects[STREAM_SUBJECTS_MAX][BUS_SUBJECT_BYTES_MAX + 1];
 };
+
+enum code bus_streams_open(struct bus *bus, struct err *err)
+{
+    assert(bus->ensures == NULL);
+    bus->ensures = pool_open(sizeof(struct stream_ensure), STREAM_ENSURES_MAX);
+    bus->arenas = arena_pool_open(ARENA_CHUNK_BYTES, API_CHUNKS);
+    return bus->ensures != NULL && bus->arenas != NULL
+               ? OK
+               : err_set(err, ERR_INTERNAL, "no memory for JetStream");
+}
+
+void bus_streams_close(struct bus *bus)
+{
+    assert(bus->ensures == NULL || pool_used(bus->ensures) == 0);
+    pool_close(&bus->ensures);
+    arena_pool_close(&bus->arenas);
+}
 
 static enum code
 copy_spec(struct stream_ensure *e, const struct bus_stream_spec *spec, struct err *err)
@@ -294,8 +312,11 @@ ask(struct stream_ensure *e, const char *verb, struct str body, bus_call_done do
 
 static void ensured(struct stream_ensure *e, enum code code)
 {
-    e->done(e->ctx, code, STR_EMPTY);
-    free(e);
+    const bus_call_done done = e->done;
+    void *ctx = e->ctx;
+
+    pool_give(e->bus->ensures, e);
+    done(ctx, code, STR_EMPTY);
 }
 
 static enum code
@@ -371,9 +392,9 @@ enum code bus_stream_ensure(struct bus *bus,
     assert(bus != NULL);
     assert(spec != NULL);
     assert(done != NULL);
-    e = calloc(1, sizeof(*e));
+    e = pool_take(bus->ensures, NULL);
     if (e == NULL) {
-        return err_set(err, ERR_INTERNAL, "no memory for a stream");
+        return err_set(err, ERR_OVERLOADED, "%d streams are being made", STREAM_ENSURES_MAX);
     }
     e->bus = bus;
     e->done = done;
@@ -384,7 +405,7 @@ enum code bus_stream_ensure(struct bus *bus,
         code = create(e, err);
     }
     if (code != OK) {
-        free(e);
+        pool_give(bus->ensures, e);
     }
     return code;
 }

@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAGIC        "AV1"
 #define MAGIC_BYTES  3
 #define KIND_REQUEST 'Q'
 #define KIND_REPLY   'R'
@@ -21,6 +20,8 @@
 #define MAC_AT       (MAGIC_BYTES + 1)
 
 _Static_assert(MAC_AT + MAC_BYTES == ENVELOPE_HEAD_BYTES, "magic, kind, mac");
+
+static const uint8_t magic[MAGIC_BYTES] = {'A', 'V', '1'};
 
 /* The key is hashed into the context once; every use starts again from there. */
 struct sealer {
@@ -100,7 +101,7 @@ static enum code seal(struct sealer *sealer,
     if (frame == NULL) {
         return err_set(err, ERR_TOO_LARGE, "no room for an envelope of %zu bytes", len);
     }
-    memcpy(frame, MAGIC, MAGIC_BYTES);
+    memcpy(frame, magic, MAGIC_BYTES);
     frame[MAGIC_BYTES] = (uint8_t)kind;
     if (protobuf_c_message_pack(message, frame + ENVELOPE_HEAD_BYTES) !=
         len - ENVELOPE_HEAD_BYTES) {
@@ -145,7 +146,7 @@ static enum code verify(struct sealer *sealer, char kind, struct str frame, stru
     uint8_t expected[MAC_BYTES];
 
     assert(sealer != NULL);
-    if (frame.len < ENVELOPE_HEAD_BYTES || memcmp(bytes, MAGIC, MAGIC_BYTES) != 0 ||
+    if (frame.len < ENVELOPE_HEAD_BYTES || memcmp(bytes, magic, MAGIC_BYTES) != 0 ||
         bytes[MAGIC_BYTES] != (uint8_t)kind) {
         return err_set(err, ERR_UNAUTHENTICATED, "not an envelope of this kind");
     }
@@ -195,6 +196,7 @@ static enum code check_times(const Avanta__Request *request, uint64_t now_wall_m
     return OK;
 }
 
+/* The contract of the header has seven parameters. NOLINTNEXTLINE(readability-function-size) */
 enum code envelope_open_request(struct sealer *sealer,
                                 struct replay_guard *guard,
                                 struct str frame,

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 #define ADMIN_CONNECTIONS_MAX   64
-#define ADMIN_METRICS_BYTES_MAX (1024 * 1024)
+#define ADMIN_METRICS_BYTES_MAX ((size_t)1024 * 1024)
 #define ADMIN_ARENA_BYTES_MAX   (2 * ADMIN_METRICS_BYTES_MAX)
 #define ADMIN_CHUNKS_MAX        1024
 

@@ -164,7 +164,7 @@ static bool submit(struct consumer *consumer, struct bus_message *message, struc
 static void on_message(void *ctx, struct bus_message *message)
 {
     struct consumer *consumer = ctx;
-    struct arena *arena = arena_open(consumer->owner->options.arenas, REQUEST_ARENA_BYTES_MAX);
+    struct arena *arena = arena_open(consumer->owner->options.arenas, REQ_ARENA_BYTES_MAX);
 
     if (arena == NULL) {
         give_back(consumer->owner, message);
@@ -196,7 +196,7 @@ consumers_open(const struct consumers_options *options, struct consumers **out, 
                                          .filter_subject = row->filter_subject,
                                          .ack_pending_max = CONSUMER_PENDING_MAX,
                                          .ack_wait_ms = CONSUMER_ACK_MS,
-                                         .deliver_max = -1};
+                                         .deliver_max = 0 /* the end is ours to judge */};
         *consumer = (struct consumer){
             .row = row,
             .owner = consumers,

@@ -245,7 +245,7 @@ static void take_in(struct dispatch *dispatch,
 static void on_message(void *ctx, struct bus_message *message)
 {
     struct dispatch *dispatch = ctx;
-    struct arena *arena = arena_open(dispatch->options.arenas, REQUEST_ARENA_BYTES_MAX);
+    struct arena *arena = arena_open(dispatch->options.arenas, REQ_ARENA_BYTES_MAX);
     Avanta__Request *request = NULL;
     char *reply_subject = NULL;
     struct err err = {0};

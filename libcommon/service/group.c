@@ -21,7 +21,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#define SCAN_MAX (4 * PG_BATCH_MAX) /* queued requests looked at for one group */
+#define SCAN_MAX ((size_t)4 * PG_BATCH_MAX) /* queued requests looked at for one group */
 
 static const struct sm_row group_states[GROUP_STATE_COUNT] = {
     [GROUP_FREE] = {"free",     0, MAY(GROUP_OPEN)                      },
@@ -223,12 +223,12 @@ static bool shares_user(const struct group *group, const struct req *r)
 /* The verdict stands: it stays for the commit, leaves, or spoils the transaction. */
 static void member_decided(struct group *group, struct req *r)
 {
-    if (r->code == OK && r->replay == NULL) {
+    if (r->code == OK) {
         return;
     }
     if (r->wrote) {
         group->culprit = r;
-    } else if (!outbox_wants(r) && !idempotency_stores(r)) {
+    } else if (!outbox_wants(r) && !idempotency_holds(r)) {
         group_leave(r);
         runner_finish(r);
     }

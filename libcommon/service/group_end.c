@@ -95,7 +95,7 @@ void group_commit(struct group *group)
         group_committed(group);
         return;
     }
-    arena = arena_open(runner->options.arenas, REQUEST_ARENA_BYTES_MAX);
+    arena = arena_open(runner->options.arenas, REQ_ARENA_BYTES_MAX);
     if (arena != NULL) {
         code = commit_queue(group, arena, &err);
         arena_dispose(&arena);
@@ -112,10 +112,12 @@ void group_commit(struct group *group)
         group_lost(group);
         return;
     }
-    metric_add(runner->options.metrics,
-               METRIC_GROUPS,
-               service_metrics_group_series(group->member_count),
-               1);
+    if (group->member_count > 0) { /* none: all have left, and the transaction changed nothing */
+        metric_add(runner->options.metrics,
+                   METRIC_GROUPS,
+                   service_metrics_group_series(group->member_count),
+                   1);
+    }
     LIST_EACH(&group->members, node)
     {
         sm_move(&LIST_ENTRY(node, struct req, node)->sm, REQ_COMMITTING);
@@ -151,8 +153,8 @@ void group_committed(struct group *group)
 
 /* --- rollback ------------------------------------------------------------------------------ */
 
-/* Another transaction may have stored a reply between our claim's snapshot and its lock: run again,
- * the request sees it. */
+/* Worth another attempt. A stored reply may be met by one that is stored after a rollback, when the
+ * key's lock is gone: run again, the request sees it. */
 static bool is_collision(const struct pg_answer *answer)
 {
     return answer->err.code == ERR_SERIALIZATION ||
@@ -254,7 +256,7 @@ static void member_lost(struct req *r, bool committing)
     bool again = r->losses < LOSSES_MAX && (!committing || r->idempotency == IDEMPOTENCY_CLAIMED);
 
     r->losses++;
-    if (r->afterwards || (r->sm.state != REQ_READY && r->code != OK)) {
+    if (r->afterwards || r->replay != NULL || (r->sm.state != REQ_READY && r->code != OK)) {
         decide(r);
         runner_finish(r); /* a refusal does not hang on the commit */
         return;

@@ -97,7 +97,7 @@ bool idempotency_judge(struct req *r, const struct pg_result *found)
 
     assert(r->idempotency == IDEMPOTENCY_ASKED);
     assert(db->rows(found) == 1);
-    r->idempotency = IDEMPOTENCY_SETTLED;
+    r->idempotency = IDEMPOTENCY_BUSY;
     if (db->row(db->ctx, &call, &row.base, &err) != OK) {
         req_set_error(r, err.code, &err);
         return false;
@@ -110,12 +110,18 @@ bool idempotency_judge(struct req *r, const struct pg_result *found)
         r->idempotency = IDEMPOTENCY_CLAIMED;
         return true;
     }
+    r->idempotency = IDEMPOTENCY_KNOWN;
     if (row.request_hash.len != SHA256_BYTES ||
         memcmp(row.request_hash.data, r->key->request_hash, SHA256_BYTES) != 0) {
         (void)req_refuse(r, AVANTA__REASON__IDEMPOTENCY_MISMATCH);
         return false;
     }
     return replay(r, &row);
+}
+
+bool idempotency_holds(const struct req *r)
+{
+    return r->idempotency == IDEMPOTENCY_CLAIMED || r->idempotency == IDEMPOTENCY_KNOWN;
 }
 
 bool idempotency_stores(const struct req *r)

@@ -12,7 +12,7 @@
 #include "libcommon/service/req_internal.h"
 
 #define IDEMPOTENCY_KEY_BYTES_MAX        255
-#define IDEMPOTENCY_TTL_MS               (24 * 3600 * 1000)
+#define IDEMPOTENCY_TTL_MS               ((int64_t)24 * 3600 * 1000)
 #define IDEMPOTENCY_PURGE_MS             60000 /* how often old rows are looked for */
 #define IDEMPOTENCY_PURGE_ROWS           1000  /* in one statement */
 #define IDEMPOTENCY_PURGE_STATEMENTS_MAX 500
@@ -30,6 +30,9 @@ bool idempotency_key_valid(struct str key);
 bool idempotency_prepare(struct req *r) MUST_CHECK;
 /* Judges the answer of the claim: the request goes on (true), or its verdict stands. */
 bool idempotency_judge(struct req *r, const struct pg_result *found) MUST_CHECK;
+/* Its transaction holds the key's lock: who is told the verdict earlier may ask again and find the
+ * key taken. */
+bool idempotency_holds(const struct req *r);
 /* The verdict is stored with the commit: the key is ours and asking again would give the same. */
 bool idempotency_stores(const struct req *r);
 /* Queues one statement that stores the verdicts of all members that store one. */

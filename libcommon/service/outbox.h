@@ -6,8 +6,9 @@
 
 #include "libcommon/service/req_internal.h"
 
-#define OUTBOX_ROWS_MAX  4096              /* in one statement */
-#define OUTBOX_BYTES_MAX (4 * 1024 * 1024) /* of bodies in one statement, give or take one row */
+#define OUTBOX_ROWS_MAX 4096 /* in one statement */
+#define OUTBOX_BYTES_MAX \
+    ((size_t)4 * 1024 * 1024) /* of bodies in one statement, give or take one row */
 
 /* Where the rows go: a transaction under way, and memory for its statements until they are queued.
  */

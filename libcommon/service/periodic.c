@@ -64,7 +64,7 @@ static void on_timer(void *arg)
     if (periodic->running) {
         return;
     }
-    arena = arena_open(options->arenas, REQUEST_ARENA_BYTES_MAX);
+    arena = arena_open(options->arenas, REQ_ARENA_BYTES_MAX);
     if (arena == NULL) {
         return;
     }

@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ARENA_CHUNKS_MAX 32768 /* 512 MiB of address space, touched on use */
-#define GUARD_NONCES     (512 * 1024)
+#define ARENA_CHUNKS_MAX 32768         /* 512 MiB of address space, touched on use */
+#define GUARD_NONCES     (1024 * 1024) /* 48 MiB of address space, touched on use */
 
 /* --- the admin port ------------------------------------------------------------------------ */
 
@@ -37,7 +37,14 @@ static bool streams_are_ready(void *ctx)
     return p->streams_ready == STREAM_COUNT;
 }
 
-static bool is_running(void *ctx)
+static bool is_serving(void *ctx)
+{
+    const struct process *p = ctx;
+
+    return p->serving;
+}
+
+static bool is_not_draining(void *ctx)
 {
     const struct process *p = ctx;
 
@@ -48,7 +55,8 @@ static const struct admin_check checks[] = {
     {"database", database_is_ready},
     {"bus",      bus_is_ready     },
     {"streams",  streams_are_ready},
-    {"draining", is_running       },
+    {"serving",  is_serving       },
+    {"draining", is_not_draining  },
 };
 
 static void write_metrics(void *ctx, struct buf *out)
@@ -196,8 +204,10 @@ static enum code bus_make(struct process *p, struct err *err)
                                   .in_flight_max = BUS_IN_FLIGHT_MAX,
                                   .on_state = process_on_bus_state,
                                   .ctx = p};
-    enum code code = bus_open(p->loop, &options, &p->bus, err);
+    enum code code = OK;
 
+    streams_make(p->config.stream_mib, p->streams);
+    code = bus_open(p->loop, &options, &p->bus, err);
     p->effects.bus = p->bus;
     return code;
 }

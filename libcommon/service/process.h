@@ -49,8 +49,10 @@ struct process {
     struct bus *bus;
     struct sealer *sealer;
     struct replay_guard *guard;
+    struct bus_stream_spec streams[STREAM_COUNT];
     size_t streams_ready;
     bool stream_asked;
+    bool serving; /* the bus knows our subscriptions */
     /* parts */
     struct real_effects effects;
     struct runner *runner;

@@ -90,10 +90,10 @@ static uint64_t wait_ms(const struct relay *relay)
         longer = longer < RELAY_IDLE_FIRST_MS ? RELAY_IDLE_FIRST_MS : longer;
         return longer < RELAY_IDLE_CAP_MS ? longer : RELAY_IDLE_CAP_MS;
     }
-    if (relay->poked || relay->drained != NULL || relay->stored >= RELAY_ROWS_MAX / 2) {
+    if (relay->drained != NULL || relay->stored >= RELAY_ROWS_MAX / 2) {
         return 0;
     }
-    return RELAY_IDLE_FIRST_MS;
+    return relay->poked ? RELAY_LINGER_MS : RELAY_IDLE_FIRST_MS;
 }
 
 static void pass_end(struct relay *relay)
@@ -311,6 +311,13 @@ static enum code page_queue(struct relay *relay, struct err *err)
     uint64_t now = clock_mono_ms();
     enum code code = db->command(db->ctx, relay->conn, "BEGIN", &tags[TAG_COMMAND], err);
 
+    /* A deletion that a crash of the server undoes only publishes rows again, under their old ids.
+     */
+    if (code == OK) {
+        code = db->command(
+            db->ctx, relay->conn, "SET LOCAL synchronous_commit = off", &tags[TAG_COMMAND], err);
+    }
+
     turn.lock_key = OUTBOX_LOCK_KEY;
     turn.rows_max = RELAY_ROWS_MAX;
     turn.bytes_max = RELAY_BYTES_MAX;
@@ -339,7 +346,7 @@ static bool pass_start(struct relay *relay)
     if (relay->conn == NULL) {
         return false;
     }
-    relay->arena = arena_open(relay->options.arenas, REQUEST_ARENA_BYTES_MAX);
+    relay->arena = arena_open(relay->options.arenas, REQ_ARENA_BYTES_MAX);
     if (relay->arena == NULL) {
         db->release(db->ctx, &relay->conn);
         return false;
@@ -372,7 +379,7 @@ void relay_poke(struct relay *relay)
     assert(relay != NULL);
     if (relay->sm.state == RELAY_IDLE && !relay->poked) {
         relay->poked = true; /* until the pass starts: one timer start per turn is enough */
-        loop_timer_start(relay->timer, 0, 0);
+        loop_timer_start(relay->timer, RELAY_LINGER_MS, 0);
     } else {
         relay->poked = true;
     }

@@ -11,8 +11,9 @@
 #include "libcommon/service/effects.h"
 
 #define RELAY_ROWS_MAX      512
-#define RELAY_BYTES_MAX     (8 * 1024 * 1024)
+#define RELAY_BYTES_MAX     ((int64_t)8 * 1024 * 1024)
 #define RELAY_PUBLISH_MS    5000
+#define RELAY_LINGER_MS     3 /* after a poke, so that commits close together share a pass */
 #define RELAY_IDLE_FIRST_MS 20
 #define RELAY_IDLE_CAP_MS   500
 #define RELAY_LAG_MS        5000 /* how often the backlog is counted */

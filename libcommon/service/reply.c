@@ -7,7 +7,7 @@ static enum code violations_fill(struct req *r, Avanta__Reply *out, struct err *
 {
     const struct violations *v = r->violations;
     Avanta__FieldViolation *rows = arena_calloc(r->arena, v->count, sizeof *rows);
-    Avanta__FieldViolation **pointers = arena_calloc(r->arena, v->count, sizeof(*pointers));
+    Avanta__FieldViolation **pointers = arena_calloc(r->arena, v->count, sizeof(void *));
 
     if (rows == NULL || pointers == NULL) {
         return err_set(err, ERR_TOO_LARGE, "no memory for the violations");

@@ -191,7 +191,7 @@ ProtobufCMessage *req_row_new(struct req *r, size_t row)
 bool req_rows_all(struct req *r, size_t *out_count, ProtobufCMessage ***out)
 {
     size_t count = req_rows(r);
-    ProtobufCMessage **messages = arena_calloc(r->arena, count, sizeof *messages);
+    ProtobufCMessage **messages = arena_calloc(r->arena, count, sizeof(void *));
 
     assert(out_count != NULL);
     if (messages == NULL) {

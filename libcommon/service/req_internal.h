@@ -5,6 +5,7 @@
  * in at most one list (`node`), and its state says in which.
  */
 
+#include "libcommon/base/limits.h"
 #include "libcommon/base/list.h"
 #include "libcommon/base/sm.h"
 #include "libcommon/codec/violations.h"
@@ -42,7 +43,8 @@ enum req_idempotency {
     IDEMPOTENCY_DUE,     /* to be claimed before its first statement */
     IDEMPOTENCY_ASKED,   /* the claim is under way */
     IDEMPOTENCY_CLAIMED, /* ours: the verdict will be stored */
-    IDEMPOTENCY_SETTLED  /* nothing to store: replayed, in flight elsewhere, or another request's */
+    IDEMPOTENCY_KNOWN,   /* ours, and nothing to store: replayed, or another request's key */
+    IDEMPOTENCY_BUSY     /* in flight elsewhere */
 };
 
 /* A row for the outbox, in the order emitted. */
@@ -58,6 +60,7 @@ struct emission {
     Avanta__AuditRecord *record; /* the others */
 };
 
+#define REQ_ARENA_BYTES_MAX ((size_t)REQUEST_ARENA_BYTES_MAX)
 #define REQ_STATE_BYTES_MAX 65536
 #define REQ_EVENTS_MAX      4096
 #define REQ_PUBLISHES_MAX   4

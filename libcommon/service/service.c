@@ -63,7 +63,7 @@ static void part_drained(void *arg)
     }
 }
 
-static void bus_drained(void *arg)
+static void relay_drained(void *arg)
 {
     struct process *p = arg;
 
@@ -83,17 +83,6 @@ static void bus_drained(void *arg)
     part_drained(p);
 }
 
-static void relay_drained(void *arg)
-{
-    struct process *p = arg;
-
-    if (p->bus != NULL) {
-        bus_drain(p->bus, bus_drained, p);
-    } else {
-        bus_drained(p);
-    }
-}
-
 static void runner_drained(void *arg)
 {
     struct process *p = arg;
@@ -102,6 +91,24 @@ static void runner_drained(void *arg)
         relay_drain(p->relay, relay_drained, p);
     } else {
         relay_drained(p);
+    }
+}
+
+/* Every message that had been sent to us is a request now. */
+static void bus_drained(void *arg)
+{
+    struct process *p = arg;
+
+    if (p->dispatch != NULL) {
+        dispatch_stop(p->dispatch);
+    }
+    if (p->consumers != NULL) {
+        consumers_stop(p->consumers);
+    }
+    if (p->runner != NULL) {
+        runner_drain(p->runner, runner_drained, p);
+    } else {
+        runner_drained(p);
     }
 }
 
@@ -115,19 +122,13 @@ static void process_drain(struct process *p)
     log_event(LOG_INFO, "draining", LOG_I("status", p->status));
     loop_timer_start(p->drain_timer, DRAIN_MS_MAX, 0);
     srv_protocol_close(&p->srv);
-    if (p->dispatch != NULL) {
-        dispatch_stop(p->dispatch);
-    }
-    if (p->consumers != NULL) {
-        consumers_stop(p->consumers);
-    }
     if (p->periodics != NULL) {
         periodics_stop(p->periodics);
     }
-    if (p->runner != NULL) {
-        runner_drain(p->runner, runner_drained, p);
+    if (p->bus != NULL) {
+        bus_drain(p->bus, bus_drained, p); /* its calls go on: the relay needs them */
     } else {
-        runner_drained(p);
+        bus_drained(p);
     }
 }
 
@@ -176,6 +177,39 @@ void process_on_fatal(void *ctx, const struct err *err)
 
 /* --- becoming ready -------------------------------------------------------------------- */
 
+static void on_confirmed(void *ctx, enum code code, struct str payload)
+{
+    struct process *p = ctx;
+
+    (void)payload;
+    if (p->sm.state != PROCESS_RUNNING) {
+        return;
+    }
+    if (code != OK) {
+        loop_timer_start(p->stream_timer, STREAM_AGAIN_MS, 0);
+        return;
+    }
+    p->serving = true;
+    log_event(LOG_INFO,
+              "ready",
+              LOG_S("version", p->self->version),
+              LOG_S("instance", srv_protocol_id(p->srv)),
+              LOG_U("admin_port", admin_port(p->admin)));
+    log_flush();
+}
+
+/* Any question to the bus's server that is answered proves that it knows our subscriptions. */
+static void confirm(struct process *p)
+{
+    struct err err = {0};
+
+    if (bus_stream_ensure(
+            p->bus, &p->streams[0], clock_mono_ms() + STREAM_ENSURE_MS, on_confirmed, p, &err) !=
+        OK) {
+        loop_timer_start(p->stream_timer, STREAM_AGAIN_MS, 0);
+    }
+}
+
 static void serve_when_ready(struct process *p)
 {
     struct err err = {0};
@@ -191,12 +225,7 @@ static void serve_when_ready(struct process *p)
         process_drain(p);
         return;
     }
-    log_event(LOG_INFO,
-              "ready",
-              LOG_S("version", p->self->version),
-              LOG_S("instance", srv_protocol_id(p->srv)),
-              LOG_U("admin_port", admin_port(p->admin)));
-    log_flush();
+    confirm(p);
 }
 
 static void ask_for_stream(struct process *p);
@@ -204,7 +233,7 @@ static void ask_for_stream(struct process *p);
 static void on_stream(void *ctx, enum code code, struct str payload)
 {
     struct process *p = ctx;
-    const char *name = stream_specs[p->streams_ready].name;
+    const char *name = p->streams[p->streams_ready].name;
 
     (void)payload;
     p->stream_asked = false;
@@ -230,7 +259,7 @@ static void ask_for_stream(struct process *p)
         return;
     }
     if (bus_stream_ensure(p->bus,
-                          &stream_specs[p->streams_ready],
+                          &p->streams[p->streams_ready],
                           clock_mono_ms() + STREAM_ENSURE_MS,
                           on_stream,
                           p,
@@ -243,7 +272,13 @@ static void ask_for_stream(struct process *p)
 
 static void on_stream_timer(void *arg)
 {
-    ask_for_stream(arg);
+    struct process *p = arg;
+
+    if (p->sm.state == PROCESS_RUNNING && !p->serving) {
+        confirm(p);
+    } else {
+        ask_for_stream(p);
+    }
 }
 
 void process_on_bus_state(void *ctx, bool connected)

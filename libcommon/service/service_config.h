@@ -12,6 +12,7 @@
     X(TEXT, nats_user,      "AVANTA_NATS_USER",      "", 0, 64, PLAIN,          "user on the message bus; empty: the service's name") \
     X(TEXT, nats_password,  "AVANTA_NATS_PASSWORD",  "", 0, 128, SECRET,        "its password")                             \
     X(TEXT, envelope_key,   "AVANTA_ENVELOPE_KEY",   NULL, 64, 64, SECRET,      "hex key that signs what comes to this service") \
+    X(UINT, stream_mib,     "AVANTA_STREAM_MIB",     "1024", 1, 1048576, PLAIN, "space of each stream, for whoever makes it first; the bus sets it aside") \
     X(TEXT, admin_address,  "AVANTA_ADMIN_ADDRESS",  "127.0.0.1", 2, 64, PLAIN, "address of /livez, /readyz and /metrics")  \
     X(UINT, admin_port,     "AVANTA_ADMIN_PORT",     "0", 0, 65535, PLAIN,      "port of /livez, /readyz and /metrics; 0: any free one, logged at start") \
     X(TEXT, log_level,      "AVANTA_LOG_LEVEL",      "info", 4, 5, PLAIN,       "debug, info, warn or error")

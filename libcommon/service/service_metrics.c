@@ -138,6 +138,21 @@ struct metrics *service_metrics_rows(struct service_metrics *metrics)
     return metrics->metrics;
 }
 
+static void endpoint_write(const struct endpoint *endpoint, struct buf *out)
+{
+    for (int code = OK; code < CODE_COUNT; code++) {
+        if (endpoint->answered[code] == 0 && code != OK) {
+            continue;
+        }
+        buf_printf(out,
+                   "avanta_requests_total{method=\"%s\",code=\"%s\"} ",
+                   endpoint->name,
+                   code_wire((enum code)code));
+        buf_uint64(out, endpoint->answered[code]);
+        buf_char(out, '\n');
+    }
+}
+
 /* Two labels are more than base/metric.h knows: written here from the endpoints' own counters. */
 static void requests_write(const struct service_metrics *m, struct buf *out)
 {
@@ -145,18 +160,7 @@ static void requests_write(const struct service_metrics *m, struct buf *out)
              "# HELP avanta_requests_total Requests answered, by method and code\n"
              "# TYPE avanta_requests_total counter\n");
     for (size_t i = 0; i < m->endpoint_count; i++) {
-        const struct endpoint *endpoint = &m->endpoints[i];
-        for (int code = OK; code < CODE_COUNT; code++) {
-            if (endpoint->answered[code] == 0 && code != OK) {
-                continue;
-            }
-            buf_printf(out,
-                       "avanta_requests_total{method=\"%s\",code=\"%s\"} ",
-                       endpoint->name,
-                       code_wire((enum code)code));
-            buf_uint64(out, endpoint->answered[code]);
-            buf_char(out, '\n');
-        }
+        endpoint_write(&m->endpoints[i], out);
     }
 }
 

@@ -92,6 +92,14 @@ static int complain(const struct service *self, const struct err *err)
     return EXIT_FAILURE;
 }
 
+static void row_relax(struct config_row *row)
+{
+    if (row->fallback == NULL) {
+        row->fallback = row->type == CONFIG_TEXT ? "" : "0";
+        row->min = 0;
+    }
+}
+
 /* Loads as if required settings had an empty default: for options that can do without them. */
 static enum code load_relaxed(const struct service *self,
                               struct service_config *config,
@@ -105,12 +113,8 @@ static enum code load_relaxed(const struct service *self,
     for (size_t t = 0; t < *out_count; t++) {
         assert(tables[t].row_count <= CONFIG_ROWS_MAX);
         for (size_t i = 0; i < tables[t].row_count; i++) {
-            struct config_row *row = &relaxed[t][i];
-            *row = tables[t].rows[i];
-            if (row->fallback == NULL) {
-                row->fallback = row->type == CONFIG_TEXT ? "" : "0";
-                row->min = 0;
-            }
+            relaxed[t][i] = tables[t].rows[i];
+            row_relax(&relaxed[t][i]);
         }
         tables[t].rows = relaxed[t];
     }

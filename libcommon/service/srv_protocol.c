@@ -7,7 +7,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#define ANSWER_BYTES_MAX (512 * 1024)
+#define ANSWER_BYTES_MAX ((size_t)512 * 1024)
 #define SUBJECT_BYTES    192
 
 enum verb {

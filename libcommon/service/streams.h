@@ -9,4 +9,5 @@
 
 #define STREAM_COUNT 3
 
-extern const struct bus_stream_spec stream_specs[STREAM_COUNT];
+/* What each stream is made with; `mib` bounds each of them, and the server sets that much aside. */
+void streams_make(uint64_t mib, struct bus_stream_spec out[STREAM_COUNT]);

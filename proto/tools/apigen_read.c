@@ -193,15 +193,14 @@ static const Google__Protobuf__EnumDescriptorProto *enum_find(const struct gen *
     return found;
 }
 
-static const char *file_of_enum(const struct gen *gen,
-                                const Google__Protobuf__EnumDescriptorProto *proto)
+/* The file of a top-level enum, "" when there is none. */
+static const char *file_of_enum(const struct gen *gen, const char *full_name)
 {
     for (size_t f = 0; f < gen->set->n_file; f++) {
         const Google__Protobuf__FileDescriptorProto *file = gen->set->file[f];
-        for (size_t i = 0; i < file->n_enum_type; i++) {
-            if (file->enum_type[i] == proto) {
-                return file->name;
-            }
+        const char *package = file->package == NULL ? "" : file->package;
+        if (enum_in(file->enum_type, file->n_enum_type, package, full_name) != NULL) {
+            return file->name;
         }
     }
     return "";
@@ -428,7 +427,7 @@ static void reasons_read(struct gen *gen)
     if (proto == NULL) {
         host_die("enum avanta.Reason is not in the descriptor set");
     }
-    gen->reasons_file = file_of_enum(gen, proto);
+    gen->reasons_file = file_of_enum(gen, "avanta.Reason");
     for (size_t i = 0; i < proto->n_value; i++) {
         int number = proto->value[i]->number;
         if (number < 0 || number > REASON_NUMBER_MAX) {

@@ -102,7 +102,10 @@ static void resolve_marks(struct gen *gen)
         rpc->out->marks |= (unsigned)(GEN_USED | GEN_REPLY | (http ? GEN_HTTP_REPLY : 0));
     }
     for (size_t i = 0; i < gen->message_count; i++) {
-        gen->messages[i].marks |= gen->messages[i].event != NULL ? (unsigned)GEN_USED : 0;
+        const struct gen_message *message = &gen->messages[i];
+        bool asks =
+            message->event != NULL || message->shape->has_strict || message->shape->has_null_shown;
+        gen->messages[i].marks |= asks ? (unsigned)GEN_USED : 0;
     }
     /* To the fixed point: each round changes a mark, so it ends also for messages that hold
      * themselves. */

@@ -216,6 +216,8 @@ const struct op op_identity_logout = {
 
 /* --- me, and the keys for gateways --- */
 
+#define COORDINATE_BYTES 44 /* 32 bytes in base64url and NUL */
+
 static enum step me_select(struct req *r)
 {
     return req_query(r, Q_USER_ME);
@@ -235,20 +237,16 @@ static bool key_fill(struct req *r, Avanta__Identity__Key *key)
     const struct identity *self = req_service(r);
     uint8_t x[32];
     uint8_t y[32];
-    struct buf pem = buf_over(arena_alloc(req_arena(r), 512), 512);
-    struct err err = {.code = OK};
 
     key->kid = arena_strdup(req_arena(r), str_from(self->kid));
-    key->x = arena_alloc(req_arena(r), 44);
-    key->y = arena_alloc(req_arena(r), 44);
-    if (pem.ptr == NULL || key->kid == NULL || key->x == NULL || key->y == NULL ||
-        ecdsa_public_pem(self->key, &pem, &err) != OK || !buf_terminate(&pem)) {
+    key->x = arena_alloc(req_arena(r), COORDINATE_BYTES);
+    key->y = arena_alloc(req_arena(r), COORDINATE_BYTES);
+    if (key->kid == NULL || key->x == NULL || key->y == NULL) {
         return false;
     }
     ecdsa_public(self->key, x, y);
-    (void)base64url_encode(x, sizeof x, key->x, 44);
-    (void)base64url_encode(y, sizeof y, key->y, 44);
-    key->pem = pem.ptr;
+    (void)base64url_encode(x, sizeof x, key->x, COORDINATE_BYTES);
+    (void)base64url_encode(y, sizeof y, key->y, COORDINATE_BYTES);
     return true;
 }
 

@@ -9,10 +9,18 @@
 #include <cmocka.h>
 /* clang-format on */
 
-/* For tables of cases: says which row failed. */
-#define assert_row(row, condition)                              \
-    do {                                                        \
-        if (!(condition)) {                                     \
-            fail_msg("row %zu: %s", (size_t)(row), #condition); \
-        }                                                       \
-    } while (0)
+#include <stdbool.h>
+
+/* For tables of cases: says which row failed. A call, so that a loop over rows stays a simple one.
+ */
+#define assert_row(row, condition) \
+    assert_row_holds((size_t)(row), (condition), #condition, __FILE__, __LINE__)
+
+static inline void
+assert_row_holds(size_t row, bool holds, const char *condition, const char *file, int line)
+{
+    if (!holds) {
+        print_error("row %zu: %s\n", row, condition);
+        _fail(file, line);
+    }
+}

@@ -198,6 +198,13 @@ void *tool_load(const char *library, const char *const *sources, size_t count)
     return loaded;
 }
 
+void tool_holds(const char *text, const char *part)
+{
+    if (strstr(text, part) == NULL) {
+        fail_msg("missing: %s\nin:\n%s", part, text);
+    }
+}
+
 void *tool_symbol(void *library, const char *name)
 {
     void *symbol = dlsym(library, name);

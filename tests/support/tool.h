@@ -40,6 +40,8 @@ int tool_host(const char *name, struct tool_args *args, const char **text);
 /* Compiles C files of the scratch directory to a shared library there and loads it; includes are
  * found in the scratch directory and the source tree. */
 void *tool_load(const char *library, const char *const *sources, size_t count);
+/* Fails unless the text holds the part; shows both. */
+void tool_holds(const char *text, const char *part);
 /* A symbol of the library; must exist. */
 void *tool_symbol(void *library, const char *name);
 

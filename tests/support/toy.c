@@ -56,12 +56,13 @@ static enum step move_find(struct req *r)
 
 static enum step move_update(struct req *r)
 {
-    Toy__Moved *moved = (Toy__Moved *)(void *)req_row_new(r, 0);
+    ProtobufCMessage *moved = NULL;
 
     if (req_rows(r) == 0) {
         return req_fail(r, ERR_NOT_FOUND, "There is no row of this name");
     }
-    return moved == NULL ? STEP_FAIL : req_query_from(r, TOY_UPDATE, &moved->base);
+    moved = req_row_new(r, 0);
+    return moved == NULL ? STEP_FAIL : req_query_from(r, TOY_UPDATE, moved);
 }
 
 static enum step list_select(struct req *r)
@@ -161,11 +162,11 @@ static const struct field_rule added_fields[] = {{.name = "id"}, {.name = "name"
 static const struct message_rules rules_added = {&toy__row_added__descriptor, added_fields, false};
 static const struct message_rules rules_event = {&avanta__event_record__descriptor, NULL, false};
 
-#define METHOD(title, input, output, who, changes)                                               \
-    {                                                                                            \
-        .service = "toy", .name = title, .full_name = "toy." title, .subject = "rpc.toy." title, \
-        .in = input, .out = output, .body_field = -1, .permission = who, .deadline_ms = 5000,    \
-        .status = 200, .writes = changes                                                         \
+#define METHOD(title, input, output, who, changes)                                                 \
+    {                                                                                              \
+        .service = "toy", .name = (title), .full_name = "toy." title, .subject = "rpc.toy." title, \
+        .in = (input), .out = (output), .body_field = -1, .permission = (who),                     \
+        .deadline_ms = 5000, .status = 200, .writes = (changes)                                    \
     }
 
 static const struct api_method methods[TOY_OP_COUNT] = {

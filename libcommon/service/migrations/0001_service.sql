@@ -31,3 +31,21 @@ BEGIN
     END IF;
 END
 $$;
+
+-- Claims a key for the transaction and gives what is stored under it, as always one row. Two statements, so
+-- that the second one's snapshot is younger than the lock: whatever the lock's last holder stored is
+-- seen.
+CREATE FUNCTION idempotency_claim(lock_key bigint, owner text, wanted text)
+RETURNS TABLE (claimed boolean, request_hash bytea, reply bytea)
+LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+    claimed := pg_try_advisory_xact_lock(lock_key);
+    IF claimed THEN
+        SELECT stored.request_hash, stored.reply INTO request_hash, reply
+        FROM idempotency AS stored
+        WHERE stored.user_id = owner AND stored.key = wanted;
+    END IF;
+    RETURN NEXT;
+END
+$$;

@@ -51,15 +51,8 @@ SELECT
 -- name: idempotency_claim
 -- in: avanta.service.IdempotencyClaim
 -- out: avanta.service.IdempotencyFound
--- A row that another transaction commits between this statement's snapshot and its lock is not seen
--- here; storing the reply then meets the primary key, and the request is run again.
-SELECT
-    pg_try_advisory_xact_lock(:lock_key) AS claimed,
-    stored.request_hash,
-    stored.reply
-FROM (SELECT 1) AS always
-LEFT JOIN idempotency AS stored
-    ON stored.user_id = coalesce(:user_id, '') AND stored.key = :key;
+SELECT claimed, request_hash, reply
+FROM idempotency_claim(:lock_key, coalesce(:user_id, ''), :key);
 
 -- name: idempotency_store
 -- in: avanta.service.IdempotencyRows

@@ -284,6 +284,18 @@ BEGIN ATOMIC
     FROM (VALUES (1), (2)) AS line (n);
 END;
 
+-- The lines of an entry that moves one account against a book.
+CREATE FUNCTION account_lines(account_id bigint, against text, amount bigint)
+RETURNS TABLE (line_no smallint, book text, account_id bigint, amount bigint)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT n::smallint,
+        CASE WHEN n = 1 THEN 'account' ELSE account_lines.against END,
+        CASE WHEN n = 1 THEN account_lines.account_id END,
+        CASE WHEN n = 1 THEN account_lines.amount ELSE -account_lines.amount END
+    FROM (VALUES (1), (2)) AS line (n);
+END;
+
 -- A transaction as message Transaction shows it, but for its account's name.
 CREATE FUNCTION transaction_face(t transaction)
 RETURNS TABLE (

@@ -69,6 +69,8 @@ FROM (
 -- in: avanta.ledger.UpdateTransactionRequest
 -- out: avanta.ledger.Transaction
 -- Whoever waits for the row here sees what the one before left: the locked version is what is read.
+-- Every value is set from that version, since constraints are first checked on top of the version the
+-- statement's snapshot has.
 -- Clients send whole rows back, with account and account_id both, so only what differs from the row
 -- counts: another account_id, else another name, else a null, else the account stays.
 WITH old AS MATERIALIZED (
@@ -122,48 +124,50 @@ WITH old AS MATERIALIZED (
             BETWEEN 1 AND 99999999999
 ), changed AS (
     UPDATE transaction u SET
+        deleted_at = (f.t).deleted_at,
+        import_undone = (f.t).import_undone,
         entry_id = f.entry_id,
         account_id = f.account_id,
         category_id = f.category_id,
         currency = f.currency,
         exchange_rate = f.exchange_rate,
         updated_at = at_ms(:now_ms),
-        date = coalesce(:date::date, u.date),
-        amount = coalesce(:amount::bigint, u.amount),
-        type = coalesce(:type::text, u.type),
-        category = coalesce(:category::text, u.category),
-        transaction_type = coalesce(:transaction_type::text, u.transaction_type),
-        description = coalesce(:description::text, u.description),
-        expense_type = coalesce(:expense_type::text, u.expense_type),
-        client_type = coalesce(:client_type::text, u.client_type),
-        isr_retention = coalesce(:isr_retention::bigint, u.isr_retention),
-        iva_retention = coalesce(:iva_retention::bigint, u.iva_retention),
-        is_deductible = coalesce(:is_deductible::boolean, u.is_deductible),
-        is_iva_deductible = coalesce(:is_iva_deductible::boolean, u.is_iva_deductible),
-        is_isr_deductible = coalesce(:is_isr_deductible::boolean, u.is_isr_deductible),
+        date = coalesce(:date::date, (f.t).date),
+        amount = coalesce(:amount::bigint, (f.t).amount),
+        type = coalesce(:type::text, (f.t).type),
+        category = coalesce(:category::text, (f.t).category),
+        transaction_type = coalesce(:transaction_type::text, (f.t).transaction_type),
+        description = coalesce(:description::text, (f.t).description),
+        expense_type = coalesce(:expense_type::text, (f.t).expense_type),
+        client_type = coalesce(:client_type::text, (f.t).client_type),
+        isr_retention = coalesce(:isr_retention::bigint, (f.t).isr_retention),
+        iva_retention = coalesce(:iva_retention::bigint, (f.t).iva_retention),
+        is_deductible = coalesce(:is_deductible::boolean, (f.t).is_deductible),
+        is_iva_deductible = coalesce(:is_iva_deductible::boolean, (f.t).is_iva_deductible),
+        is_isr_deductible = coalesce(:is_isr_deductible::boolean, (f.t).is_isr_deductible),
         linked_invoice_id = CASE WHEN 'linked_invoice_id' = ANY (:cleared::text[]) THEN NULL
-            ELSE u.linked_invoice_id END,
+            ELSE (f.t).linked_invoice_id END,
         economic_activity = CASE WHEN 'economic_activity' = ANY (:cleared::text[]) THEN NULL
-            ELSE coalesce(:economic_activity::text, u.economic_activity) END,
+            ELSE coalesce(:economic_activity::text, (f.t).economic_activity) END,
         economic_activity_code = CASE WHEN 'economic_activity_code' = ANY (:cleared::text[]) THEN NULL
-            ELSE coalesce(:economic_activity_code::text, u.economic_activity_code) END,
-        notes = CASE WHEN 'notes' = ANY (:cleared::text[]) THEN NULL ELSE coalesce(:notes::text, u.notes) END,
+            ELSE coalesce(:economic_activity_code::text, (f.t).economic_activity_code) END,
+        notes = CASE WHEN 'notes' = ANY (:cleared::text[]) THEN NULL ELSE coalesce(:notes::text, (f.t).notes) END,
         receipt_url = CASE WHEN 'receipt_url' = ANY (:cleared::text[]) THEN NULL
-            ELSE coalesce(:receipt_url::text, u.receipt_url) END,
+            ELSE coalesce(:receipt_url::text, (f.t).receipt_url) END,
         client_rfc = CASE WHEN 'client_rfc' = ANY (:cleared::text[]) THEN NULL
-            ELSE coalesce(:client_rfc::text, u.client_rfc) END,
+            ELSE coalesce(:client_rfc::text, (f.t).client_rfc) END,
         client_name = CASE WHEN 'client_name' = ANY (:cleared::text[]) THEN NULL
-            ELSE coalesce(:client_name::text, u.client_name) END,
+            ELSE coalesce(:client_name::text, (f.t).client_name) END,
         payment_method = CASE WHEN 'payment_method' = ANY (:cleared::text[]) THEN NULL
-            ELSE coalesce(:payment_method::text, u.payment_method) END,
+            ELSE coalesce(:payment_method::text, (f.t).payment_method) END,
         iva_rate = CASE WHEN 'iva_rate' = ANY (:cleared::text[]) THEN NULL
-            ELSE coalesce(:iva_rate::text, u.iva_rate) END,
+            ELSE coalesce(:iva_rate::text, (f.t).iva_rate) END,
         cfdi_uuid = CASE WHEN 'cfdi_uuid' = ANY (:cleared::text[]) THEN NULL
-            ELSE coalesce(:cfdi_uuid::text, u.cfdi_uuid) END,
+            ELSE coalesce(:cfdi_uuid::text, (f.t).cfdi_uuid) END,
         issue_date = CASE WHEN 'issue_date' = ANY (:cleared::text[]) THEN NULL
-            ELSE coalesce(:issue_date::date, u.issue_date) END,
+            ELSE coalesce(:issue_date::date, (f.t).issue_date) END,
         payment_date = CASE WHEN 'payment_date' = ANY (:cleared::text[]) THEN NULL
-            ELSE coalesce(:payment_date::date, u.payment_date) END
+            ELSE coalesce(:payment_date::date, (f.t).payment_date) END
     FROM fit f
     WHERE u.user_id = :user_id AND u.id = (f.t).id
     RETURNING u AS t

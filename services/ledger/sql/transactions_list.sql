@@ -105,3 +105,31 @@ WHERE t.user_id = :user_id AND plan_each_time(:user_id)
     AND (:category_id::bigint IS NULL OR t.category_id = :category_id::bigint)
     AND (:linked_invoice_id::bigint IS NULL OR t.linked_invoice_id = :linked_invoice_id::bigint)
     AND (:import_id::text IS NULL OR t.import_id = :import_id::text);
+
+-- name: transaction_running_balances
+-- in: avanta.ledger.RunningBalancesRequest
+-- out: avanta.ledger.RunningBalance
+-- What the account held after each of these rows: all of the days before, and of the day itself opening
+-- balances and the transactions up to the row. Adjustments count from the end of their day.
+WITH own AS MATERIALIZED (
+    SELECT a.id FROM account a
+    WHERE a.user_id = :user_id
+        AND (a.id = :account_id::bigint OR (:account_id::bigint IS NULL AND a.name = :account::text))
+), shown AS MATERIALIZED (
+    SELECT t.id, t.date FROM transaction t WHERE t.user_id = :user_id AND t.id = ANY (:ids::bigint[])
+), moved AS MATERIALIZED (
+    SELECT p.booked_on, sum(sum(p.amount)) OVER (ORDER BY p.booked_on) AS held
+    FROM posting p
+    WHERE p.user_id = :user_id AND p.account_id IN (SELECT own.id FROM own)
+        AND p.booked_on < (SELECT max(s.date) FROM shown s)
+    GROUP BY p.booked_on
+)
+SELECT s.id, (
+    coalesce((SELECT m.held FROM moved m WHERE m.booked_on < s.date ORDER BY m.booked_on DESC LIMIT 1), 0)
+    + coalesce((
+        SELECT sum(p.amount)
+        FROM posting p JOIN journal_entry e ON e.user_id = :user_id AND e.id = p.entry_id
+        WHERE p.user_id = :user_id AND p.account_id IN (SELECT own.id FROM own) AND p.booked_on = s.date
+            AND CASE WHEN e.transaction_id IS NULL THEN e.kind <> 'adjustment' ELSE e.transaction_id <= s.id END), 0)
+)::bigint AS running_balance
+FROM shown s;

@@ -1,7 +1,6 @@
 #include "tests/support/check.h"
 #include "tests/unit/base/dies.h"
 #include "tests/unit/base/random.h"
-#include "tests/unit/base/rows.h"
 
 #include "libcommon/base/arena.h"
 #include "libcommon/base/poison.h"
@@ -38,12 +37,12 @@ static void blocks_are_aligned_and_apart(void **state)
     for (size_t i = 0; i < ARRAY_LEN(blocks); i++) {
         blocks[i] = arena_alloc(arena, i);
         assert_non_null(blocks[i]);
-        check_row(i, (uintptr_t)blocks[i] % 16 == 0);
+        assert_row(i, (uintptr_t)blocks[i] % 16 == 0);
         memset(blocks[i], (int)i, i);
     }
     for (size_t i = 0; i < ARRAY_LEN(blocks); i++) {
         for (size_t b = 0; b < i; b++) {
-            check_row(i, blocks[i][b] == (unsigned char)i);
+            assert_row(i, blocks[i][b] == (unsigned char)i);
         }
     }
     assert_false(arena_exhausted(arena));
@@ -104,7 +103,7 @@ static void calloc_zeroes_used_memory(void **state)
     clean = arena_calloc(arena, 128, 4);
     assert_ptr_equal(clean, dirty);
     for (size_t i = 0; i < 512; i++) {
-        check_row(i, clean[i] == 0);
+        assert_row(i, clean[i] == 0);
     }
     arena_dispose(&arena);
 }
@@ -286,15 +285,15 @@ static void rewind_gives_back_chunks_and_large_blocks(void **state)
     for (size_t round = 0; round < 20; round++) {
         void *first = arena_alloc(arena, 100);
 
-        check_row(round, next == NULL || first == next);
+        assert_row(round, next == NULL || first == next);
         next = first;
         for (size_t i = 0; i < 20; i++) {
             assert_non_null(arena_alloc(arena, 1000));
         }
         assert_non_null(arena_alloc(arena, 6 * CHUNK));
         arena_rewind(arena, mark);
-        check_row(round, arena_bytes_used(arena) == used);
-        check_row(round, arena_pool_bytes_used(*state) == pool_used);
+        assert_row(round, arena_bytes_used(arena) == used);
+        assert_row(round, arena_pool_bytes_used(*state) == pool_used);
     }
     assert_string_equal(before, "kept");
     assert_int_equal(large[3 * CHUNK - 1], 'L');
@@ -324,8 +323,8 @@ static void check_live(const struct live *live)
     for (size_t i = 0; i < live->count; i++) {
         size_t size = live->sizes[i];
 
-        check_row(i, size == 0 || live->blocks[i][0] == (unsigned char)i);
-        check_row(i, size == 0 || live->blocks[i][size - 1] == (unsigned char)i);
+        assert_row(i, size == 0 || live->blocks[i][0] == (unsigned char)i);
+        assert_row(i, size == 0 || live->blocks[i][size - 1] == (unsigned char)i);
     }
 }
 
@@ -360,7 +359,7 @@ static void random_use(void **state)
 
         use_at_random(arena, &random);
         arena_dispose(&arena);
-        check_row(round, arena_pool_bytes_used(*state) == 0);
+        assert_row(round, arena_pool_bytes_used(*state) == 0);
     }
 }
 

@@ -1,5 +1,4 @@
 #include "tests/support/check.h"
-#include "tests/unit/base/rows.h"
 
 #include "libcommon/base/backoff.h"
 #include "libcommon/base/id.h"
@@ -31,7 +30,7 @@ static void upper_end_doubles_up_to_the_cap(void **state)
     (void)state;
     random_replace(highest);
     for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++) {
-        check_row(i, backoff_next_ms(&b) == expected[i]);
+        assert_row(i, backoff_next_ms(&b) == expected[i]);
     }
     backoff_reset(&b);
     assert_int_equal(backoff_next_ms(&b), 100);
@@ -44,7 +43,7 @@ static void lower_end_is_one(void **state)
     (void)state;
     random_replace(lowest);
     for (size_t i = 0; i < 10; i++) {
-        check_row(i, backoff_next_ms(&b) == 1);
+        assert_row(i, backoff_next_ms(&b) == 1);
     }
 }
 
@@ -55,11 +54,11 @@ static void endless_attempts_do_not_overflow(void **state)
     (void)state;
     random_replace(highest);
     for (size_t i = 0; i < 1000; i++) {
-        check_row(i, backoff_next_ms(&b) == UINT32_MAX);
+        assert_row(i, backoff_next_ms(&b) == UINT32_MAX);
     }
     b = (struct backoff){.first_ms = 1, .cap_ms = 1};
     for (size_t i = 0; i < 1000; i++) {
-        check_row(i, backoff_next_ms(&b) == 1);
+        assert_row(i, backoff_next_ms(&b) == 1);
     }
 }
 
@@ -73,11 +72,11 @@ static void waits_are_spread_evenly(void **state)
         struct backoff b = {.first_ms = 1000, .cap_ms = 1000};
         uint32_t wait_ms = backoff_next_ms(&b);
 
-        check_row(i, wait_ms >= 1 && wait_ms <= 1000);
+        assert_row(i, wait_ms >= 1 && wait_ms <= 1000);
         tenths[(wait_ms - 1) / 100]++;
     }
     for (size_t i = 0; i < 10; i++) {
-        check_row(i, tenths[i] > 1700 && tenths[i] < 2300);
+        assert_row(i, tenths[i] > 1700 && tenths[i] < 2300);
     }
 }
 

@@ -1,7 +1,6 @@
 #include "tests/support/check.h"
 #include "tests/unit/base/dies.h"
 #include "tests/unit/base/random.h"
-#include "tests/unit/base/rows.h"
 
 #include "libcommon/base/clock.h"
 
@@ -73,7 +72,7 @@ static void existing_days(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        check_row(i, date_exists(rows[i].year, rows[i].month, rows[i].day) == rows[i].exists);
+        assert_row(i, date_exists(rows[i].year, rows[i].month, rows[i].day) == rows[i].exists);
     }
 }
 
@@ -105,7 +104,7 @@ static void dates_parse_in_one_form(void **state)
     assert_int_equal(date.month, 2);
     assert_int_equal(date.day, 29);
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
-        check_row(i, !date_parse(str_from(bad[i]), &date));
+        assert_row(i, !date_parse(str_from(bad[i]), &date));
     }
     assert_int_equal(date.day, 29);
 }
@@ -127,9 +126,9 @@ static void every_day_round_trips(void **state)
         char text[DATE_TEXT_BYTES];
 
         date_format(date, text);
-        check_row(days, date_to_days(date) == days);
-        check_row(days, date_parse(str_from(text), &parsed));
-        check_row(days, date_to_days(parsed) == days);
+        assert_row(days, date_to_days(date) == days);
+        assert_row(days, date_parse(str_from(text), &parsed));
+        assert_row(days, date_to_days(parsed) == days);
     }
 }
 
@@ -142,8 +141,8 @@ static void days_agree_with_the_system(void **state)
         struct date date = date_from_days(days);
 
         assert_non_null(gmtime_r(&seconds, &tm));
-        check_row(days, date.year == tm.tm_year + 1900);
-        check_row(days, date.month == tm.tm_mon + 1 && date.day == tm.tm_mday);
+        assert_row(days, date.year == tm.tm_year + 1900);
+        assert_row(days, date.month == tm.tm_mon + 1 && date.day == tm.tm_mday);
     }
 }
 
@@ -166,9 +165,9 @@ static void mexico_city_is_six_hours_behind(void **state)
         uint64_t wall_ms = 0;
         char text[DATE_TEXT_BYTES];
 
-        check_row(i, timestamp_parse(str_from(rows[i].utc), &wall_ms));
+        assert_row(i, timestamp_parse(str_from(rows[i].utc), &wall_ms));
         date_format(date_in_mexico_city(wall_ms), text);
-        check_row(i, strcmp(text, rows[i].local) == 0);
+        assert_row(i, strcmp(text, rows[i].local) == 0);
     }
 }
 
@@ -209,8 +208,8 @@ static void timestamps_are_read(void **state)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         uint64_t wall_ms = 77;
 
-        check_row(i, timestamp_parse(str_from(rows[i].text), &wall_ms));
-        check_row(i, wall_ms == rows[i].wall_ms);
+        assert_row(i, timestamp_parse(str_from(rows[i].text), &wall_ms));
+        assert_row(i, wall_ms == rows[i].wall_ms);
     }
 }
 
@@ -250,8 +249,8 @@ static void other_timestamps_are_refused(void **state)
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         uint64_t wall_ms = 77;
 
-        check_row(i, !timestamp_parse(str_from(bad[i]), &wall_ms));
-        check_row(i, wall_ms == 77);
+        assert_row(i, !timestamp_parse(str_from(bad[i]), &wall_ms));
+        assert_row(i, wall_ms == 77);
     }
 }
 
@@ -263,7 +262,7 @@ static void cut_timestamps_are_refused(void **state)
     for (size_t len = 0; len < sizeof(whole) - 1; len++) {
         uint64_t wall_ms = 0;
 
-        check_row(len, !timestamp_parse((struct str){whole, len}, &wall_ms));
+        assert_row(len, !timestamp_parse((struct str){whole, len}, &wall_ms));
     }
 }
 
@@ -278,8 +277,8 @@ static void random_timestamps_round_trip(void **state)
         char text[TIMESTAMP_TEXT_BYTES];
 
         timestamp_format(wall_ms, text);
-        check_row(i, timestamp_parse(str_from(text), &back));
-        check_row(i, back == wall_ms);
+        assert_row(i, timestamp_parse(str_from(text), &back));
+        assert_row(i, back == wall_ms);
     }
 }
 

@@ -1,6 +1,5 @@
 #include "tests/support/check.h"
 #include "tests/unit/base/dies.h"
-#include "tests/unit/base/rows.h"
 
 #include "libcommon/base/err.h"
 
@@ -91,10 +90,10 @@ static void every_code_has_a_complete_row(void **state)
         enum code code = (enum code)i;
         enum code back = CODE_COUNT;
 
-        check_row(i, code_http(code) >= 200 && code_http(code) < 600);
-        check_row(i, strlen(code_category(code)) > 0);
-        check_row(i, strlen(code_title(code)) > 0);
-        check_row(i, code_from_wire(code_wire(code), &back) && back == code);
+        assert_row(i, code_http(code) >= 200 && code_http(code) < 600);
+        assert_row(i, strlen(code_category(code)) > 0);
+        assert_row(i, strlen(code_title(code)) > 0);
+        assert_row(i, code_from_wire(code_wire(code), &back) && back == code);
     }
     assert_int_equal(code_http(ERR_REFERENCE), 422);
     assert_true(code_retryable(ERR_OVERLOADED));

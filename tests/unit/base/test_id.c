@@ -1,5 +1,4 @@
 #include "tests/support/check.h"
-#include "tests/unit/base/rows.h"
 
 #include "libcommon/base/clock.h"
 #include "libcommon/base/id.h"
@@ -90,12 +89,12 @@ static void uuids_are_valid_and_unique(void **state)
     assert_non_null(ids);
     for (size_t i = 0; i < COUNT; i++) {
         uuid_v7(ids[i]);
-        check_row(i, uuid_valid(str_from(ids[i])));
-        check_row(i, ids[i][14] == '7' && strchr("89ab", ids[i][19]) != NULL);
+        assert_row(i, uuid_valid(str_from(ids[i])));
+        assert_row(i, ids[i][14] == '7' && strchr("89ab", ids[i][19]) != NULL);
     }
     qsort(ids, COUNT, sizeof(*ids), compare);
     for (size_t i = 1; i < COUNT; i++) {
-        check_row(i, compare(ids[i - 1], ids[i]) != 0);
+        assert_row(i, compare(ids[i - 1], ids[i]) != 0);
     }
     free(ids);
 }
@@ -111,7 +110,7 @@ static void later_uuids_sort_later(void **state)
         char after[UUID_TEXT_BYTES];
 
         uuid_v7(after);
-        check_row(wall_ms, strcmp(before, after) < 0);
+        assert_row(wall_ms, strcmp(before, after) < 0);
         memcpy(before, after, sizeof(before));
     }
 }
@@ -166,7 +165,7 @@ static void threads_do_not_repeat_each_other(void **state)
     }
     qsort(ids, 8, sizeof(ids[0]), compare);
     for (size_t i = 1; i < 8; i++) {
-        check_row(i, compare(ids[i - 1], ids[i]) != 0);
+        assert_row(i, compare(ids[i - 1], ids[i]) != 0);
     }
 }
 
@@ -192,7 +191,7 @@ static void uuid_syntax(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        check_row(i, uuid_valid(str_from(rows[i].text)) == rows[i].valid);
+        assert_row(i, uuid_valid(str_from(rows[i].text)) == rows[i].valid);
     }
     assert_false(uuid_valid((struct str){NULL, 0}));
 }

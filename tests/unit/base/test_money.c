@@ -1,6 +1,5 @@
 #include "tests/support/check.h"
 #include "tests/unit/base/random.h"
-#include "tests/unit/base/rows.h"
 
 #include "libcommon/base/money.h"
 
@@ -47,8 +46,8 @@ static void decimals_are_read(void **state)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         int64_t value = 77;
 
-        check_row(i, decimal_parse(str_from(rows[i].text), rows[i].scale, &value) == DECIMAL_OK);
-        check_row(i, value == rows[i].value);
+        assert_row(i, decimal_parse(str_from(rows[i].text), rows[i].scale, &value) == DECIMAL_OK);
+        assert_row(i, value == rows[i].value);
     }
 }
 
@@ -101,8 +100,8 @@ static void decimals_are_refused(void **state)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         int64_t value = 77;
 
-        check_row(i, decimal_parse(str_from(rows[i].text), 2, &value) == rows[i].result);
-        check_row(i, value == 77);
+        assert_row(i, decimal_parse(str_from(rows[i].text), 2, &value) == rows[i].result);
+        assert_row(i, value == 77);
     }
     assert_int_equal(decimal_parse((struct str){NULL, 0}, 2, &(int64_t){0}), DECIMAL_SYNTAX);
     assert_int_equal(decimal_parse(STR("1\0"), 2, &(int64_t){0}), DECIMAL_SYNTAX);
@@ -173,10 +172,10 @@ static void text_leads_back_to_the_value(void **state)
         struct buf b = buf_over(memory, sizeof(memory));
 
         decimal_format(&b, value, scale);
-        check_row(i, decimal_parse(buf_view(&b), scale, &back) == DECIMAL_OK && back == value);
+        assert_row(i, decimal_parse(buf_view(&b), scale, &back) == DECIMAL_OK && back == value);
         buf_reset(&b);
         decimal_format_short(&b, value, scale);
-        check_row(i, decimal_parse(buf_view(&b), scale, &back) == DECIMAL_OK && back == value);
+        assert_row(i, decimal_parse(buf_view(&b), scale, &back) == DECIMAL_OK && back == value);
     }
 }
 
@@ -193,7 +192,7 @@ static void exponents_only_move_the_point(void **state)
         char text[128];
 
         (void)snprintf(text, sizeof(text), "%" PRId64 "%0*de-%d", value, shift + 1, 0, shift + 3);
-        check_row(i, decimal_parse(str_from(text), 2, &back) == DECIMAL_OK && back == value);
+        assert_row(i, decimal_parse(str_from(text), 2, &back) == DECIMAL_OK && back == value);
     }
 }
 
@@ -246,9 +245,9 @@ static void ratios_round_half_away_from_zero(void **state)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         int64_t out = 77;
 
-        check_row(i,
-                  money_mul_ratio(rows[i].a, rows[i].numerator, rows[i].denominator, &out) &&
-                      out == rows[i].expected);
+        assert_row(i,
+                   money_mul_ratio(rows[i].a, rows[i].numerator, rows[i].denominator, &out) &&
+                       out == rows[i].expected);
     }
 }
 
@@ -279,11 +278,11 @@ static void ratios_are_nearest(void **state)
         int64_t out = 0;
         int64_t off = 0;
 
-        check_row(i, money_mul_ratio(a, numerator, denominator, &out));
+        assert_row(i, money_mul_ratio(a, numerator, denominator, &out));
         off = 2 * (a * numerator - out * denominator);
-        check_row(i, off <= denominator && -off <= denominator);
+        assert_row(i, off <= denominator && -off <= denominator);
         if (off == denominator || -off == denominator) {
-            check_row(i, (a * numerator < 0) == (off > 0)); /* away from zero */
+            assert_row(i, (a * numerator < 0) == (off > 0)); /* away from zero */
         }
     }
 }

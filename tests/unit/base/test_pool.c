@@ -1,6 +1,5 @@
 #include "tests/support/check.h"
 #include "tests/unit/base/dies.h"
-#include "tests/unit/base/rows.h"
 
 #include "libcommon/base/poison.h"
 #include "libcommon/base/pool.h"
@@ -36,18 +35,18 @@ static void gives_each_object_once(void **state)
     for (size_t i = 0; i < COUNT; i++) {
         things[i] = pool_take(pool, &handles[i]);
         assert_non_null(things[i]);
-        check_row(i, (uintptr_t)things[i] % 16 == 0);
-        check_row(i, things[i]->bytes[0] == 0);
-        check_row(i, handles[i].generation != 0);
+        assert_row(i, (uintptr_t)things[i] % 16 == 0);
+        assert_row(i, things[i]->bytes[0] == 0);
+        assert_row(i, handles[i].generation != 0);
         memset(things[i], (int)i + 1, sizeof(*things[i]));
     }
     assert_null(pool_take(pool, NULL));
     assert_int_equal(pool_used(pool), COUNT);
     assert_int_equal(pool_count(pool), COUNT);
     for (size_t i = 0; i < COUNT; i++) {
-        check_row(i, things[i]->bytes[36] == (char)(i + 1));
-        check_row(i, pool_get(pool, handles[i]) == things[i]);
-        check_row(i, pool_handle_of(pool, things[i]).generation == handles[i].generation);
+        assert_row(i, things[i]->bytes[36] == (char)(i + 1));
+        assert_row(i, pool_get(pool, handles[i]) == things[i]);
+        assert_row(i, pool_handle_of(pool, things[i]).generation == handles[i].generation);
         pool_give(pool, things[i]);
     }
     assert_int_equal(pool_used(pool), 0);
@@ -61,7 +60,7 @@ static void objects_come_back_zeroed(void **state)
     pool_give(*state, thing);
     thing = pool_take(*state, NULL);
     for (size_t i = 0; i < sizeof(thing->bytes); i++) {
-        check_row(i, thing->bytes[i] == 0);
+        assert_row(i, thing->bytes[i] == 0);
     }
     pool_give(*state, thing);
 }
@@ -106,7 +105,7 @@ static void sweeps_over_live_objects(void **state)
     slot = 0;
     for (struct thing *thing = pool_next(*state, &slot); thing != NULL;
          thing = pool_next(*state, &slot)) {
-        check_row(found, thing != things[0] && thing != things[3]);
+        assert_row(found, thing != things[0] && thing != things[3]);
         pool_give(*state, thing); /* giving back what was found is allowed */
         found++;
     }

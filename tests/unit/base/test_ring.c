@@ -1,6 +1,5 @@
 #include "tests/support/check.h"
 #include "tests/unit/base/random.h"
-#include "tests/unit/base/rows.h"
 
 #include "libcommon/base/ring.h"
 
@@ -24,15 +23,15 @@ static void keeps_order_and_refuses_when_full(void **state)
     assert_null(ring_pop(ring));
     for (size_t round = 0; round < 10; round++) {
         for (size_t i = 0; i < 4; i++) {
-            check_row(i, ring_push(ring, &items[i]) != RING_FULL);
+            assert_row(i, ring_push(ring, &items[i]) != RING_FULL);
         }
-        check_row(round, ring_push(ring, &items[4]) == RING_FULL);
-        check_row(round, ring_length(ring) == 4);
+        assert_row(round, ring_push(ring, &items[4]) == RING_FULL);
+        assert_row(round, ring_length(ring) == 4);
         for (size_t i = 0; i < 4; i++) {
-            check_row(i, ring_pop(ring) == &items[i]);
+            assert_row(i, ring_pop(ring) == &items[i]);
         }
-        check_row(round, ring_pop(ring) == NULL);
-        check_row(round, ring_length(ring) == 0);
+        assert_row(round, ring_pop(ring) == NULL);
+        assert_row(round, ring_length(ring) == 0);
     }
     ring_close(&ring);
     assert_null(ring);
@@ -174,7 +173,7 @@ static size_t drain(struct run *run, size_t expected[8])
     size_t count = 0;
 
     while (message != NULL) {
-        check_row(message->number, message->number == expected[message->producer]);
+        assert_row(message->number, message->number == expected[message->producer]);
         expected[message->producer]++;
         atomic_fetch_add(&run->taken[message->producer], 1);
         count++;
@@ -190,7 +189,7 @@ static void consume(struct run *run)
     size_t left = run->producers * run->per_producer;
 
     while (left > 0) {
-        check_row(left, wait_for_wake(run)); /* else `left` messages are lost or nobody woke us */
+        assert_row(left, wait_for_wake(run)); /* else `left` messages are lost or nobody woke us */
         ring_rearm(run->ring);
         left -= drain(run, expected);
     }

@@ -13,7 +13,6 @@
 /* NOLINTEND(readability-identifier-naming) */
 
 #include "tests/support/check.h"
-#include "tests/unit/base/rows.h"
 
 #include <stdatomic.h>
 
@@ -131,9 +130,9 @@ static void start(size_t pushed_before)
 /* An item in the ring needs a wake-up on its way. Then everything must come out. */
 static void finish(size_t row, size_t pushed)
 {
-    check_row(row, ring_length(ring) == 0 || wake_due);
+    assert_row(row, ring_length(ring) == 0 || wake_due);
     consumer_turn();
-    check_row(row, popped == pushed);
+    assert_row(row, popped == pushed);
     ring_close(&ring);
 }
 

@@ -1,6 +1,5 @@
 #include "tests/support/check.h"
 #include "tests/unit/base/random.h"
-#include "tests/unit/base/rows.h"
 
 #include "libcommon/base/str.h"
 
@@ -95,8 +94,8 @@ static void splits(void **state)
         while (str_split(&rest, ',', &part)) {
             count++;
         }
-        check_row(i, count == rows[i].count);
-        check_row(i, str_eq(part, rows[i].last));
+        assert_row(i, count == rows[i].count);
+        assert_row(i, str_eq(part, rows[i].last));
     }
 }
 
@@ -134,8 +133,8 @@ static void reads_signed_integers(void **state)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         int64_t value = 77;
 
-        check_row(i, str_to_int64(str_from(rows[i].text), &value) == rows[i].valid);
-        check_row(i, value == (rows[i].valid ? rows[i].value : 77));
+        assert_row(i, str_to_int64(str_from(rows[i].text), &value) == rows[i].valid);
+        assert_row(i, value == (rows[i].valid ? rows[i].value : 77));
     }
     assert_false(str_to_int64(null_view, &(int64_t){0}));
 }
@@ -167,7 +166,7 @@ static void integers_survive_the_round_trip(void **state)
         char text[32];
 
         (void)snprintf(text, sizeof(text), "%" PRId64, (int64_t)word);
-        check_row(i, str_to_int64(str_from(text), &value) && value == (int64_t)word);
+        assert_row(i, str_to_int64(str_from(text), &value) && value == (int64_t)word);
     }
 }
 
@@ -179,12 +178,12 @@ static void hash_depends_on_everything(void **state)
     for (size_t len = 0; len < sizeof(bytes); len++) {
         uint64_t plain = hash_bytes(bytes, len, 1);
 
-        check_row(len, plain == hash_bytes(bytes, len, 1));
-        check_row(len, plain != hash_bytes(bytes, len, 2));
-        check_row(len, plain != hash_bytes(bytes, len + 1, 1));
+        assert_row(len, plain == hash_bytes(bytes, len, 1));
+        assert_row(len, plain != hash_bytes(bytes, len, 2));
+        assert_row(len, plain != hash_bytes(bytes, len + 1, 1));
         for (size_t i = 0; i < len; i++) {
             bytes[i] = 1;
-            check_row(i, plain != hash_bytes(bytes, len, 1));
+            assert_row(i, plain != hash_bytes(bytes, len, 1));
             bytes[i] = 0;
         }
     }

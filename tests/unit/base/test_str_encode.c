@@ -1,6 +1,5 @@
 #include "tests/support/check.h"
 #include "tests/unit/base/random.h"
-#include "tests/unit/base/rows.h"
 
 #include "libcommon/base/str.h"
 
@@ -68,15 +67,15 @@ static void base64url_meets_the_vectors(void **state)
         size_t len = 77;
         size_t expected = strlen(vectors[i].encoded);
 
-        check_row(i,
-                  base64url_encode((const uint8_t *)vectors[i].plain.ptr,
-                                   vectors[i].plain.len,
-                                   text,
-                                   expected + 1) == expected);
-        check_row(i, strcmp(text, vectors[i].encoded) == 0);
-        check_row(i, base64url_decode(str_from(text), bytes, vectors[i].plain.len, &len));
-        check_row(i, len == vectors[i].plain.len);
-        check_row(i, memcmp(bytes, vectors[i].plain.ptr, len) == 0);
+        assert_row(i,
+                   base64url_encode((const uint8_t *)vectors[i].plain.ptr,
+                                    vectors[i].plain.len,
+                                    text,
+                                    expected + 1) == expected);
+        assert_row(i, strcmp(text, vectors[i].encoded) == 0);
+        assert_row(i, base64url_decode(str_from(text), bytes, vectors[i].plain.len, &len));
+        assert_row(i, len == vectors[i].plain.len);
+        assert_row(i, memcmp(bytes, vectors[i].plain.ptr, len) == 0);
     }
 }
 
@@ -100,8 +99,8 @@ static void base64url_refuses(void **state)
         uint8_t bytes[16];
         size_t len = 77;
 
-        check_row(i, !base64url_decode(str_from(texts[i]), bytes, sizeof(bytes), &len));
-        check_row(i, len == 77);
+        assert_row(i, !base64url_decode(str_from(texts[i]), bytes, sizeof(bytes), &len));
+        assert_row(i, len == 77);
     }
 }
 
@@ -133,11 +132,11 @@ static void random_bytes_survive_the_round_trip(void **state)
             bytes[b] = (uint8_t)random_next(&random);
         }
         hex_encode(bytes, count, text);
-        check_row(i, hex_decode(str_from(text), back, sizeof(back), &len));
-        check_row(i, len == count && memcmp(bytes, back, count) == 0);
+        assert_row(i, hex_decode(str_from(text), back, sizeof(back), &len));
+        assert_row(i, len == count && memcmp(bytes, back, count) == 0);
         (void)base64url_encode(bytes, count, text, sizeof(text));
-        check_row(i, base64url_decode(str_from(text), back, sizeof(back), &len));
-        check_row(i, len == count && memcmp(bytes, back, count) == 0);
+        assert_row(i, base64url_decode(str_from(text), back, sizeof(back), &len));
+        assert_row(i, len == count && memcmp(bytes, back, count) == 0);
     }
 }
 

@@ -1,6 +1,5 @@
 #include "tests/support/check.h"
 #include "tests/unit/base/random.h"
-#include "tests/unit/base/rows.h"
 
 #include "libcommon/base/str.h"
 
@@ -59,10 +58,10 @@ static void sequences_at_every_place(void **state)
 
             memset(frame, 'a', sizeof(frame));
             memcpy(frame + at, sequences[i].text, len);
-            check_row(i, utf8_valid((struct str){frame, sizeof(frame)}) == sequences[i].valid);
-            check_row(i, utf8_valid((struct str){frame, at + len}) == sequences[i].valid);
-            check_row(i, utf8_length((struct str){frame, at + len}, &count) == sequences[i].valid);
-            check_row(i, count == (sequences[i].valid ? at + 1 : 77));
+            assert_row(i, utf8_valid((struct str){frame, sizeof(frame)}) == sequences[i].valid);
+            assert_row(i, utf8_valid((struct str){frame, at + len}) == sequences[i].valid);
+            assert_row(i, utf8_length((struct str){frame, at + len}, &count) == sequences[i].valid);
+            assert_row(i, count == (sequences[i].valid ? at + 1 : 77));
         }
     }
 }
@@ -99,7 +98,7 @@ static void every_code_point(void **state)
         size_t len = encode(c, bytes);
         bool scalar = c <= 0x10FFFF && (c < 0xD800 || c > 0xDFFF);
 
-        check_row(c, utf8_valid((struct str){(const char *)bytes, len}) == scalar);
+        assert_row(c, utf8_valid((struct str){(const char *)bytes, len}) == scalar);
     }
 }
 
@@ -165,7 +164,7 @@ static void random_bytes_agree_with_the_plain_reading(void **state)
         }
         valid = slow_valid(bytes, len);
         valid_count += valid ? 1 : 0;
-        check_row(i, utf8_valid((struct str){(const char *)bytes, len}) == valid);
+        assert_row(i, utf8_valid((struct str){(const char *)bytes, len}) == valid);
     }
     assert_in_range(valid_count, 1000, 99000);
 }
@@ -202,10 +201,10 @@ static void controls_at_every_place(void **state)
 
             memset(frame, at % 2 == 0 ? ' ' : '~', sizeof(frame));
             memcpy(frame + at, rows[i].text, len);
-            check_row(
+            assert_row(
                 i, utf8_has_control((struct str){frame, sizeof(frame)}, "\n\t") == rows[i].control);
-            check_row(i,
-                      utf8_has_control((struct str){frame, at + len}, "\n\t") == rows[i].control);
+            assert_row(i,
+                       utf8_has_control((struct str){frame, at + len}, "\n\t") == rows[i].control);
         }
     }
 }

@@ -1,6 +1,5 @@
 #include "tests/support/check.h"
 #include "tests/unit/base/random.h"
-#include "tests/unit/base/rows.h"
 
 #include "libcommon/base/table.h"
 
@@ -40,13 +39,13 @@ static void full_table_refuses(void **state)
         char key[32];
 
         for (size_t i = 0; i < capacity; i++) {
-            check_row(i, table_put(table, key_of(i, key), &values[i]));
+            assert_row(i, table_put(table, key_of(i, key), &values[i]));
         }
-        check_row(capacity, !table_put(table, STR("one more"), &values[0]));
-        check_row(capacity, table_get(table, STR("one more")) == NULL);
-        check_row(capacity, table_count(table) == capacity);
-        check_row(capacity, table_remove(table, STR("key-0")) == &values[0]);
-        check_row(capacity, table_put(table, STR("one more"), &values[0]));
+        assert_row(capacity, !table_put(table, STR("one more"), &values[0]));
+        assert_row(capacity, table_get(table, STR("one more")) == NULL);
+        assert_row(capacity, table_count(table) == capacity);
+        assert_row(capacity, table_remove(table, STR("key-0")) == &values[0]);
+        assert_row(capacity, table_put(table, STR("one more"), &values[0]));
         table_close(&table);
     }
 }
@@ -104,24 +103,24 @@ static void random_use(void **state)
         char key[32];
         struct str view = key_of(i, key);
 
-        check_row(step, table_get(table, view) == (inside[i] ? &values[i] : NULL));
+        assert_row(step, table_get(table, view) == (inside[i] ? &values[i] : NULL));
         if (random_next(&random) % 3 != 0) {
             bool expected = !inside[i] && count < CAPACITY;
 
-            check_row(step, table_put(table, view, &values[i]) == expected);
+            assert_row(step, table_put(table, view, &values[i]) == expected);
             inside[i] = inside[i] || expected;
             count += expected ? 1 : 0;
         } else {
-            check_row(step, table_remove(table, view) == (inside[i] ? &values[i] : NULL));
+            assert_row(step, table_remove(table, view) == (inside[i] ? &values[i] : NULL));
             count -= inside[i] ? 1 : 0;
             inside[i] = false;
         }
-        check_row(step, table_count(table) == count);
+        assert_row(step, table_count(table) == count);
     }
     for (size_t i = 0; i < KEYS; i++) {
         char key[32];
 
-        check_row(i, table_get(table, key_of(i, key)) == (inside[i] ? &values[i] : NULL));
+        assert_row(i, table_get(table, key_of(i, key)) == (inside[i] ? &values[i] : NULL));
     }
     table_close(&table);
 }

@@ -4,7 +4,7 @@
 #include "libcommon/codec/json_write.h"
 #include "libcommon/codec/transcode.h"
 
-#include <stdio.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -14,7 +14,7 @@ static struct arena_pool *pool;
 static int setup(void **state)
 {
     pool = arena_pool_open(ARENA_CHUNK_BYTES, 256);
-    *state = arena_open(pool, 2 * 1024 * 1024);
+    *state = arena_open(pool, (size_t)2 * 1024 * 1024);
     return *state == NULL ? -1 : 0;
 }
 
@@ -127,23 +127,37 @@ static void escapes_text(void **state)
     }
 }
 
-/* What a reader in plain steps would write: every byte on its own. */
+/* What a writer in plain steps would make of one byte. */
+static size_t escape_byte(char byte, char out[6])
+{
+    static const char hex[] = "0123456789abcdef";
+    unsigned char c = (unsigned char)byte;
+
+    if (c < 0x20) {
+        out[0] = '\\';
+        out[1] = 'u';
+        out[2] = '0';
+        out[3] = '0';
+        out[4] = hex[c >> 4];
+        out[5] = hex[c & 0xFu];
+        return 6;
+    }
+    if (byte == '"' || byte == '\\') {
+        out[0] = '\\';
+        out[1] = byte;
+        return 2;
+    }
+    out[0] = byte;
+    return 1;
+}
+
 static size_t escape_slowly(const char *text, size_t len, char *out)
 {
     size_t at = 0;
 
     out[at++] = '"';
     for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)text[i];
-
-        if (c < 0x20) {
-            at += (size_t)snprintf(out + at, 7, "\\u%04x", c);
-        } else {
-            if (c == '"' || c == '\\') {
-                out[at++] = '\\';
-            }
-            out[at++] = text[i];
-        }
+        at += escape_byte(text[i], out + at);
     }
     out[at++] = '"';
     return at;
@@ -241,50 +255,83 @@ static void nests_as_deep_as_it_says(void **state)
     assert_true(str_ends(text, STR("[61,[62]]]]]]]]]")) || str_ends(text, STR("]]")));
 }
 
-/* Random trees, written, must be JSON. */
-static void random_texts_are_json(void **state)
+/* --- random trees -------------------------------------------------------------------------------
+ */
+
+struct tree {
+    struct json_writer w;
+    uint64_t random;
+    bool object[40];
+    uint32_t depth;
+};
+
+/* splitmix64: the seed is printed, so that a failure can be run again. */
+static uint64_t draw(struct tree *t, uint64_t below)
 {
-    unsigned seed = (unsigned)time(NULL);
+    uint64_t z = t->random += UINT64_C(0x9E3779B97F4A7C15);
 
-    print_message("seed %u\n", seed);
-    srand(seed);
-    for (int round = 0; round < 200; round++) {
+    z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
+    return (z ^ (z >> 31)) % below;
+}
+
+static void open_container(struct tree *t, bool object)
+{
+    t->object[t->depth++] = object;
+    if (object) {
+        json_object_begin(&t->w);
+    } else {
+        json_array_begin(&t->w);
+    }
+}
+
+static void close_container(struct tree *t)
+{
+    if (t->object[--t->depth]) {
+        json_object_end(&t->w);
+    } else {
+        json_array_end(&t->w);
+    }
+}
+
+static void grow_tree(struct tree *t)
+{
+    uint64_t choice = draw(t, 6);
+
+    if (choice == 0 && t->depth > 1) {
+        close_container(t);
+        return;
+    }
+    if (t->object[t->depth - 1]) {
+        json_key(&t->w, STR("k\x7F\""));
+    }
+    if (choice <= 2 && t->depth < 30) {
+        open_container(t, choice == 1);
+    } else if (choice == 3) {
+        json_string(&t->w, (struct str){"\n\t\"\\text", (size_t)draw(t, 9)});
+    } else {
+        json_decimal(&t->w, (int64_t)draw(t, UINT64_MAX), (unsigned)draw(t, 7));
+    }
+}
+
+static void random_trees_are_json(void **state)
+{
+    uint64_t seed = (uint64_t)time(NULL);
+
+    print_message("seed %" PRIu64 "\n", seed);
+    for (uint64_t round = 0; round < 200; round++) {
         struct arena_mark mark = arena_mark(*state);
-        struct json_writer w;
-        bool object[40];
-        uint32_t depth = 0;
+        struct tree t = {.random = seed + round};
 
-        json_open(&w, *state, (size_t)rand() % 100, 100000);
-        object[depth++] = false;
-        json_array_begin(&w);
+        json_open(&t.w, *state, (size_t)draw(&t, 100), 100000);
+        open_container(&t, false);
         for (int i = 0; i < 300; i++) {
-            int choice = rand() % 6;
-
-            if (choice == 0 && depth > 1) {
-                depth--;
-                object[depth] ? json_object_end(&w) : json_array_end(&w);
-                continue;
-            }
-            if (object[depth - 1]) {
-                json_key(&w, STR("k\x7F\""));
-            }
-            if (choice == 1 && depth < 30) {
-                object[depth++] = true;
-                json_object_begin(&w);
-            } else if (choice == 2 && depth < 30) {
-                object[depth++] = false;
-                json_array_begin(&w);
-            } else if (choice == 3) {
-                json_string(&w, (struct str){"\n\t\"\\text", (size_t)rand() % 8});
-            } else {
-                json_decimal(&w, rand() - rand(), (unsigned)rand() % 7);
-            }
+            grow_tree(&t);
         }
-        while (depth > 0) {
-            depth--;
-            object[depth] ? json_object_end(&w) : json_array_end(&w);
+        while (t.depth > 0) {
+            close_container(&t);
         }
-        (void)finish(&w);
+        (void)finish(&t.w);
         arena_rewind(*state, mark);
     }
 }
@@ -300,7 +347,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(stays_overflown, setup, teardown),
         cmocka_unit_test_setup_teardown(survives_a_full_arena, setup, teardown),
         cmocka_unit_test_setup_teardown(nests_as_deep_as_it_says, setup, teardown),
-        cmocka_unit_test_setup_teardown(random_texts_are_json, setup, teardown),
+        cmocka_unit_test_setup_teardown(random_trees_are_json, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

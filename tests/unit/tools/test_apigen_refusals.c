@@ -23,13 +23,9 @@ static void refuses(const char *proto, const char *const *lines, size_t count)
     for (size_t i = 0; i < count; i++) {
         char line[512];
         (void)snprintf(line, sizeof(line), "%s%s\n", prefix, lines[i]);
-        if (strstr(text, line) == NULL) {
-            fail_msg("missing: %s\nin:\n%s", line, text);
-        }
+        tool_holds(text, line);
     }
-    if (strstr(text, total) == NULL) {
-        fail_msg("missing: %s\nin:\n%s", total, text);
-    }
+    tool_holds(text, total);
     assert_null(fopen(out.text, "rbe")); /* nothing is left behind */
 }
 
@@ -142,16 +138,16 @@ static void refuses_bad_calls(void **state)
 
     (void)state;
     assert_int_equal(tool_apigen("poem", &set, "refused", NULL, &text), 1);
-    assert_non_null(strstr(text, "unknown kind poem"));
+    tool_holds(text, "unknown kind poem");
     assert_int_equal(tool_apigen("ops-c", &set, "refused", NULL, &text), 1);
-    assert_non_null(strstr(text, "usage: apigen ops-c"));
+    tool_holds(text, "usage: apigen ops-c");
     assert_int_equal(tool_apigen("ops-c", &set, "refused", "cellar", &text), 1);
-    assert_non_null(strstr(text, "no service \"cellar\" is declared"));
+    tool_holds(text, "no service \"cellar\" is declared");
     assert_int_equal(tool_apigen("methods-c", &missing, "refused", NULL, &text), 1);
-    assert_non_null(strstr(text, "missing.pb: "));
+    tool_holds(text, "missing.pb: ");
     tool_write(&nonsense, "\xff\xff\xff");
     assert_int_equal(tool_apigen("methods-c", &nonsense, "refused", NULL, &text), 1);
-    assert_non_null(strstr(text, "not a descriptor set"));
+    tool_holds(text, "not a descriptor set");
 }
 
 int main(void)

@@ -1,0 +1,262 @@
+#include "avanta/identity.pb-c.h"
+#include "gateway/auth.h"
+#include "tests/support/check.h"
+
+#include "libcommon/base/limits.h"
+
+#include <string.h>
+
+#define NOW_MS UINT64_C(1795000000000)
+#define HEADER "{\"alg\":\"ES256\",\"typ\":\"at+jwt\",\"kid\":\"k1\"}"
+#define CLAIMS                                                                                    \
+    "{\"iss\":\"avanta\",\"aud\":\"avanta-api\",\"sub\":\"u1\",\"role\":\"user\",\"sid\":\"s1\"," \
+    "\"email\":\"ana@example.com\",\"nbf\":1794999000,\"exp\":1795000900}"
+
+struct rig {
+    struct arena_pool *pool;
+    struct arena *arena;
+    struct ecdsa_key *key;
+    struct key_set keys;
+    struct auth *auth;
+};
+
+static struct ecdsa_key *key_of(uint8_t fill)
+{
+    uint8_t scalar[ECDSA_SCALAR_BYTES];
+    struct ecdsa_key *key = NULL;
+    struct err err = {.code = OK};
+
+    memset(scalar, fill, sizeof scalar);
+    assert_int_equal(ecdsa_open(scalar, &key, &err), OK);
+    return key;
+}
+
+static void keys_publish(struct rig *rig, const struct ecdsa_key *key)
+{
+    static char kid[] = "k1";
+    Avanta__Identity__GetKeysReply reply = AVANTA__IDENTITY__GET_KEYS_REPLY__INIT;
+    Avanta__Identity__Key one = AVANTA__IDENTITY__KEY__INIT;
+    Avanta__Identity__Key *list[] = {&one};
+    uint8_t x[32];
+    uint8_t y[32];
+    char x_text[44];
+    char y_text[44];
+
+    ecdsa_public(key, x, y);
+    (void)base64url_encode(x, sizeof x, x_text, sizeof x_text);
+    (void)base64url_encode(y, sizeof y, y_text, sizeof y_text);
+    one.kid = kid;
+    one.x = x_text;
+    one.y = y_text;
+    reply.keys = list;
+    reply.n_keys = 1;
+    key_set_replace(&rig->keys, &reply);
+    assert_int_equal(rig->keys.count, 1);
+}
+
+static int setup(void **state)
+{
+    static struct rig rig;
+    const struct auth_options options = {"avanta", "avanta-api", &rig.keys};
+
+    rig.pool = arena_pool_open(ARENA_CHUNK_BYTES, 256);
+    rig.arena = arena_open(rig.pool, 2 * 1024 * 1024);
+    rig.key = key_of(7);
+    rig.auth = auth_open(&options);
+    keys_publish(&rig, rig.key);
+    *state = &rig;
+    return rig.auth == NULL || rig.arena == NULL;
+}
+
+static int teardown(void **state)
+{
+    struct rig *rig = *state;
+
+    auth_close(&rig->auth);
+    key_set_clear(&rig->keys);
+    ecdsa_close(&rig->key);
+    arena_dispose(&rig->arena);
+    arena_pool_close(&rig->pool);
+    return 0;
+}
+
+static void put_part(struct buf *b, const void *bytes, size_t len)
+{
+    char *room = buf_reserve(b, len * 2 + 4);
+
+    assert_non_null(room);
+    buf_commit(b, base64url_encode(bytes, len, room, len * 2 + 4));
+}
+
+static struct str
+token_of(struct rig *rig, const struct ecdsa_key *key, const char *header, const char *claims)
+{
+    char *memory = arena_alloc(rig->arena, 8192);
+    struct buf b = buf_over(memory, 8192);
+    uint8_t signature[ECDSA_SIGNATURE_BYTES];
+    struct err err = {.code = OK};
+
+    put_part(&b, header, strlen(header));
+    buf_char(&b, '.');
+    put_part(&b, claims, strlen(claims));
+    assert_int_equal(ecdsa_sign(key, buf_view(&b), signature, &err), OK);
+    buf_char(&b, '.');
+    put_part(&b, signature, sizeof signature);
+    assert_false(b.overflow);
+    return buf_view(&b);
+}
+
+static enum code verify(struct rig *rig, struct str token, uint64_t now_ms)
+{
+    struct auth_principal principal;
+    struct err err = {.code = OK};
+
+    return auth_verify(rig->auth, (struct auth_input){token, now_ms, rig->arena}, &principal, &err);
+}
+
+static void a_good_token_names_its_caller(void **state)
+{
+    struct rig *rig = *state;
+    struct str token = token_of(rig, rig->key, HEADER, CLAIMS);
+    struct auth_principal principal;
+    struct err err = {.code = OK};
+
+    for (int i = 0; i < 2; i++) { /* verified, then from the cache */
+        memset(&principal, 0, sizeof principal);
+        assert_int_equal(
+            auth_verify(
+                rig->auth, (struct auth_input){token, NOW_MS, rig->arena}, &principal, &err),
+            OK);
+        assert_string_equal(principal.user_id, "u1");
+        assert_string_equal(principal.role, "user");
+        assert_string_equal(principal.session_id, "s1");
+        assert_string_equal(principal.email, "ana@example.com");
+    }
+}
+
+static void a_cached_token_still_expires(void **state)
+{
+    struct rig *rig = *state;
+    struct str token = token_of(rig, rig->key, HEADER, CLAIMS);
+
+    assert_int_equal(verify(rig, token, UINT64_C(1795000899999)), OK);
+    assert_int_equal(verify(rig, token, UINT64_C(1795000900000)), ERR_UNAUTHENTICATED);
+}
+
+static void wrong_headers_are_refused(void **state)
+{
+    static const char *const headers[] = {
+        "{\"alg\":\"none\",\"typ\":\"at+jwt\",\"kid\":\"k1\"}",
+        "{\"alg\":\"HS256\",\"typ\":\"at+jwt\",\"kid\":\"k1\"}",
+        "{\"alg\":\"ES384\",\"typ\":\"at+jwt\",\"kid\":\"k1\"}",
+        "{\"alg\":\"ES256\",\"typ\":\"JWT\",\"kid\":\"k1\"}",
+        "{\"alg\":\"ES256\",\"kid\":\"k1\"}",
+        "{\"alg\":\"ES256\",\"typ\":\"at+jwt\"}",
+        "{\"alg\":\"ES256\",\"typ\":\"at+jwt\",\"kid\":\"other\"}",
+        "{\"alg\":\"ES256\",\"typ\":\"at+jwt\",\"kid\":\"k1\",\"crit\":[\"b64\"]}",
+        "{\"alg\":\"ES256\",\"alg\":\"ES256\",\"typ\":\"at+jwt\",\"kid\":\"k1\"}",
+        "[]",
+        "null",
+        "not json",
+    };
+    struct rig *rig = *state;
+
+    for (size_t i = 0; i < ARRAY_LEN(headers); i++) {
+        assert_row(i,
+                   verify(rig, token_of(rig, rig->key, headers[i], CLAIMS), NOW_MS) ==
+                       ERR_UNAUTHENTICATED);
+    }
+}
+
+static void wrong_claims_are_refused(void **state)
+{
+    static const char *const claims[] = {
+        "{}",
+        "{\"iss\":\"other\",\"aud\":\"avanta-api\",\"sub\":\"u1\",\"role\":\"user\",\"sid\":\"s1\","
+        "\"email\":\"a@b.mx\",\"exp\":1795000900}",
+        "{\"iss\":\"avanta\",\"aud\":\"other\",\"sub\":\"u1\",\"role\":\"user\",\"sid\":\"s1\","
+        "\"email\":\"a@b.mx\",\"exp\":1795000900}",
+        "{\"iss\":\"avanta\",\"aud\":[\"avanta-api\"],\"sub\":\"u1\",\"role\":\"user\",\"sid\":\"s1\","
+        "\"email\":\"a@b.mx\",\"exp\":1795000900}",
+        "{\"iss\":\"avanta\",\"aud\":\"avanta-api\",\"sub\":\"u1\",\"role\":\"user\",\"sid\":\"s1\","
+        "\"email\":\"a@b.mx\"}",
+        "{\"iss\":\"avanta\",\"aud\":\"avanta-api\",\"sub\":\"u1\",\"role\":\"user\",\"sid\":\"s1\","
+        "\"email\":\"a@b.mx\",\"exp\":1795000000}",
+        "{\"iss\":\"avanta\",\"aud\":\"avanta-api\",\"sub\":\"u1\",\"role\":\"user\",\"sid\":\"s1\","
+        "\"email\":\"a@b.mx\",\"exp\":1795000900,\"nbf\":1795000002}",
+        "{\"iss\":\"avanta\",\"aud\":\"avanta-api\",\"role\":\"user\",\"sid\":\"s1\",\"email\":\"a@b.mx\","
+        "\"exp\":1795000900}",
+    };
+    struct rig *rig = *state;
+
+    for (size_t i = 0; i < ARRAY_LEN(claims); i++) {
+        assert_row(i,
+                   verify(rig, token_of(rig, rig->key, HEADER, claims[i]), NOW_MS) ==
+                       ERR_UNAUTHENTICATED);
+    }
+}
+
+static void wrong_signatures_and_forms_are_refused(void **state)
+{
+    static const char *const texts[] = {"", ".", "..", "...", "a.b.c", "abc", "a.b", "....."};
+    struct rig *rig = *state;
+    struct ecdsa_key *other = key_of(9);
+    struct str good = token_of(rig, rig->key, HEADER, CLAIMS);
+    char *bytes = (char *)(uintptr_t)good.ptr;
+
+    assert_int_equal(verify(rig, token_of(rig, other, HEADER, CLAIMS), NOW_MS),
+                     ERR_UNAUTHENTICATED);
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        assert_row(i, verify(rig, str_from(texts[i]), NOW_MS) == ERR_UNAUTHENTICATED);
+    }
+    assert_int_equal(verify(rig, str_sub(good, 0, good.len - 1), NOW_MS), ERR_UNAUTHENTICATED);
+    for (size_t i = 0; i < good.len; i += 7) {
+        char kept = bytes[i];
+
+        bytes[i] = kept == 'A' ? 'Q' : 'A';
+        assert_row(i, verify(rig, good, NOW_MS) == ERR_UNAUTHENTICATED);
+        bytes[i] = kept;
+    }
+    assert_int_equal(verify(rig, good, NOW_MS), OK);
+    ecdsa_close(&other);
+}
+
+static void an_ended_session_is_refused_at_once(void **state)
+{
+    struct rig *rig = *state;
+    struct str token = token_of(rig, rig->key, HEADER, CLAIMS);
+
+    assert_int_equal(verify(rig, token, NOW_MS), OK);
+    auth_revoke(rig->auth, STR("another"), NOW_MS);
+    assert_int_equal(verify(rig, token, NOW_MS), OK);
+    auth_revoke(rig->auth, STR("s1"), NOW_MS);
+    assert_int_equal(verify(rig, token, NOW_MS), ERR_UNAUTHENTICATED);
+}
+
+static void a_replaced_key_no_longer_verifies_new_tokens(void **state)
+{
+    struct rig *rig = *state;
+    struct ecdsa_key *next = key_of(11);
+
+    keys_publish(rig, next);
+    assert_int_equal(verify(rig, token_of(rig, rig->key, HEADER, CLAIMS), NOW_MS),
+                     ERR_UNAUTHENTICATED);
+    assert_int_equal(verify(rig, token_of(rig, next, HEADER, CLAIMS), NOW_MS), OK);
+    ecdsa_close(&next);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_good_token_names_its_caller, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_cached_token_still_expires, setup, teardown),
+        cmocka_unit_test_setup_teardown(wrong_headers_are_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(wrong_claims_are_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(wrong_signatures_and_forms_are_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_ended_session_is_refused_at_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            a_replaced_key_no_longer_verifies_new_tokens, setup, teardown),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
