@@ -208,23 +208,15 @@ static enum code memory_open(struct worker *worker, struct err *err)
 static enum code bus_start(struct worker *worker, struct err *err)
 {
     const struct gateway_config *config = &worker->gateway->config;
-    uint8_t random[6];
-    char hex[13];
-    char name[48];
-    struct buf b = buf_over(name, sizeof name);
     const struct bus_options options = {
         .url = config->nats_url,
         .user = config->nats_user,
         .password = config->nats_password,
-        .name = name,
+        .name = "gateway", /* the bus adds what keeps workers apart */
         .in_flight_max = BUS_IN_FLIGHT_MAX,
     };
     enum code code = OK;
 
-    random_bytes(random, sizeof random);
-    hex_encode(random, sizeof random, hex);
-    buf_printf(&b, "gateway-%s-%u", hex, worker->number);
-    assert(buf_terminate(&b));
     code = bus_open(worker->loop, &options, &worker->bus, err);
     if (code == OK) {
         code = bus_subscribe(

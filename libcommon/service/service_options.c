@@ -18,6 +18,9 @@
 #define CONFIG_ROWS_MAX  128
 
 #define CONFIG_TARGET struct service_config
+/* Marks the processes of one stack; no setting. */
+static const char *const known_variables[] = {"AVANTA_STATE", NULL};
+
 static const struct config_row config_rows[] = {SERVICE_CONFIG(CONFIG_ROW)};
 
 size_t service_config_tables(const struct service *self,
@@ -118,7 +121,7 @@ static enum code load_relaxed(const struct service *self,
         }
         tables[t].rows = relaxed[t];
     }
-    return config_load(tables, *out_count, NULL, err);
+    return config_load(tables, *out_count, known_variables, err);
 }
 
 static int print_config(const struct service *self, struct service_config *config)
@@ -142,7 +145,7 @@ static enum code load(const struct service *self, struct service_config *config,
     struct config_table tables[2];
     size_t count = service_config_tables(self, config, tables);
     enum log_level level = LOG_INFO;
-    enum code code = config_load(tables, count, NULL, err);
+    enum code code = config_load(tables, count, known_variables, err);
 
     if (code == OK && !log_level_parse(str_from(config->log_level), &level)) {
         code = err_set_field(err,

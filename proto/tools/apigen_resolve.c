@@ -217,8 +217,8 @@ static void resolve_permission(struct gen *gen, struct gen_rpc *rpc)
 {
     static const char *const names[] = {
         [API_PUBLIC] = "public", [API_USER] = "user", [API_ADMIN] = "admin"};
-    if (rpc->http == NULL) {
-        rpc->permission = API_USER;
+    if (rpc->http == NULL) { /* only programs with the service's key can ask */
+        rpc->permission = API_PUBLIC;
         return;
     }
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {

@@ -3,7 +3,7 @@
 -- out: none
 WITH opened AS (
     INSERT INTO session (id, user_id, client_ip, user_agent)
-    VALUES (:session_id::uuid, :owner_id::uuid, :client_ip, :user_agent)
+    VALUES (:in_session_id::uuid, :owner_id::uuid, :client_ip, :user_agent)
     RETURNING id, user_id
 ), seen AS (
     UPDATE users SET last_login_at = now() AT TIME ZONE 'UTC' WHERE id = :owner_id::uuid
@@ -44,14 +44,14 @@ JOIN users ON users.id = found.user_id;
 -- in: avanta.identity.SessionNew
 -- out: none
 INSERT INTO refresh_token (token_hash, session_id, user_id)
-VALUES (:token_hash, :session_id::uuid, :owner_id::uuid);
+VALUES (:token_hash, :in_session_id::uuid, :owner_id::uuid);
 
 -- name: session_end
 -- in: avanta.identity.SessionEnd
 -- out: none
 UPDATE session
 SET ended_at = now()
-WHERE id = :session_id::uuid AND ended_at IS NULL;
+WHERE id = :in_session_id::uuid AND ended_at IS NULL;
 
 -- name: sessions_revoked
 -- in: none

@@ -3,7 +3,7 @@
 -- out: avanta.identity.SessionUser
 -- No row: the e-mail is taken.
 INSERT INTO users (id, email, name, password_hash, role)
-VALUES (:id::uuid, :email, :name, :password_hash, :role)
+VALUES (:id::uuid, :email, :name, :password_hash, :in_role)
 ON CONFLICT (email) DO NOTHING
 RETURNING id, email, name, role, is_demo, created_at, avatar_url;
 

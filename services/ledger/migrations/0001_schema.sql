@@ -319,6 +319,13 @@ BEGIN ATOMIC
         (t).account_id, (t).client_name, (t).is_reconciled, (t).reference;
 END;
 
+-- What makes a row of a bank statement that row for ever. The separator is no character of any part.
+CREATE FUNCTION import_fingerprint(
+    account_id bigint, date date, type text, amount bigint, description text, reference text, occurrence bigint)
+RETURNS bytea LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN sha256(convert_to(concat_ws(E'\x1f', coalesce(account_id::text, '-'), date::text, type, amount::text,
+        description, coalesce(reference, ''), occurrence::text), 'UTF8'));
+
 -- Keeps PostgreSQL from planning a statement once for all values: such a plan seems dearer than any
 -- other, since only known values make this call a constant. For statements with optional filters.
 CREATE FUNCTION plan_each_time(user_id uuid) RETURNS boolean LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE

@@ -148,7 +148,7 @@ static void special_methods(void **state)
     const struct api_method *list = method("ListItems");
 
     (void)state;
-    assert_int_equal(again->permission, API_USER);
+    assert_int_equal(again->permission, API_PUBLIC);
     assert_string_equal(again->subject, "rpc.stock-room.CountAgain");
     assert_null(ping->subject);
     assert_int_equal(csv->permission, API_ADMIN);
