@@ -22,7 +22,7 @@ say   = $(if $(filter 1,$(V)),,@printf '  %-6s %s\n' $(1) $(2);)
 deps.build := gcc make pkg-config clang clang-format clang-tidy libclang-rt-14-dev libuv1-dev libnats-dev \
               libpq-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler libprotobuf-dev \
               libjwt-dev libssl-dev libyajl-dev libargon2-dev libutf8proc-dev node-llhttp \
-              libcmocka-dev libcurl4-openssl-dev
+              libcmocka-dev libcurl4-openssl-dev libjansson-dev
 deps.run   := postgresql-15 nats-server curl jq
 missing     = $(shell dpkg-query -W -f '$${db:Status-Status} $${Package}\n' $(deps.build) $(deps.run) 2>&1 | \
                 awk '/^installed /{have[$$2]=1} END{split("$(deps.build) $(deps.run)",want," "); for(i in want) if(!have[want[i]]) printf "%s ",want[i]}')
@@ -61,6 +61,7 @@ CC := gcc
 endif
 family := $(if $(findstring clang,$(CC)),clang,gcc)
 HOSTCC ?= gcc
+jobs   := $(shell nproc)
 
 opt.debug   := -O0 -g3
 opt.release := -O2 -g -fno-strict-aliasing -D_FORTIFY_SOURCE=2 -fstack-protector-strong \
@@ -216,7 +217,7 @@ $(O)/libtest.a: $(support.obj) $(testpb.src:$(G)/%.c=$(O)/gen/%.o)
 $(patsubst %.c,$(O)/%,$(filter tests/unit/gateway/%,$(test.src))): $(O)/libgateway.a
 $(test.src:%.c=$(O)/%): $(O)/%: $(O)/%.o $(O)/libtest.a $(O)/libcommon.a $(O)/libproto.a
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter-out %/libcommon.a %/libproto.a %/libtest.a,$(filter %.a,$^)) \
-	  $(O)/libtest.a $(O)/libcommon.a $(O)/libproto.a $(O)/libcommon.a $(LDLIBS) -lcmocka -lcurl
+	  $(O)/libtest.a $(O)/libcommon.a $(O)/libproto.a $(O)/libcommon.a $(LDLIBS) -lcmocka -lcurl -ljansson
 export AVANTA_SUITES ?= $(abspath ../shared/suites)
 $(O)/%.ok: $(O)/%
 	$(call say,TEST,$(O)/$*)AVANTA_BUILD=$(abspath $(O)) $< > $<.log 2>&1 || { cat $<.log; echo "FAILED: $<"; exit 1; }; \
@@ -229,9 +230,9 @@ $(patsubst %.c,$(O)/%.ok,$(wildcard tests/unit/tools/test_*.c)): $(apigen) $(sql
 test-mode: $(test.src:%.c=$(O)/%.ok)
 test-unit: $(unit.src:%.c=$(O)/%.ok)
 test:
-	$(Q)$(MAKE) --no-print-directory MODE=debug test-mode
-	$(Q)$(MAKE) --no-print-directory MODE=asan test-mode
-	$(Q)$(MAKE) --no-print-directory MODE=fuzz fuzz-replay
+	$(Q)$(MAKE) --no-print-directory -j$(jobs) MODE=debug test-mode
+	$(Q)$(MAKE) --no-print-directory -j$(jobs) MODE=asan test-mode
+	$(Q)$(MAKE) --no-print-directory -j$(jobs) MODE=fuzz fuzz-replay
 	@cat build/debug/tests/*/*.log build/debug/tests/*/*/*.log build/asan/tests/*/*.log build/asan/tests/*/*/*.log 2>/dev/null | \
 	  awk '/^\[  PASSED  \]/{p+=$$4} /^\[  FAILED  \] [0-9]+ test/{f+=$$4} END{printf "%d passed, %d failed\n",p,f; exit f>0||p==0}'
 
@@ -241,7 +242,7 @@ fuzz.bin := $(fuzz.src:%.c=build/fuzz/%)
 objects  += $(fuzz.src:%.c=$(O)/%.o)
 FUZZ_SECONDS ?= 60
 $(fuzz.bin): build/fuzz/%: build/fuzz/%.o build/fuzz/libtest.a build/fuzz/libcommon.a build/fuzz/libproto.a
-	$(call say,LD,$@)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(filter %.a,$^) $(filter %/libcommon.a,$^) $(LDLIBS) -lcmocka -lcurl
+	$(call say,LD,$@)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(filter %.a,$^) $(filter %/libcommon.a,$^) $(LDLIBS) -lcmocka -lcurl -ljansson
 build/fuzz/tests/fuzz/fuzz_sql: build/fuzz/libcommon/tools/sql_scan.o
 fuzz-replay: $(fuzz.bin)
 	$(Q)for b in $(fuzz.bin); do n=$${b##*fuzz_}; printf '  %-6s %s\n' REPLAY $$n; \
@@ -264,7 +265,7 @@ check-headers: $(own.h:%=$(O)/hdr/%.ok)
 $(O)/hdr/%.ok: % $(O)/flags | $(generated)
 	$(Q)mkdir -p $(@D) && (echo '#include "$<"'; echo 'typedef int not_empty;') | $(CC) $(CPPFLAGS) $(CFLAGS) -xc -fsyntax-only - && touch $@
 check-clang: | $(generated)
-	$(call say,CHECK,clang)$(MAKE) --no-print-directory -s CC=clang O=build/clang build/clang/all.ok
+	$(call say,CHECK,clang)$(MAKE) --no-print-directory -s -j$(jobs) CC=clang O=build/clang build/clang/all.ok
 build/clang/all.ok: $(own.c:%.c=$(O)/%.o) ; @touch $@
 format: ; $(Q)clang-format -i $(own.c) $(own.h)
 docs: $(apigen) $(G)/api.pb $(programs:%=$(O)/bin/%)
@@ -281,7 +282,7 @@ deps: ; @echo "All packages are installed."
 STATE ?= .run
 PORT  ?= 8080
 up:
-	$(Q)$(MAKE) --no-print-directory MODE=release all
+	$(Q)$(MAKE) --no-print-directory -j$(jobs) MODE=release all
 	$(Q)STATE='$(STATE)' PORT='$(PORT)' BIN=build/release/bin deploy/up.sh
 down: ; $(Q)STATE='$(STATE)' deploy/down.sh
 

@@ -28,7 +28,7 @@ port_free() { ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 port_pick() {
     local port
     for _ in $(seq 200); do
-        port=$((20000 + RANDOM % 20000))
+        port=$((20000 + RANDOM % 12000)) # below the range of outgoing connections
         case " ${picked:-} " in *" $port "*) continue ;; esac
         if port_free "$port"; then
             picked="${picked:-} $port"
@@ -39,6 +39,8 @@ port_pick() {
     die "no free port was found on 127.0.0.1"
 }
 
+# A password starts with a letter: nats-server reads a value of digits as a number.
+password() { printf 'p%s' "$(secret "$1")"; }
 secret() { head -c "$1" /dev/urandom | od -An -v -tx1 | tr -d ' \n'; }
 
 # wait_for SECONDS WHAT COMMAND...: polls until the command succeeds.

@@ -11,7 +11,11 @@ state_open
 umask 077
 mkdir -p "$STATE/log"
 
-if pid_alive gateway; then
+running=yes
+for name in gateway $services nats postgres; do
+    pid_alive "$name" || running=
+done
+if [ -n "$running" ]; then
     . "$STATE/env"
     say "Avanta is running: http://127.0.0.1:$HTTP_PORT"
     exit 0
@@ -27,7 +31,7 @@ if [ ! -s "$STATE/env" ]; then
         done
         for name in PG_SUPER PG_IDENTITY PG_LEDGER PG_AUDIT_LOG PG_IDENTITY_OWNER PG_LEDGER_OWNER PG_AUDIT_LOG_OWNER \
             NATS_GATEWAY NATS_IDENTITY NATS_LEDGER NATS_AUDIT_LOG NATS_SYSTEM; do
-            echo "${name}_PASSWORD=$(secret 24)"
+            echo "${name}_PASSWORD=$(password 24)"
         done
         for name in IDENTITY LEDGER AUDIT_LOG; do
             echo "ENVELOPE_KEY_$name=$(secret 32)"
@@ -41,10 +45,10 @@ fi
 # The first administrator: identity creates it when there is none.
 if [ ! -s "$STATE/admin.env" ]; then
     printf 'AVANTA_URL=http://127.0.0.1:%s\nAVANTA_ADMIN_EMAIL=%s\nAVANTA_ADMIN_PASSWORD=%s\n' \
-        "$HTTP_PORT" admin@avanta.local "$(secret 12)" >"$STATE/admin.env"
+        "$HTTP_PORT" admin@avanta.local "$(password 12)" >"$STATE/admin.env"
 fi
 . "$STATE/admin.env"
-port_free "$HTTP_PORT" || die "port $HTTP_PORT is taken: choose another with PORT=n in a new STATE"
+pid_alive gateway || port_free "$HTTP_PORT" || die "port $HTTP_PORT is taken: choose another with PORT=n in a new STATE"
 
 # --- PostgreSQL ---------------------------------------------------------------------------------
 pgbin=$(postgres_bin)
@@ -59,11 +63,14 @@ if [ ! -s "$pgdata/PG_VERSION" ]; then
         die "the cluster could not be created; see $STATE/log/initdb.log"
     rm -f "$STATE/postgres/password"
 fi
-if ! as_postgres "$pgbin/pg_ctl" -D "$pgdata" status >/dev/null 2>&1; then
+if ! pid_alive postgres; then
     say "Starting PostgreSQL on 127.0.0.1:$PG_PORT"
-    as_postgres "$pgbin/pg_ctl" -D "$pgdata" -w -t 60 -l "$STATE/postgres/log" start \
-        -o "-p $PG_PORT -c listen_addresses=127.0.0.1 -c unix_socket_directories=$STATE/postgres -c max_connections=100" \
-        >"$STATE/log/pg_ctl.log" 2>&1 || die "PostgreSQL did not start; see $STATE/postgres/log"
+    # After a crash the old server's last processes may hold on for a moment.
+    pg_start() {
+        as_postgres "$pgbin/pg_ctl" -D "$pgdata" -w -t 60 -l "$STATE/postgres/log" start \
+            -o "-p $PG_PORT -c listen_addresses=127.0.0.1 -c unix_socket_directories=$STATE/postgres -c max_connections=100"
+    }
+    wait_for 20 PostgreSQL pg_start
 fi
 as_postgres head -n 1 "$pgdata/postmaster.pid" >"$STATE/postgres.pid"
 export PGPASSWORD=$PG_SUPER_PASSWORD

@@ -223,7 +223,7 @@ static bool shares_user(const struct group *group, const struct req *r)
 /* The verdict stands: it stays for the commit, leaves, or spoils the transaction. */
 static void member_decided(struct group *group, struct req *r)
 {
-    if (r->code == OK) {
+    if (r->code == OK || r->keeps) {
         return;
     }
     if (r->wrote) {

@@ -18,7 +18,7 @@ struct gathering {
 
 static bool is_wanted(const struct req *r, const struct emission *e)
 {
-    return e->kind == EMISSION_FAILURE || r->code == OK;
+    return e->kind == EMISSION_FAILURE || r->code == OK || r->keeps;
 }
 
 bool outbox_wants(const struct req *r)

@@ -104,6 +104,7 @@ bool req_reset(struct req *r)
     r->result = NULL;
     r->affected = 0;
     r->wrote = false;
+    r->keeps = false;
     r->afterwards = false;
     r->emissions = NULL;
     r->emission_last = NULL;
@@ -259,6 +260,14 @@ enum step req_refuse(struct req *r, enum _Avanta__Reason reason)
         req_set_error(r, r->runner->options.reasons[reason].code, NULL);
     }
     return STEP_FAIL;
+}
+
+enum step req_refuse_keeping(struct req *r, enum _Avanta__Reason reason)
+{
+    assert(r->endpoint->op->tx >= TX_WRITE);
+    assert(r->code == OK);
+    r->keeps = true;
+    return req_refuse(r, reason);
 }
 
 enum step req_fail(struct req *r, enum code code, const char *fmt, ...)

@@ -48,6 +48,9 @@ enum step req_reply_rows(struct req *r, const char *field);
 
 /* --- refusals and errors: each sets the answer and gives STEP_FAIL --- */
 enum step req_refuse(struct req *r, enum _Avanta__Reason reason);
+/* The same, and what the request wrote, emitted and published stands: a token found stolen ends its
+ * session although the answer is no. TX_WRITE only; the step must issue no effect. */
+enum step req_refuse_keeping(struct req *r, enum _Avanta__Reason reason);
 enum step req_fail(struct req *r, enum code code, const char *fmt, ...) PRINTF(3, 4);
 /* ERR_INVALID or ERR_REFERENCE about one input field; several calls gather. */
 enum step req_violation(

@@ -134,6 +134,7 @@ struct req {
     enum req_idempotency idempotency;
     struct idempotency *key; /* NULL without a key */
     bool wrote;              /* a statement of this run changed rows */
+    bool keeps;              /* refused, and what it wrote is committed all the same */
     bool alone;              /* shares its transaction with nobody */
     bool afterwards;         /* only its records are left to be written */
     uint32_t regroups;

@@ -337,7 +337,8 @@ void runner_deliver(struct req *r)
     const struct effects *effects = r->runner->effects;
 
     sm_move(&r->sm, REQ_REPLYING);
-    for (uint32_t i = 0; r->code == OK && r->replay == NULL && i < r->publish_count; i++) {
+    for (uint32_t i = 0; (r->code == OK || r->keeps) && r->replay == NULL && i < r->publish_count;
+         i++) {
         effects->publish(effects->ctx, r->publishes[i].subject, r->publishes[i].payload);
     }
     account(r);

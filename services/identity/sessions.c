@@ -107,12 +107,16 @@ static enum step refresh_use(struct req *r)
 static enum step refresh_end_family(struct req *r, const Avanta__Identity__RefreshState *found)
 {
     Avanta__Identity__SessionEnd *end = arena_alloc(req_arena(r), sizeof *end);
+    Avanta__Identity__RefreshReused event = AVANTA__IDENTITY__REFRESH_REUSED__INIT;
 
     if (end == NULL) {
         return req_fail(r, ERR_TOO_LARGE, "the request needs too much memory");
     }
     avanta__identity__session_end__init(end);
     end->session_id = found->session_id;
+    event.session_id = found->session_id;
+    req_audit_severity(r, "high");
+    req_emit_for(r, found->id, &event.base, found->session_id);
     req_publish(r, "ctl.revoke", str_from(found->session_id));
     return req_query_from(r, Q_SESSION_END, &end->base);
 }
@@ -164,12 +168,9 @@ static enum step refresh_decide(struct req *r)
 static enum step refresh_reply(struct req *r)
 {
     struct refresh *state = req_state(r, sizeof *state);
-    Avanta__Identity__SessionReply *out = req_out(r);
 
-    if (state->user.id == NULL) { /* the family was ended; its cookies go, the change stays */
-        out->has_success = true;
-        out->success = false;
-        return STEP_DONE;
+    if (state->user.id == NULL) { /* an old token came again: its family has been ended */
+        return req_refuse_keeping(r, AVANTA__REASON__INVALID_REFRESH_TOKEN);
     }
     return session_reply(r, &state->secrets, &state->user);
 }

@@ -1,0 +1,248 @@
+/* kill -9 of the ledger, the bus and the database while clients write: what was acknowledged is
+ * there afterwards, exactly once, and the books balance. */
+#include "tests/support/api.h"
+#include "tests/support/stack.h"
+
+#include "libcommon/base/str.h"
+
+#include <curl/curl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define WRITERS    4
+#define WRITES_MAX 20000
+#define RUNNING_US 700000
+
+struct writer {
+    pthread_t thread;
+    bool keyed;
+    int acknowledged[WRITES_MAX]; /* the numbers in the descriptions */
+    int count;
+    int refused;
+};
+
+static struct api api;
+static struct writer writers[WRITERS];
+static atomic_bool stop;
+static atomic_int next_number;
+
+static int setup(void **state)
+{
+    if (stack_setup(state) != 0) {
+        return 1;
+    }
+    api_open(&api, stack_url());
+    api_register(&api, "crash");
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    api_close(&api);
+    return stack_teardown(state);
+}
+
+static size_t drop_body(char *data, size_t size, size_t count, void *ctx)
+{
+    (void)data;
+    (void)ctx;
+    return size * count;
+}
+
+/* The status, 0 without an answer. A failed request is what this test makes, so nothing asserts
+ * here. */
+static long write_one(CURL *curl, const struct writer *w, int n)
+{
+    struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
+    char line[4200];
+    char body[256];
+    long status = 0;
+
+    (void)snprintf(line, sizeof line, "Authorization: Bearer %s", api.token);
+    headers = curl_slist_append(headers, line);
+    if (w->keyed) {
+        (void)snprintf(line, sizeof line, "Idempotency-Key: crash-%d", n);
+        headers = curl_slist_append(headers, line);
+    }
+    (void)snprintf(body,
+                   sizeof body,
+                   "{\"date\":\"2025-03-01\",\"description\":\"n%d\",\"amount\":1.00,"
+                   "\"type\":\"ingreso\",\"category\":\"personal\",\"account\":\"Caja\"}",
+                   n);
+    (void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
+    if (curl_easy_perform(curl) == CURLE_OK) {
+        (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+    }
+    curl_slist_free_all(headers);
+    return status;
+}
+
+static void *write_on(void *arg)
+{
+    struct writer *w = arg;
+    CURL *curl = curl_easy_init();
+    char url[128];
+
+    (void)snprintf(url, sizeof url, "%s/api/transactions", stack_url());
+    (void)curl_easy_setopt(curl, CURLOPT_URL, url);
+    (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT, 20L);
+    (void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, drop_body);
+    while (!atomic_load(&stop) && w->count < WRITES_MAX) {
+        int n = atomic_fetch_add(&next_number, 1);
+
+        if (write_one(curl, w, n) == 201) {
+            w->acknowledged[w->count++] = n;
+        } else {
+            w->refused++;
+            (void)usleep(10000);
+        }
+    }
+    curl_easy_cleanup(curl);
+    return NULL;
+}
+
+static void writers_start(void)
+{
+    atomic_store(&stop, false);
+    for (int i = 0; i < WRITERS; i++) {
+        writers[i].keyed = i % 2 == 0;
+        writers[i].count = 0;
+        writers[i].refused = 0;
+        assert_int_equal(pthread_create(&writers[i].thread, NULL, write_on, &writers[i]), 0);
+    }
+}
+
+static int writers_stop(void)
+{
+    int acknowledged = 0;
+    int refused = 0;
+
+    atomic_store(&stop, true);
+    for (int i = 0; i < WRITERS; i++) {
+        assert_int_equal(pthread_join(writers[i].thread, NULL), 0);
+        acknowledged += writers[i].count;
+        refused += writers[i].refused;
+    }
+    print_message("%d acknowledged, %d not\n", acknowledged, refused);
+    return acknowledged;
+}
+
+/* How often each number is in the books. */
+static unsigned char *booked(int numbers, int64_t *out_total)
+{
+    unsigned char *seen = calloc((size_t)numbers + 1, 1);
+    int64_t offset = 0;
+    bool more = true;
+
+    assert_non_null(seen);
+    *out_total = 0;
+    while (more) {
+        char path[128];
+
+        (void)snprintf(path,
+                       sizeof path,
+                       "/api/transactions?limit=1000&offset=%lld&sort_by=created_at",
+                       (long long)offset);
+        if (api_get(&api, path) != 200) {
+            fail_msg("%ld %s", api.status, api_text(&api, "code"));
+        }
+        for (size_t i = 0; i < json_array_size(api_at(&api, "data")); i++) {
+            json_t *row = json_array_get(api_at(&api, "data"), i);
+            int64_t n = 0;
+
+            struct str description =
+                str_from(json_string_value(json_object_get(row, "description")));
+
+            assert_true(str_to_int64(str_sub(description, 1, description.len), &n));
+            assert_true(n >= 0 && n <= numbers);
+            assert_true(seen[n] < 255);
+            seen[n]++;
+            (*out_total)++;
+        }
+        more = json_is_true(api_at(&api, "pagination.has_more"));
+        offset += 1000;
+    }
+    return seen;
+}
+
+static void check_books(void)
+{
+    int numbers = atomic_load(&next_number);
+    int64_t total = 0;
+    unsigned char *seen = booked(numbers, &total);
+
+    for (int i = 0; i < WRITERS; i++) {
+        for (int k = 0; k < writers[i].count; k++) {
+            assert_row(writers[i].acknowledged[k], seen[writers[i].acknowledged[k]] == 1);
+        }
+    }
+    for (int n = 0; n < numbers; n++) {
+        assert_row(n,
+                   seen[n] <= 1); /* also what was not acknowledged is there once or not at all */
+    }
+    free(seen);
+    assert_int_equal(api_get(&api, "/api/accounts"), 200);
+    assert_int_equal(api_centavos(&api, "0.balance"), total * 100);
+}
+
+static void survives(const char *victim)
+{
+    int acknowledged = 0;
+
+    writers_start();
+    (void)usleep(RUNNING_US);
+    assert_int_equal(kill(stack_pid(victim), SIGKILL), 0);
+    (void)usleep(RUNNING_US / 2);
+    stack_up();
+    (void)usleep(RUNNING_US);
+    acknowledged = writers_stop();
+    assert_true(acknowledged > 50);
+    for (int i = 0; i < 100 && api_get(&api, "/api/accounts") != 200; i++) {
+        (void)usleep(100000);
+    }
+    check_books();
+}
+
+static void opens_an_account(void **state)
+{
+    (void)state;
+    api_send(&api, "POST", "/api/accounts", json_pack("{s:s,s:s}", "name", "Caja", "type", "cash"));
+    assert_int_equal(api.status, 201);
+}
+
+static void ledger_dies(void **state)
+{
+    (void)state;
+    survives("ledger");
+}
+
+static void bus_dies(void **state)
+{
+    (void)state;
+    survives("nats");
+}
+
+static void database_dies(void **state)
+{
+    (void)state;
+    survives("postgres");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(opens_an_account),
+        cmocka_unit_test(ledger_dies),
+        cmocka_unit_test(bus_dies),
+        cmocka_unit_test(database_dies),
+    };
+
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
