@@ -3,8 +3,9 @@
 ## make up           build, start the whole system under .run/ (STATE=dir PORT=n for another stack beside it)
 ## make down         stop it cleanly; data stays
 ## make test         every test, from unit to end to end; installs what is missing
-## make check        format, lint, layers, headers, SQL, generated documents
+## make check        format, layers, headers alone, both compilers, generated documents
 ## make all          the programs of MODE (debug, release, asan, tsan, cov, fuzz) in build/MODE
+## make bench        measure a release stack; prints ratios with the commands
 ## make fuzz         explore with libFuzzer, FUZZ_SECONDS (60) each
 ## make docs         write docs/reference from the declarations
 ## make deps         install the Debian packages that are missing
@@ -24,10 +25,13 @@ deps.build := gcc make pkg-config clang clang-format clang-tidy libclang-rt-14-d
               libjwt-dev libssl-dev libyajl-dev libargon2-dev libutf8proc-dev node-llhttp \
               libcmocka-dev libcurl4-openssl-dev libjansson-dev
 deps.run   := postgresql-15 nats-server curl jq
+ifneq ($(filter bench,$(MAKECMDGOALS)),)
+deps.run   += wrk nginx-light
+endif
 missing     = $(shell dpkg-query -W -f '$${db:Status-Status} $${Package}\n' $(deps.build) $(deps.run) 2>&1 | \
                 awk '/^installed /{have[$$2]=1} END{split("$(deps.build) $(deps.run)",want," "); for(i in want) if(!have[want[i]]) printf "%s ",want[i]}')
 ifeq ($(MAKE_RESTARTS),)
-needed := $(filter all up test check docs fuzz deps,$(or $(MAKECMDGOALS),all))
+needed := $(filter all up test check docs fuzz bench deps,$(or $(MAKECMDGOALS),all))
 endif
 ifneq ($(needed),)
 absent := $(strip $(missing))
@@ -284,11 +288,14 @@ PORT  ?= 8080
 up:
 	$(Q)$(MAKE) --no-print-directory -j$(jobs) MODE=release all
 	$(Q)STATE='$(STATE)' PORT='$(PORT)' BIN=build/release/bin deploy/up.sh
+bench:
+	$(Q)$(MAKE) --no-print-directory -j$(jobs) MODE=release all
+	$(Q)tests/bench/run.sh
 down: ; $(Q)STATE='$(STATE)' deploy/down.sh
 
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: all check check-format check-layers check-headers check-docs check-clang format fuzz-replay fuzz-explore test test-mode test-unit up down deps docs fuzz clean help print-flags FORCE
+.PHONY: all check check-format check-layers check-headers check-docs check-clang format fuzz-replay fuzz-explore test test-mode test-unit up down bench deps docs fuzz clean help print-flags FORCE
 clean: ; rm -rf build
 help: ; @sed -n 's/^## //p' Makefile
 -include $(objects:.o=.d)

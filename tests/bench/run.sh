@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# Measures a release stack of its own and prints each figure as a ratio taken in this run, with the commands.
+# Needs wrk, nginx and pgbench (make bench installs them). ROUNDS (3) and SECONDS_EACH (5) may be given.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+ROUNDS=${ROUNDS:-3}
+EACH=${SECONDS_EACH:-5}
+BIN=build/release/bin
+STATE=$(mktemp -d /tmp/avanta-bench-XXXXXX)
+export BIN STATE PORT=18480
+nginx_pid=
+finish() {
+    [ -z "$nginx_pid" ] || kill "$nginx_pid" 2>/dev/null || true
+    deploy/down.sh >/dev/null 2>&1 || true
+    rm -rf "$STATE"
+}
+trap finish EXIT
+deploy/up.sh >/dev/null
+. "$STATE/env"
+. "$STATE/admin.env"
+URL=$AVANTA_URL
+post() { curl -fsS "$URL$1" -H 'Content-Type: application/json' ${TOKEN:+-H "Authorization: Bearer $TOKEN"} -d "$2"; }
+TOKEN=
+for _ in $(seq 50); do
+    TOKEN=$(post /api/auth/login "{\"email\":\"$AVANTA_ADMIN_EMAIL\",\"password\":\"$AVANTA_ADMIN_PASSWORD\"}" | jq -r .token) 2>/dev/null && break
+    sleep 0.2
+done
+post /api/accounts '{"name":"Caja","type":"cash"}' >/dev/null
+cat >"$STATE/post.lua" <<LUA
+wrk.method = "POST"
+wrk.headers["Content-Type"] = "application/json"
+wrk.headers["Authorization"] = "Bearer $TOKEN"
+wrk.body = '{"date":"2025-02-03","description":"bench","amount":10.50,"type":"gasto","category":"personal","account":"Caja"}'
+LUA
+median() { sort -g | awk '{v[NR]=$1} END{print v[int((NR+1)/2)]}'; }
+rate() { awk '/Requests\/sec/{print $2}'; }
+p99() { awk '/99%/{t=$2; if(t~/us$/)print t/1000; else if(t~/ms$/)print t+0; else print t*1000}'; }
+fails() { awk '/Non-2xx/{n=$NF} /Socket errors/{s=$0} END{print (n?n:0) (s?" " s:"")}'; }
+
+echo "# Idle: one connection, GET /api/transactions?limit=50 with 200 rows"
+wrk -t1 -c1 -d1s -s "$STATE/post.lua" "$URL/api/transactions" >/dev/null
+wrk -t1 -c1 -d"${EACH}s" --latency -H "Authorization: Bearer $TOKEN" "$URL/api/transactions?limit=50" |
+    awk '$1=="50%"{print "median " $2 "   (target <= 3 ms)"}'
+
+echo "# Durable POST /api/transactions against pgbench's single-row insert per commit, interleaved"
+export PGPASSWORD=$PG_SUPER_PASSWORD
+PG="-h 127.0.0.1 -p $PG_PORT -U avanta_super"
+psql -X -q $PG -d postgres -c 'CREATE TABLE bench (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, t text, n bigint)'
+echo "INSERT INTO bench (t, n) VALUES ('bench', 1050);" >"$STATE/insert.sql"
+: >"$STATE/pg"
+for _ in $(seq "$ROUNDS"); do
+    for clients in 8 16 32; do
+        tps=$(pgbench -n $PG -M prepared -f "$STATE/insert.sql" -c "$clients" -j 2 -T "$EACH" postgres 2>/dev/null | awk '/^tps/{print $3}')
+        echo "pg$clients $tps" >>"$STATE/pg"
+    done
+    for connections in 64 1000; do
+        wrk -t2 -c"$connections" -d"${EACH}s" --timeout 10s --latency -s "$STATE/post.lua" "$URL/api/transactions" >"$STATE/wrk"
+        echo "post$connections $(rate <"$STATE/wrk") $(p99 <"$STATE/wrk") $(fails <"$STATE/wrk")" >>"$STATE/pg"
+    done
+done
+best=$(for c in 8 16 32; do awk -v k=pg$c '$1==k{print $2}' "$STATE/pg" | median; done | sort -g | tail -1)
+for c in 64 1000; do
+    r=$(awk -v k=post$c '$1==k{print $2}' "$STATE/pg" | median)
+    l=$(awk -v k=post$c '$1==k{print $3}' "$STATE/pg" | median)
+    f=$(awk -v k=post$c '$1==k{$1=$2=$3=""; print}' "$STATE/pg" | sort | uniq -c | tr '\n' ';')
+    awk -v r="$r" -v b="$best" -v l="$l" -v c="$c" -v f="$f" 'BEGIN{printf "%d connections: %.0f/s, pgbench best %.0f/s, ratio %.2f (target >= 2), p99 %.0f ms, not 2xx:%s\n",c,r,b,r/b,l,f}'
+done
+
+echo "# GET /api/health against nginx returning the same bytes, one worker each, interleaved"
+body=$(curl -fsS "$URL/api/health")
+cat >"$STATE/nginx.conf" <<NGINX
+worker_processes 1; pid $STATE/nginx.pid; error_log $STATE/nginx.err; daemon off;
+events { worker_connections 4096; }
+http { access_log off; keepalive_requests 100000000; server { listen 127.0.0.1:18481; default_type application/json; location / { return 200 '$body'; } } }
+NGINX
+nginx -c "$STATE/nginx.conf" >/dev/null 2>&1 &
+nginx_pid=$!
+sleep 0.5
+: >"$STATE/health"
+for _ in $(seq "$ROUNDS"); do
+    echo "nginx $(wrk -t1 -c64 -d"${EACH}s" http://127.0.0.1:18481/ | rate)" >>"$STATE/health"
+    echo "gateway $(wrk -t1 -c64 -d"${EACH}s" "$URL/api/health" | rate)" >>"$STATE/health"
+done
+n=$(awk '$1=="nginx"{print $2}' "$STATE/health" | median)
+g=$(awk '$1=="gateway"{print $2}' "$STATE/health" | median)
+awk -v n="$n" -v g="$g" 'BEGIN{printf "gateway %.0f/s, nginx %.0f/s, ratio %.2f (target >= 0.8)\n",g,n,g/n}'
+
+echo "# Memory of the gateway with 1000 idle connections"
+wrk -t1 -c1000 -d3s --timeout 10s "$URL/api/health/live" >/dev/null &
+sleep 2
+awk '/VmRSS/{printf "%.1f MiB under 1000 connections (target < 64 MiB)\n",$2/1024}' "/proc/$(cat "$STATE/gateway.pid")/status"
+wait $! || true
