@@ -133,7 +133,7 @@ put_array(struct writer *w, const struct pg_slot *slot, const void *elements, si
     return OK;
 }
 
-static bool is_unset(const struct pg_slot *slot, const ProtobufCMessage *in)
+bool pg_slot_unset(const struct pg_slot *slot, const ProtobufCMessage *in)
 {
     if (slot->has) {
         const protobuf_c_boolean *has = at_offset(in, slot->quantifier);
@@ -151,7 +151,7 @@ bind_field(struct writer *w, const struct pg_slot *slot, const ProtobufCMessage 
 {
     const void *field = at_offset(in, slot->offset);
 
-    if (is_unset(slot, in)) {
+    if (pg_slot_unset(slot, in)) {
         return OK; /* the value stays NULL */
     }
     switch (slot->kind) {
@@ -228,6 +228,7 @@ enum code pg_bind_params(const struct pg_plan *plans,
     assert(context != NULL);
     assert(out != NULL);
     assert(in == NULL || in->descriptor == plan->query->in);
+    assert(!plan->query->set);
     *out = (struct pg_params){(int)count, NULL, NULL, plan->formats, plan->types};
     if (count == 0) {
         return OK;

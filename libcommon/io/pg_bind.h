@@ -9,7 +9,14 @@
  * such cases. string -> text, int64/int32/uint32/uint64 -> text digits, bool -> t/f, bytes ->
  * binary bytea, repeated string / int64 / bytes -> binary arrays text[] / int8[] / bytea[]; unset
  * optional -> NULL (an empty repeated field is an empty array). Other field types and oneof members
- * are refused. Columns: any text-format column into string; integers; bool; bytea; arrays are not
+ * are refused.
+ *
+ * Set statements answer for many requests at once. Each parameter is an array with the values of
+ * all of them in order: text[], int8[], bool[] or bytea[], NULL where a request has none, to be
+ * cast in the statement (`:date::date[]`). Hide them from the planner as `(SELECT :date::date[])`,
+ * else it plans anew for every length. The first column, `place`, counts the requests from 1.
+ *
+ * Columns: any text-format column into string; integers; bool; bytea; arrays are not
  * read. NULL leaves the field unset; a NULL for a proto `required` field is ERR_INTERNAL.
  *
  * Texts are not copied: they point into the result, so a row lives as long as its result. Attach
@@ -64,6 +71,24 @@ enum code pg_bind_params(const struct pg_plan *plans,
                          struct arena *arena,
                          struct pg_params *out,
                          struct err *err) MUST_CHECK;
+
+/* The same for a set statement; `members` in the order of their places, at most PG_BATCH_MAX. */
+struct pg_member {
+    const struct pg_context *context;
+    const ProtobufCMessage *in;
+};
+struct pg_member_list {
+    const struct pg_member *members;
+    size_t count;
+};
+enum code pg_bind_set(const struct pg_plan *plans,
+                      uint16_t query,
+                      const struct pg_member_list *list,
+                      struct arena *arena,
+                      struct pg_params *out,
+                      struct err *err) MUST_CHECK;
+/* Whose row it is, from 1; 0: the column holds no such number. */
+uint64_t pg_result_place(const struct pg_result *result, size_t row);
 
 size_t pg_result_rows(const struct pg_result *result);
 size_t pg_result_affected(const struct pg_result *result);

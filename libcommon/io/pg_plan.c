@@ -55,6 +55,19 @@ static const struct {
     [PG_KIND_BYTES_ARRAY] = {PG_OID_BYTEA_ARRAY, 1},
 };
 
+/* Of set statements: arrays with one element per request. */
+static const uint32_t set_oids[PG_KIND_COUNT] = {
+    [PG_KIND_TEXT] = PG_OID_TEXT_ARRAY,
+    [PG_KIND_INT32] = PG_OID_INT8_ARRAY,
+    [PG_KIND_UINT32] = PG_OID_INT8_ARRAY,
+    [PG_KIND_INT64] = PG_OID_INT8_ARRAY,
+    [PG_KIND_UINT64] = PG_OID_TEXT_ARRAY /* digits: not all fit an int8 */,
+    [PG_KIND_BOOL] = PG_OID_BOOL_ARRAY,
+    [PG_KIND_BYTES] = PG_OID_BYTEA_ARRAY,
+    [PG_KIND_CONTEXT_TEXT] = PG_OID_TEXT_ARRAY,
+    [PG_KIND_CONTEXT_NOW] = PG_OID_INT8_ARRAY,
+};
+
 enum pg_kind pg_kind_of_field(const ProtobufCFieldDescriptor *field)
 {
     assert(field != NULL);
@@ -132,7 +145,7 @@ compile_parameter(const struct pg_query *query, struct pg_slot *slot, struct err
                              query->in == NULL ? "its message (it has none)" : query->in->name);
     }
     slot->kind = parameter_kind(field);
-    if (slot->kind == PG_KIND_NONE) {
+    if (slot->kind == PG_KIND_NONE || (query->set && set_oids[slot->kind] == PG_OID_INFERRED)) {
         return err_set_field(err,
                              ERR_INTERNAL,
                              slot->name,
@@ -170,8 +183,9 @@ static enum code compile_query(struct pg_query_plan *plan, struct err *err)
         if (code != OK) {
             return code;
         }
-        plan->types[i] = wire_types[plan->params[i].kind].oid;
-        plan->formats[i] = wire_types[plan->params[i].kind].format;
+        enum pg_kind kind = plan->params[i].kind;
+        plan->types[i] = query->set ? set_oids[kind] : wire_types[kind].oid;
+        plan->formats[i] = query->set ? 1 : wire_types[kind].format;
         digits += PG_DIGITS_BYTES;
     }
     plan->scratch_bytes =
@@ -183,7 +197,7 @@ static enum code compile_query(struct pg_query_plan *plan, struct err *err)
 
 static size_t column_limit(const struct pg_query *query)
 {
-    return query->out == NULL ? 0 : query->out->n_fields;
+    return query->out == NULL ? 0 : query->out->n_fields + (query->set ? 1 : 0);
 }
 
 static size_t block_bytes(const struct pg_query_table *table)

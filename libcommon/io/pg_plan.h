@@ -23,6 +23,7 @@ enum pg_oid {
     PG_OID_FLOAT8 = 701,
     PG_OID_MACADDR8 = 774,
     PG_OID_INET = 869,
+    PG_OID_BOOL_ARRAY = 1000,
     PG_OID_BYTEA_ARRAY = 1001,
     PG_OID_TEXT_ARRAY = 1009,
     PG_OID_INT8_ARRAY = 1016,
@@ -80,6 +81,8 @@ struct pg_plan {
     struct pg_query_plan queries[];
 };
 
+/* Whether this value of a message is unset, and so NULL. */
+bool pg_slot_unset(const struct pg_slot *slot, const ProtobufCMessage *in);
 /* The kind of one value of the field, whatever its label. */
 enum pg_kind pg_kind_of_field(const ProtobufCFieldDescriptor *field);
 /* The types to declare when the statement is prepared; one per parameter. */

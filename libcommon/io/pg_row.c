@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PLACE "place"
+
 /* --- at start: do the statement and the messages fit? --------------------------- */
 
 static bool oid_in(uint32_t oid, const uint32_t *list, size_t count)
@@ -80,7 +82,7 @@ check_parameters(const struct pg_query_plan *plan, const PGresult *described, st
     }
     for (uint16_t i = 0; i < query->parameter_count; i++) {
         const uint32_t oid = PQparamtype(described, i);
-        if (!parameter_fits(plan->params[i].kind, oid)) {
+        if (!query->set && !parameter_fits(plan->params[i].kind, oid)) {
             return err_set_field(err,
                                  ERR_INTERNAL,
                                  plan->params[i].name,
@@ -180,6 +182,21 @@ static enum code check_twice(const struct pg_query *query,
     return OK;
 }
 
+/* The column of a set statement that tells whose row it is: no field of the message. */
+static enum code learn_place(struct pg_query_plan *plan, const PGresult *described, struct err *err)
+{
+    if (PQnfields(described) == 0 || strcmp(PQfname(described, 0), PLACE) != 0 ||
+        PQftype(described, 0) != PG_OID_INT8) {
+        return err_set(err,
+                       ERR_INTERNAL,
+                       "query %s: the first column of a set statement is place, a bigint",
+                       plan->query->name);
+    }
+    plan->columns[0] = (struct pg_slot){.kind = PG_KIND_INT64, .offset = UINT32_MAX, .name = PLACE};
+    plan->column_count = 1;
+    return OK;
+}
+
 static enum code
 learn_columns(struct pg_query_plan *plan, const PGresult *described, struct err *err)
 {
@@ -187,13 +204,19 @@ learn_columns(struct pg_query_plan *plan, const PGresult *described, struct err 
     const int count = PQnfields(described);
 
     plan->column_count = 0;
-    for (int i = 0; i < count; i++) {
+    if (query->set) {
+        enum code code = learn_place(plan, described, err);
+        if (code != OK) {
+            return code;
+        }
+    }
+    for (int i = plan->column_count; i < count; i++) {
         struct pg_slot column = {.kind = PG_KIND_NONE};
         enum code code = learn_column(query, described, i, &column, err);
         if (code != OK) {
             return code;
         }
-        if (plan->column_count == query->out->n_fields) {
+        if (plan->column_count == query->out->n_fields + (query->set ? 1 : 0)) {
             return err_set(err, ERR_INTERNAL, "query %s: a column is there twice", query->name);
         }
         plan->columns[plan->column_count] = column;
@@ -276,6 +299,17 @@ void pg_result_clear(struct pg_result **result)
     assert(result != NULL);
     PQclear(*result);
     *result = NULL;
+}
+
+uint64_t pg_result_place(const struct pg_result *result, size_t row)
+{
+    uint64_t place = 0;
+
+    assert(row < pg_result_rows(result));
+    (void)str_to_uint64(
+        (struct str){PQgetvalue(result, (int)row, 0), (size_t)PQgetlength(result, (int)row, 0)},
+        &place);
+    return place;
 }
 
 static void clear_hook(void *object)
@@ -441,7 +475,7 @@ enum code pg_bind_row(const struct pg_plan *plans,
     if (PQnfields(result) != plan->column_count) {
         return err_set(err, ERR_INTERNAL, "query %s: its columns changed", plan->query->name);
     }
-    for (int i = 0; i < plan->column_count; i++) {
+    for (int i = plan->query->set ? 1 : 0; i < plan->column_count; i++) {
         const struct pg_slot *slot = &plan->columns[i];
         if (PQgetisnull(result, at, i)) {
             if (slot->required) {

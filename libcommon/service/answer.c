@@ -4,6 +4,15 @@
 #include <assert.h>
 #include <string.h>
 
+static void note_effect(struct req *r)
+{
+    if (r->statement.table == TABLE_SERVICE) {
+        enum query_effect effect = r->runner->query_effects[r->statement.query];
+        r->wrote =
+            r->wrote || effect == QUERY_MAY_WRITE || (effect == QUERY_WRITES && r->affected > 0);
+    }
+}
+
 bool runner_accept_answer(struct req *r)
 {
     const struct database *db = r->runner->database;
@@ -14,15 +23,20 @@ bool runner_accept_answer(struct req *r)
         runner_database_error(r, answer);
         return false;
     }
+    if (r->shared != NULL) {
+        r->result = r->shared; /* with its rows; the group clears it when it ends */
+        r->shared = NULL;
+        r->affected = db->affected(r->result);
+        note_effect(r);
+        return true;
+    }
     assert(answer->result != NULL);
     r->result = answer->result;
+    r->row_first = 0;
+    r->row_count = db->rows(r->result);
     r->affected = db->affected(r->result);
     answer->result = NULL;
-    if (r->statement.table == TABLE_SERVICE) {
-        enum query_effect effect = r->runner->query_effects[r->statement.query];
-        r->wrote =
-            r->wrote || effect == QUERY_MAY_WRITE || (effect == QUERY_WRITES && r->affected > 0);
-    }
+    note_effect(r);
     if (db->attach(r->result, r->arena, &err) != OK) {
         db->clear(&r->result);
         req_set_error(r, err.code, &err);

@@ -21,6 +21,23 @@ static void database_release(void *ctx, struct pg_conn **conn)
     pg_conn_release(conn);
 }
 
+static enum code database_query_set(
+    void *ctx, struct pg_conn *conn, const struct set_call *call, void *tag, struct err *err)
+{
+    struct real_database *db = ctx;
+    struct arena_mark mark = arena_mark(call->arena);
+    const struct statement statement = call->statement;
+    struct pg_params params = {0};
+    enum code code = pg_bind_set(
+        db->plans[statement.table], statement.query, &call->list, call->arena, &params, err);
+
+    if (code == OK) {
+        code = pg_conn_query(conn, statement.table, statement.query, &params, tag, err);
+    }
+    arena_rewind(call->arena, mark); /* libpq has its own copy */
+    return code;
+}
+
 static enum code database_query(
     void *ctx, struct pg_conn *conn, const struct statement_call *call, void *tag, struct err *err)
 {
@@ -30,6 +47,14 @@ static enum code database_query(
     enum code code = OK;
 
     assert(call->statement.table < TABLE_COUNT);
+    if (db->tables[call->statement.table].queries[call->statement.query].set) {
+        struct pg_member member = {call->context, call->in};
+        struct set_call set = {
+            call->statement, {&member, 1},
+             call->arena
+        };
+        return database_query_set(ctx, conn, &set, tag, err);
+    }
     code = pg_bind_params(db->plans[call->statement.table],
                           call->statement.query,
                           call->context,
@@ -97,11 +122,13 @@ void real_database_init(struct real_database *db,
                  .take = database_take,
                  .release = database_release,
                  .query = database_query,
+                 .query_set = database_query_set,
                  .command = database_command,
                  .sync = database_sync,
                  .flush = database_flush,
                  .rows = pg_result_rows,
                  .affected = pg_result_affected,
+                 .place = pg_result_place,
                  .clear = pg_result_clear,
                  .attach = pg_result_attach,
                  .row = database_row,

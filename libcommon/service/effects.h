@@ -31,6 +31,13 @@ struct statement_call {
     struct arena *arena;
 };
 
+/* One set statement for many requests: see pg_bind.h. */
+struct set_call {
+    struct statement statement;
+    struct pg_member_list list;
+    struct arena *arena;
+};
+
 /* One row to read; `out` is of the statement's type. */
 struct row_call {
     struct statement statement;
@@ -39,7 +46,7 @@ struct row_call {
     struct arena *arena;
 };
 
-/* The contracts are those of pg_pool.h and pg_bind.h. */
+/* The contracts are those of pg_pool.h and pg_bind.h. query() sends a set statement for one. */
 struct database {
     void *ctx;
     struct pg_conn *(*take)(void *ctx, const struct pg_holder *holder);
@@ -51,12 +58,15 @@ struct database {
                        const struct statement_call *call,
                        void *tag,
                        struct err *err);
+    enum code (*query_set)(
+        void *ctx, struct pg_conn *conn, const struct set_call *call, void *tag, struct err *err);
     enum code (*command)(
         void *ctx, struct pg_conn *conn, const char *sql, void *tag, struct err *err);
     enum code (*sync)(void *ctx, struct pg_conn *conn, struct err *err);
     enum code (*flush)(void *ctx, struct pg_conn *conn, struct err *err);
     size_t (*rows)(const struct pg_result *result);
     size_t (*affected)(const struct pg_result *result);
+    uint64_t (*place)(const struct pg_result *result, size_t row);
     void (*clear)(struct pg_result **result);
     enum code (*attach)(struct pg_result *result, struct arena *arena, struct err *err);
     enum code (*row)(void *ctx,

@@ -7,7 +7,8 @@
  *
  * If a statement fails, or a member refuses after it changed rows, the transaction is rolled back
  * and the members are run again: the culprit alone, the others together once more, and alone if
- * that fails too or nobody is known to be at fault. A member that refuses without having written
+ * that fails too or nobody is known to be at fault. A set statement answers for many members at
+ * once (group_set.c). A member that refuses without having written
  * just leaves. One that asks for a second statement while another member is of the same user leaves
  * too and is run alone, since locks do not keep members of one transaction apart.
  */
@@ -168,6 +169,10 @@ static void on_answer(void *ctx, void *tag, struct pg_answer *answer)
     struct group *group = ctx;
     struct req *r = tag;
 
+    if (tag == group) {
+        group_set_answer(group, answer);
+        return;
+    }
     if (r == NULL) {
         group->runner->database->clear(&answer->result);
         if (answer->outcome == PG_OUTCOME_FAILED && !group->failed) {
@@ -371,7 +376,7 @@ static bool member_unsent(struct group *group, struct req *r, const struct err *
 /* True: statements are queued. What does not fit into one pipeline goes with the next. */
 static bool round_send(struct group *group)
 {
-    bool sent = false;
+    bool sent = group_set_send(group);
 
     LIST_EACH_SAFE(&group->members, node, following)
     {
@@ -447,6 +452,7 @@ bool group_start(struct runner *runner)
     group->lost = false;
     group->failed = false;
     group->added = false;
+    group->set_failed = false;
     group->culprit = NULL;
     gather(group, &runner->writes_again);
     gather(group, &runner->writes);

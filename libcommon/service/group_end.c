@@ -22,6 +22,7 @@ void group_end(struct group *group)
 
     assert(group->member_count == 0);
     assert(list_empty(&group->node));
+    group_set_clear(group);
     runner->database->release(runner->database->ctx, &group->conn);
     assert(runner->connections_held > 0);
     assert(runner->groups_open > 0);
@@ -208,6 +209,13 @@ static void lone_failed(struct group *group, struct req *r)
 
 static void group_failed(struct group *group, struct req *r, bool culprit)
 {
+    bool nobody = group->culprit == NULL && !group->set_failed;
+
+    if (group->set_failed && !r->singly && !r->afterwards) {
+        r->singly = true;
+        runner_rerun(r, false);
+        return;
+    }
     r->regroups++;
     if (r->afterwards) {
         decide(r);
@@ -215,7 +223,7 @@ static void group_failed(struct group *group, struct req *r, bool culprit)
         runner_route(r);
         return;
     }
-    runner_rerun(r, culprit || group->culprit == NULL || r->regroups >= REGROUPS_MAX);
+    runner_rerun(r, culprit || nobody || r->regroups >= REGROUPS_MAX);
 }
 
 void group_rollback(struct group *group)

@@ -101,7 +101,10 @@ bool req_reset(struct req *r)
     r->step = 0;
     r->statements = 0;
     r->effect = EFFECT_NONE;
+    r->shared = NULL;
     r->result = NULL;
+    r->row_first = 0;
+    r->row_count = 0;
     r->affected = 0;
     r->wrote = false;
     r->keeps = false;
@@ -152,7 +155,7 @@ enum step req_query_from(struct req *r, uint16_t query_index, const ProtobufCMes
 
 size_t req_rows(const struct req *r)
 {
-    return r->result == NULL ? 0 : r->runner->database->rows(r->result);
+    return r->result == NULL ? 0 : r->row_count;
 }
 
 size_t req_affected(const struct req *r)
@@ -163,7 +166,7 @@ size_t req_affected(const struct req *r)
 bool req_row(struct req *r, size_t row, ProtobufCMessage *out)
 {
     const struct database *db = r->runner->database;
-    struct row_call call = {r->statement, r->result, row, r->arena};
+    struct row_call call = {r->statement, r->result, r->row_first + row, r->arena};
     struct err err = {0};
 
     assert(row < req_rows(r));
@@ -208,6 +211,12 @@ bool req_rows_all(struct req *r, size_t *out_count, ProtobufCMessage ***out)
     *out_count = count;
     *out = messages;
     return true;
+}
+
+void req_changed_nothing(struct req *r)
+{
+    assert(r->statements == 1); /* what earlier ones did is not known any more */
+    r->wrote = false;
 }
 
 enum step req_reply_row(struct req *r)

@@ -42,6 +42,9 @@ ProtobufCMessage *req_row_new(struct req *r, size_t row);
 bool req_rows_all(struct req *r, size_t *out_count, ProtobufCMessage ***out) MUST_CHECK;
 
 /* Ready-made last steps. */
+/* The request's one statement could have changed rows and its answer says that it did not: a
+ * refusal need not undo anything, and disturbs nobody in the same group commit. */
+void req_changed_nothing(struct req *r);
 enum step req_reply_row(struct req *r); /* row 0 into the reply; NOT_FOUND without a row */
 /* Every row into the repeated message field of the reply with this protobuf field name. */
 enum step req_reply_rows(struct req *r, const char *field);

@@ -126,7 +126,10 @@ struct req {
     struct statement statement;
     const ProtobufCMessage *statement_in;
     struct pg_answer answer;
-    struct pg_result *result; /* what req_row() reads */
+    struct pg_result *shared; /* of a set statement, the group's: its answer for this request */
+    struct pg_result *result; /* what req_row() reads, from row_first on */
+    size_t row_first;
+    size_t row_count;
     size_t affected;
 
     /* --- the transaction --- */
@@ -134,6 +137,7 @@ struct req {
     enum req_idempotency idempotency;
     struct idempotency *key; /* NULL without a key */
     bool wrote;              /* a statement of this run changed rows */
+    bool singly;             /* a set statement it was part of failed: sent by itself from now on */
     bool keeps;              /* refused, and what it wrote is committed all the same */
     bool alone;              /* shares its transaction with nobody */
     bool afterwards;         /* only its records are left to be written */

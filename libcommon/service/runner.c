@@ -239,7 +239,7 @@ static bool in_transaction(const struct req *r)
 static void queue_push(struct req *r)
 {
     struct runner *runner = r->runner;
-    bool again = r->regroups + r->losses + r->retries > 0;
+    bool again = r->singly || r->regroups + r->losses + r->retries > 0;
 
     if (r->sm.state == REQ_QUEUED && !in_transaction(r)) {
         list_push_back(&runner->reads, &r->node);

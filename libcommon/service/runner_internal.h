@@ -17,6 +17,9 @@ enum group_state {
     GROUP_STATE_COUNT
 };
 
+#define GROUP_RESULTS_MAX 8 /* set statements in one group; beyond it members send by themselves \
+                             */
+
 /* One transaction that carries many requests: see group.c. */
 struct group {
     struct list node;    /* free list, or the runner's groups whose turn has come */
@@ -31,7 +34,12 @@ struct group {
     bool lost;               /* the connection broke */
     bool failed;             /* one of the group's own statements failed: see `answer` */
     bool added;              /* the commit carries rows for the outbox */
+    bool set_failed;         /* a set statement did: any of its members may be at fault */
     struct pg_answer answer; /* without result */
+    uint32_t set_count;      /* members of the set statement under way */
+    uint32_t result_count;
+    struct pg_result *results[GROUP_RESULTS_MAX]; /* of set statements; members read them */
+    struct req *set[PG_BATCH_MAX];
 };
 
 struct runner {
@@ -104,6 +112,12 @@ void group_poke(struct group *group);
 enum code group_begin(struct group *group, struct err *err) MUST_CHECK;
 /* The request is no member any more. */
 void group_leave(struct req *r);
+
+/* --- group_set.c: one statement for many members --- */
+/* True: one was sent, and its members wait for it. */
+bool group_set_send(struct group *group);
+void group_set_answer(struct group *group, struct pg_answer *answer);
+void group_set_clear(struct group *group); /* the results go */
 
 /* --- group_end.c: how a group ends --- */
 void group_commit(struct group *group);    /* every member's verdict stands */

@@ -28,6 +28,7 @@ struct block {
     const char *name;
     const char *in; /* "none" included; NULL: not given yet */
     const char *out;
+    bool set;
     struct each each[EACH_MAX];
     size_t each_count;
     struct host_out text; /* open while the block is read */
@@ -189,7 +190,8 @@ static void comment_read(struct reader *reader, const struct sql_piece *piece)
     bool in = directive_split(piece->text, "in", &value);
     bool out = !in && directive_split(piece->text, "out", &value);
     bool each = !in && !out && directive_split(piece->text, "each", &value);
-    if ((in || out || each) && !reader->open) {
+    bool set = !in && !out && !each && directive_split(piece->text, "set", &value);
+    if ((in || out || each || set) && !reader->open) {
         host_die("%s:%zu: a statement starts with \"-- name:\"", reader->path, piece->line);
     }
     if (in) {
@@ -198,6 +200,11 @@ static void comment_read(struct reader *reader, const struct sql_piece *piece)
         message_read(reader, &block->out, value, piece->line);
     } else if (each) {
         each_read(reader, value, piece->line);
+    } else if (set) {
+        if (strcmp(copy(value), "place") != 0) {
+            host_die("%s:%zu: the only set is \"place\"", reader->path, piece->line);
+        }
+        block->set = true;
     }
 }
 
@@ -344,6 +351,7 @@ static void statement_add(struct reader *reader, const size_t *picks, bool first
     }
     row.in = strcmp(block->in, "none") == 0 ? NULL : block->in;
     row.out = strcmp(block->out, "none") == 0 ? NULL : block->out;
+    row.set = block->set;
     row.family = first && block->each_count > 0 ? block->name : NULL;
     if (strlen(row.name) > SQLGEN_NAME_BYTES_MAX) {
         host_die("%s:%zu: the name %s is too long", block->path, block->line, row.name);

@@ -8,6 +8,9 @@
  *   -- each: ORDER = date_desc: date DESC, id DESC | date_asc: date ASC, id ASC
  *   SELECT ... ORDER BY {ORDER}
  *
+ * A block with "-- set: place" answers for many requests at once: its parameters are arrays with an
+ * element per request (see libcommon/io/pg_bind.h).
+ *
  * Every `each` line multiplies the block: one statement for each of its choices, named NAME_choice,
  * in consecutive order, the first `each` line turning slowest. `||` is the SQL operator, not a
  * separator. Whatever is wrong ends the process with file and line. Other comments are left out of
@@ -15,6 +18,8 @@
  */
 
 #include "libcommon/base/str.h"
+
+#include <stdbool.h>
 
 #define SQLGEN_NAME_BYTES_MAX 63 /* PostgreSQL cuts longer names of prepared statements */
 
@@ -30,6 +35,7 @@ struct sqlgen_statement {
     size_t parameter_count;
     const char *in; /* full message name, NULL: none */
     const char *out;
+    bool set;
     const char
         *family; /* the block's name on its first statement where `each` made several, else NULL */
 };

@@ -117,7 +117,11 @@ static void put_statement(FILE *out, const struct sqlgen_statement *row)
     } else {
         (void)fprintf(out, ",\n     parameters_%s, %zu", row->name, row->parameter_count);
     }
-    (void)fprintf(out, ", %s, %s},\n", descriptor_of(row->in), descriptor_of(row->out));
+    (void)fprintf(out,
+                  ", %s, %s, %s},\n",
+                  descriptor_of(row->in),
+                  descriptor_of(row->out),
+                  row->set ? "true" : "false");
 }
 
 void sqlgen_write_queries_table(FILE *out, const char *service, const struct sqlgen_files *files)

@@ -168,6 +168,7 @@ static enum step create_refuse(struct req *r, const Avanta__Ledger__Transaction 
     bool wants_account = in->has_account_id || in->account != NULL;
 
     assert(!found->has_id);
+    req_changed_nothing(r);
     if (wants_account && !found->has_account_id) {
         (void)refuse_reference(
             r, AVANTA__REASON__ACCOUNT_NOT_FOUND, in->has_account_id ? "account_id" : "account");

@@ -246,6 +246,34 @@ static void many_at_once_are_each_right(void **state)
     assert_non_null(strstr(text, "avanta_group_commits_total{size=\"1\"}"));
 }
 
+/* A set statement answers for all; one name is taken, one is refused by its missing row. */
+static void many_in_one_statement_are_each_right(void **state)
+{
+    static struct toy_answer answers[MANY];
+    static char names[MANY][16];
+
+    (void)state;
+    for (size_t i = 0; i < MANY; i++) {
+        (void)snprintf(names[i], sizeof names[i], "join-%zu", i == 200 ? 100 : i);
+        toy_ask(&caller,
+                &(struct toy_question){
+                    TOY_JOIN, "u7", .name = i == 50 ? TOY_UNKNOWN : names[i], .amount = (int64_t)i},
+                &answers[i]);
+    }
+    for (size_t i = 0; i < MANY; i++) {
+        toy_wait(&caller, &answers[i]);
+        enum code wanted = i == 50 ? ERR_REFERENCE : OK;
+        assert_row(i, answers[i].bus == OK);
+        assert_row(i,
+                   answers[i].code == wanted || (i % 100 == 0 && answers[i].code == ERR_CONFLICT));
+    }
+    assert_int_equal((answers[100].code == OK) + (answers[200].code == OK), 1);
+    assert_string_equal(
+        scratch_pg_ask(
+            dsn, "SELECT count(*) FROM toy WHERE user_id = 'u7' AND name = 'join-' || amount"),
+        answers[200].code == OK ? "296" : "297");
+}
+
 static void key_is_honoured(void **state)
 {
     struct toy_answer first;
@@ -566,6 +594,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(rules_and_permissions_are_checked_again),
         cmocka_unit_test(constraints_answer_with_their_meaning),
         cmocka_unit_test(many_at_once_are_each_right),
+        cmocka_unit_test(many_in_one_statement_are_each_right),
         cmocka_unit_test(key_is_honoured),
         cmocka_unit_test(two_statements_do_not_race),
         cmocka_unit_test(work_runs_on_a_thread),

@@ -7,6 +7,7 @@
 
 #include "libcommon/base/buf.h"
 #include "libcommon/base/clock.h"
+#include "libcommon/base/limits.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,9 @@ struct pg_result {
     size_t rows;
     size_t affected;
     char name[64];
-    int64_t id;
+    char names[PG_BATCH_MAX][16]; /* of a set statement's rows */
+    uint64_t places[PG_BATCH_MAX];
+    int64_t id; /* of the first row */
     Avanta__Service__IdempotencyFound found;
 };
 
@@ -203,6 +206,50 @@ static struct item *item_add(struct pg_conn *conn)
     return item;
 }
 
+static const struct pg_query *fake_describe(void *ctx, struct statement statement)
+{
+    (void)ctx;
+    return statement.table == TABLE_SKELETON ? &service_queries[statement.query]
+                                             : &toy_service.queries[statement.query];
+}
+
+/* A row for everyone but TOY_UNKNOWN. */
+static enum code fake_query_set(
+    void *ctx, struct pg_conn *conn, const struct set_call *call, void *tag, struct err *err)
+{
+    struct fake *f = ctx;
+    struct item *item = NULL;
+    char name[64];
+
+    assert_true(call->list.count <= PG_BATCH_MAX);
+    if (conn->broken) {
+        return err_set(err, ERR_UNAVAILABLE, "broken");
+    }
+    item = item_add(conn);
+    item->kind = ITEM_STATEMENT;
+    item->tag = tag;
+    item->result = result_new(f, call->statement);
+    struct buf text = buf_over(item->text, sizeof item->text);
+    buf_printf(&text, "%s(", toy_service.queries[call->statement.query].name);
+    for (size_t i = 0; i < call->list.count; i++) {
+        buf_printf(&text, "%s%s", i == 0 ? "" : ",", argument(call->list.members[i].in, name));
+        if (strcmp(name, TOY_UNKNOWN) != 0) {
+            put_copy(item->result->names[item->result->rows], 16, name);
+            item->result->places[item->result->rows++] = i + 1;
+        }
+    }
+    buf_text(&text, ")");
+    assert_true(buf_terminate(&text));
+    if (f->misplaced) {
+        item->result->places[item->result->rows - 1] = call->list.count + 1;
+        f->misplaced = false;
+    }
+    item->result->affected = item->result->rows;
+    item->result->id = f->next_id + 1;
+    f->next_id += (int64_t)item->result->rows;
+    return OK;
+}
+
 static enum code fake_query(
     void *ctx, struct pg_conn *conn, const struct statement_call *call, void *tag, struct err *err)
 {
@@ -210,6 +257,14 @@ static enum code fake_query(
     struct item *item = NULL;
     char name[64];
 
+    if (fake_describe(ctx, call->statement)->set) {
+        struct pg_member member = {call->context, call->in};
+        struct set_call set = {
+            call->statement, {&member, 1},
+             call->arena
+        };
+        return fake_query_set(ctx, conn, &set, tag, err);
+    }
     if (conn->broken) {
         return err_set(err, ERR_UNAVAILABLE, "broken");
     }
@@ -279,6 +334,12 @@ static size_t fake_rows(const struct pg_result *result)
     return result->rows;
 }
 
+static uint64_t fake_place(const struct pg_result *result, size_t row)
+{
+    assert_true(row < result->rows);
+    return result->places[row];
+}
+
 static size_t fake_affected(const struct pg_result *result)
 {
     return result->affected;
@@ -318,8 +379,10 @@ fake_row(void *ctx, const struct row_call *call, ProtobufCMessage *out, struct e
         *(Avanta__Service__IdempotencyFound *)(void *)out = result->found;
     } else if (out->descriptor == &toy__row__descriptor) {
         Toy__Row *row = (Toy__Row *)(void *)out;
-        row->id = result->id;
-        row->name = arena_strdup(call->arena, str_from(result->name));
+        bool set = fake_describe(ctx, result->statement)->set;
+        row->id = result->id + (int64_t)call->row;
+        row->name =
+            arena_strdup(call->arena, str_from(set ? result->names[call->row] : result->name));
         row->amount = 1;
     } else if (out->descriptor == &toy__moved__descriptor) {
         Toy__Moved *moved = (Toy__Moved *)(void *)out;
@@ -327,13 +390,6 @@ fake_row(void *ctx, const struct row_call *call, ProtobufCMessage *out, struct e
         moved->amount = 2;
     }
     return OK;
-}
-
-static const struct pg_query *fake_describe(void *ctx, struct statement statement)
-{
-    (void)ctx;
-    return statement.table == TABLE_SKELETON ? &service_queries[statement.query]
-                                             : &toy_service.queries[statement.query];
 }
 
 /* --- connections ---------------------------------------------------------------------------------
@@ -633,11 +689,13 @@ struct fake *fake_open(uint32_t connections)
                                     .take = fake_take,
                                     .release = fake_release,
                                     .query = fake_query,
+                                    .query_set = fake_query_set,
                                     .command = fake_command,
                                     .sync = fake_sync,
                                     .flush = fake_flush,
                                     .rows = fake_rows,
                                     .affected = fake_affected,
+                                    .place = fake_place,
                                     .clear = fake_clear,
                                     .attach = fake_attach,
                                     .row = fake_row,

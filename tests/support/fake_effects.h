@@ -53,6 +53,7 @@ struct fake {
     bool no_connection; /* take() gives none */
     bool woken;
     bool ticking;
+    bool misplaced; /* the next set statement's last row is nobody's */
     bool key_taken; /* claims find the lock held elsewhere */
     uint64_t mono_us;
     uint64_t wall_ms;

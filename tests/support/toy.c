@@ -49,6 +49,20 @@ static enum step add_reply(struct req *r)
     return STEP_DONE;
 }
 
+static enum step join_insert(struct req *r)
+{
+    return req_query(r, TOY_INSERT_SET);
+}
+
+static enum step join_reply(struct req *r)
+{
+    if (req_rows(r) == 0) {
+        req_changed_nothing(r);
+        return req_refuse(r, AVANTA__REASON__ACCOUNT_NOT_FOUND);
+    }
+    return add_reply(r);
+}
+
 static enum step move_find(struct req *r)
 {
     return req_query(r, TOY_FIND);
@@ -138,6 +152,9 @@ static const struct op op_hash = {
 };
 static const struct op op_nap = {TX_NONE, {nap_sleep}};
 static const struct op op_ping = {TX_WRITE, {ping_done}};
+static const struct op op_join = {
+    TX_WRITE, {join_insert, join_reply}
+};
 static const struct op op_seen = {TX_WRITE, {seen_insert}};
 
 static const struct field_rule add_fields[] = {
@@ -177,6 +194,7 @@ static const struct api_method methods[TOY_OP_COUNT] = {
     [TOY_HASH] = METHOD("Hash", &rules_add, &rules_row, API_USER, true),
     [TOY_NAP] = METHOD("Nap", &rules_add, &rules_empty, API_PUBLIC, false),
     [TOY_PING] = METHOD("Ping", &rules_add, &rules_empty, API_USER, true),
+    [TOY_JOIN] = METHOD("Join", &rules_add, &rules_row, API_USER, true),
 };
 
 const struct op_row toy_ops[TOY_OP_COUNT] = {
@@ -187,6 +205,7 @@ const struct op_row toy_ops[TOY_OP_COUNT] = {
     [TOY_HASH] = {&methods[TOY_HASH],   &op_hash  },
     [TOY_NAP] = {&methods[TOY_NAP],    &op_nap   },
     [TOY_PING] = {&methods[TOY_PING],   &op_ping  },
+    [TOY_JOIN] = {&methods[TOY_JOIN],   &op_join  },
 };
 
 static const char *const insert_parameters[] = {"user_id", "name", "amount"};
@@ -201,29 +220,43 @@ static const struct pg_query queries[TOY_QUERY_COUNT] = {
                     "INSERT INTO toy (user_id, name, amount) VALUES ($1, $2, coalesce($3, 1))"
                     " RETURNING id, name, amount",                                               insert_parameters,
                     3, &toy__add_request__descriptor,
-                    &toy__row__descriptor  },
+                    &toy__row__descriptor,
+                    false                         },
     [TOY_SELECT] = {"select",
                     "SELECT id, name, amount FROM toy WHERE starts_with(name, coalesce($1, ''))"
                     " ORDER BY id",                                                              select_parameters,
                     1, &toy__list_request__descriptor,
-                    &toy__row__descriptor  },
+                    &toy__row__descriptor,
+                    false                         },
     [TOY_FIND] = {"find",
                     "SELECT id, amount + $3 AS amount FROM toy WHERE user_id = $1 AND name = $2"
                   " FOR UPDATE",                                                                 find_parameters,
                     3, &toy__add_request__descriptor,
-                    &toy__moved__descriptor},
+                    &toy__moved__descriptor,
+                    false                         },
     [TOY_UPDATE] = {"update",
                     "UPDATE toy SET amount = $2 WHERE id = $1 RETURNING id, name, amount",       update_parameters,
                     2, &toy__moved__descriptor,
-                    &toy__row__descriptor  },
+                    &toy__row__descriptor,
+                    false                         },
     [TOY_SEEN] = {"seen",
                     "INSERT INTO toy_seen (id, subject) VALUES ($1, $2) ON CONFLICT DO NOTHING", seen_parameters,
                     2, &avanta__event_record__descriptor,
-                    NULL                   },
+                    NULL,                    false},
     [TOY_SLEEP] = {"sleep",
                     "SELECT 1 FROM pg_sleep($1::bigint / 1000.0)",                               sleep_parameters,
                     1, &toy__add_request__descriptor,
-                    NULL                   },
+                    NULL,                    false},
+    [TOY_INSERT_SET] =
+        {"insert_set",
+                    "WITH asked AS MATERIALIZED (SELECT * FROM unnest((SELECT $1::text[]), (SELECT $2::text[]),"
+         " (SELECT $3::bigint[])) WITH ORDINALITY AS u (user_id, name, amount, place)), added AS ("
+         " INSERT INTO toy (user_id, name, amount) SELECT user_id, name, coalesce(amount, 1) FROM asked"
+         " WHERE name <> '" TOY_UNKNOWN "' RETURNING *) SELECT place, t.id, t.name, t.amount"
+         " FROM asked JOIN added t USING (user_id, name) ORDER BY place",                        insert_parameters,
+                    3, &toy__add_request__descriptor,
+                    &toy__row__descriptor,
+                    true                          },
 };
 
 static const struct pg_migration migrations[] = {

@@ -16,6 +16,7 @@ enum toy_query {
     TOY_UPDATE, /* sets the amount of a row */
     TOY_SEEN,   /* a consumer's note of a message */
     TOY_SLEEP,
+    TOY_INSERT_SET, /* the rows of many requests; none for the name TOY_UNKNOWN */
     TOY_QUERY_COUNT
 };
 
@@ -27,6 +28,7 @@ enum toy_op {
     TOY_HASH,   /* write with work on a thread between two statements */
     TOY_NAP,    /* read that takes `amount` milliseconds */
     TOY_PING,   /* write that ends without a statement */
+    TOY_JOIN,   /* TOY_ADD by a set statement */
     TOY_OP_COUNT
 };
 
@@ -34,6 +36,7 @@ enum toy_op {
 #define TOY_REFUSED      "refused"      /* refused before any statement */
 #define TOY_REFUSED_LATE "refused-late" /* refused after the row was inserted */
 #define TOY_AUDITED      "audited"      /* refused before any statement, with an audit record */
+#define TOY_UNKNOWN      "unknown"      /* TOY_JOIN: refused, since it has no row */
 #define TOY_BROADCAST    "broadcast"    /* publishes ctl.toy after the commit */
 
 extern const struct op_row toy_ops[TOY_OP_COUNT];

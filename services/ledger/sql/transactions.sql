@@ -13,16 +13,46 @@ WHERE t.user_id = :user_id AND t.id = :id;
 -- name: transaction_create
 -- in: avanta.ledger.CreateTransactionRequest
 -- out: avanta.ledger.Transaction
--- One row: the new one, or one without id as above. Of accounts with one name the oldest is meant.
-WITH found AS MATERIALIZED (
-    SELECT CASE WHEN :account_id::bigint IS NOT NULL THEN
-               (SELECT a.id FROM account a
-                WHERE a.user_id = :user_id AND a.id = :account_id::bigint AND a.is_active)
-           WHEN :account::text IS NOT NULL THEN
-               (SELECT min(a.id) FROM account a
-                WHERE a.user_id = :user_id AND a.name = :account::text AND a.is_active) END AS account_id,
-        (SELECT c.id FROM category c
-         WHERE c.user_id = :user_id AND c.id = :category_id::bigint AND c.is_active) AS category_id
+-- set: place
+-- For each request one row: the new one, or one without id as above. Of accounts with one name the
+-- oldest is meant. The account's name is looked up where the face gives its id.
+WITH asked AS MATERIALIZED (
+    SELECT v.*, CASE WHEN v.fits THEN nextval('journal_entry_id_seq') END AS entry_id
+    FROM (
+        SELECT q.*, CASE WHEN c.id IS NOT NULL THEN q.category_id END AS found_category_id,
+            (q.found_account_id IS NOT NULL OR (q.account_id IS NULL AND q.account IS NULL))
+                AND (c.id IS NOT NULL OR q.category_id IS NULL) AS fits
+        FROM (
+            SELECT u.*, CASE WHEN u.account_id IS NOT NULL THEN
+                    (SELECT a.id FROM account a
+                     WHERE a.user_id = u.user_id AND a.id = u.account_id AND a.is_active)
+                WHEN u.account IS NOT NULL THEN
+                    (SELECT min(a.id) FROM account a
+                     WHERE a.user_id = u.user_id AND a.name = u.account AND a.is_active)
+                END AS found_account_id
+            FROM unnest(
+                (SELECT :user_id::uuid[]), (SELECT :now_ms::bigint[]), (SELECT :account_id::bigint[]),
+                (SELECT :account::text[]), (SELECT :category_id::bigint[]), (SELECT :date::date[]),
+                (SELECT :amount::bigint[]), (SELECT :exchange_rate::bigint[]),
+                (SELECT :isr_retention::bigint[]), (SELECT :iva_retention::bigint[]),
+                (SELECT :issue_date::date[]), (SELECT :payment_date::date[]),
+                (SELECT :is_deductible::boolean[]), (SELECT :is_iva_deductible::boolean[]),
+                (SELECT :is_isr_deductible::boolean[]), (SELECT :type::text[]),
+                (SELECT :category::text[]), (SELECT :transaction_type::text[]),
+                (SELECT :expense_type::text[]), (SELECT :client_type::text[]),
+                (SELECT :currency::text[]), (SELECT :payment_method::text[]),
+                (SELECT :iva_rate::text[]), (SELECT :description::text[]),
+                (SELECT :economic_activity::text[]), (SELECT :economic_activity_code::text[]),
+                (SELECT :notes::text[]), (SELECT :receipt_url::text[]), (SELECT :client_rfc::text[]),
+                (SELECT :client_name::text[]), (SELECT :cfdi_uuid::text[])
+            ) WITH ORDINALITY AS u (
+                user_id, now_ms, account_id, account, category_id, date, amount, exchange_rate,
+                isr_retention, iva_retention, issue_date, payment_date, is_deductible,
+                is_iva_deductible, is_isr_deductible, type, category, transaction_type, expense_type,
+                client_type, currency, payment_method, iva_rate, description, economic_activity,
+                economic_activity_code, notes, receipt_url, client_rfc, client_name, cfdi_uuid, place)
+        ) q LEFT JOIN category c ON c.user_id = q.user_id AND c.id = q.category_id AND c.is_active
+    ) v
 ), booked AS (
     INSERT INTO transaction AS t (
         user_id, entry_id, date, amount, exchange_rate, account_id, category_id, isr_retention,
@@ -30,20 +60,16 @@ WITH found AS MATERIALIZED (
         is_iva_deductible, is_isr_deductible, type, category, transaction_type, expense_type,
         client_type, currency, payment_method, iva_rate, description, economic_activity,
         economic_activity_code, notes, receipt_url, client_rfc, client_name, cfdi_uuid)
-    SELECT :user_id, nextval('journal_entry_id_seq'), :date::date, :amount::bigint,
-        coalesce(:exchange_rate::bigint, 1000000), f.account_id, f.category_id,
-        coalesce(:isr_retention::bigint, 0), coalesce(:iva_retention::bigint, 0), at_ms(:now_ms),
-        at_ms(:now_ms), :issue_date::date, :payment_date::date,
-        coalesce(:is_deductible::boolean, false), coalesce(:is_iva_deductible::boolean, false),
-        coalesce(:is_isr_deductible::boolean, false), :type::text, :category::text,
-        coalesce(:transaction_type::text, 'personal'), coalesce(:expense_type::text, 'national'),
-        coalesce(:client_type::text, 'nacional'), coalesce(:currency::text, 'MXN'),
-        :payment_method::text, :iva_rate::text, :description::text, :economic_activity::text,
-        :economic_activity_code::text, :notes::text, :receipt_url::text, :client_rfc::text,
-        :client_name::text, :cfdi_uuid::text
-    FROM found f
-    WHERE (f.account_id IS NOT NULL OR (:account_id::bigint IS NULL AND :account::text IS NULL))
-        AND (f.category_id IS NOT NULL OR :category_id::bigint IS NULL)
+    SELECT a.user_id, a.entry_id, a.date, a.amount, coalesce(a.exchange_rate, 1000000),
+        a.found_account_id, a.found_category_id, coalesce(a.isr_retention, 0),
+        coalesce(a.iva_retention, 0), at_ms(a.now_ms), at_ms(a.now_ms), a.issue_date, a.payment_date,
+        coalesce(a.is_deductible, false), coalesce(a.is_iva_deductible, false),
+        coalesce(a.is_isr_deductible, false), a.type, a.category,
+        coalesce(a.transaction_type, 'personal'), coalesce(a.expense_type, 'national'),
+        coalesce(a.client_type, 'nacional'), coalesce(a.currency, 'MXN'), a.payment_method,
+        a.iva_rate, a.description, a.economic_activity, a.economic_activity_code, a.notes,
+        a.receipt_url, a.client_rfc, a.client_name, a.cfdi_uuid
+    FROM asked a WHERE a.fits ORDER BY a.place
     RETURNING t
 ), entry AS (
     INSERT INTO journal_entry (user_id, id, transaction_id, kind, booked_on, created_at)
@@ -55,15 +81,16 @@ WITH found AS MATERIALIZED (
     SELECT (t).user_id, (t).entry_id, l.line_no, (t).date, l.book, l.account_id, l.category_id, l.amount
     FROM booked CROSS JOIN LATERAL transaction_lines(t) l
 )
-SELECT f.*,
-    (SELECT a.name FROM account a WHERE a.user_id = :user_id AND a.id = f.account_id) AS account
+SELECT r.place, f.*,
+    (SELECT n.name FROM account n WHERE n.user_id = r.user_id AND n.id = f.account_id) AS account
 FROM (
-    SELECT t FROM booked
+    SELECT a.place, a.user_id, b.t FROM asked a JOIN booked b ON (b.t).entry_id = a.entry_id
     UNION ALL
-    SELECT jsonb_populate_record(NULL::transaction,
-        jsonb_build_object('account_id', found.account_id, 'category_id', found.category_id))
-    FROM found WHERE NOT EXISTS (SELECT FROM booked)
-) r CROSS JOIN LATERAL transaction_face(r.t) f;
+    SELECT a.place, a.user_id, jsonb_populate_record(NULL::transaction,
+        jsonb_build_object('account_id', a.found_account_id, 'category_id', a.found_category_id))
+    FROM asked a WHERE NOT a.fits
+) r CROSS JOIN LATERAL transaction_face(r.t) f
+ORDER BY r.place;
 
 -- name: transaction_update
 -- in: avanta.ledger.UpdateTransactionRequest

@@ -226,6 +226,7 @@ static void refuses_bad_statements(void **state)
         {HEAD "SELECT\n\n 'a",                                 "bad.sql:6: a string is not ended"                },
         {HEAD "SELECT {ORDER}",                                "bad.sql:1: block a has no each for {ORDER}"      },
         {HEAD "-- each: ORDER = x: 1\nSELECT 1",               "bad.sql:1: block a does not use {ORDER}"         },
+        {HEAD "-- set: rows\nSELECT 1",                        "bad.sql:4: the only set is \"place\""            },
         {HEAD "-- each: ORDER\nSELECT {ORDER}",                "bad.sql:4: each must be"                         },
         {HEAD "-- each: ORDER = x\nSELECT {ORDER}",            "bad.sql:4: each needs 1 to 16 choices"           },
         {HEAD "-- each: order = x: 1\nSELECT {order}",         "bad.sql:4: each needs a word in capitals"        },
