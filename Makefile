@@ -19,6 +19,8 @@ V    ?= 0
 Q    := $(if $(filter 1,$(V)),,@)
 say   = $(if $(filter 1,$(V)),,@printf '  %-6s %s\n' $(1) $(2);)
 
+export PATH := $(PATH):/usr/sbin:/sbin# nats-server and nginx live there, and a user's PATH lacks it
+
 # --- packages --------------------------------------------------------------------
 deps.build := gcc make pkg-config clang clang-format clang-tidy libclang-rt-14-dev libuv1-dev libnats-dev \
               libpq-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler libprotobuf-dev \
@@ -283,8 +285,9 @@ check-docs: $(apigen) $(G)/api.pb $(programs:%=$(O)/bin/%)
 deps: ; @echo "All packages are installed."
 
 # --- running -----------------------------------------------------------------------------
+# PORT is 8080 on the first start; afterwards the stack keeps its port unless another is given.
 STATE ?= .run
-PORT  ?= 8080
+PORT  ?=
 up:
 	$(Q)$(MAKE) --no-print-directory -j$(jobs) MODE=release all
 	$(Q)STATE='$(STATE)' PORT='$(PORT)' BIN=build/release/bin deploy/up.sh

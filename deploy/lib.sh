@@ -1,16 +1,26 @@
 # What up.sh and down.sh share. Sourced, not run. STATE is the stack's directory.
 set -euo pipefail
+PATH=$PATH:/usr/sbin:/sbin # nats-server lives there, and a user's PATH lacks it
 
 say() { printf '%s\n' "$*"; }
 die() { printf 'avanta: %s\n' "$*" >&2; exit 1; }
 
 state_open() {
     [ -n "${STATE:-}" ] || die "STATE names no directory"
-    mkdir -p "$STATE"
-    STATE=$(cd "$STATE" && pwd -P)
-    chmod 711 "$STATE" # PostgreSQL's own user passes through; every file with a secret is 600
+    mkdir -p "$STATE" 2>/dev/null || die "the directory $STATE cannot be made: choose another with STATE=dir"
+    STATE=$(cd "$STATE" && pwd -P) || die "the directory $STATE cannot be entered"
+    [ "$(stat -c %u "$STATE")" = "$(id -u)" ] ||
+        die "$STATE belongs to $(stat -c %U "$STATE"): run this as that user, or choose another with STATE=dir"
+    if [ "$(id -u)" = 0 ]; then
+        chmod 711 "$STATE" # PostgreSQL's own user passes through; every file with a secret is 600
+    else
+        chmod 700 "$STATE"
+    fi
+    [ -w "$STATE" ] || die "$STATE cannot be written"
     export AVANTA_STATE=$STATE
 }
+
+services="identity ledger audit-log" # in the order they are started and stopped
 
 # pid_alive NAME: the process of that pid file runs and is ours.
 pid_alive() {
@@ -43,21 +53,28 @@ port_pick() {
 password() { printf 'p%s' "$(secret "$1")"; }
 secret() { head -c "$1" /dev/urandom | od -An -v -tx1 | tr -d ' \n'; }
 
-# wait_for SECONDS WHAT COMMAND...: polls until the command succeeds.
-wait_for() {
-    local seconds=$1 what=$2 i
+# give_up NAME LOG: the end of the log is where the cause stands.
+give_up() {
+    tail -n 5 "$2" >&2 2>/dev/null || true
+    die "$1; the lines above are the end of $2"
+}
+
+# wait_ready SECONDS NAME COMMAND...: polls until the command succeeds; a program that ended is not waited for.
+wait_ready() {
+    local seconds=$1 name=$2 i
     shift 2
     for ((i = 0; i < seconds * 10; i++)); do
         "$@" >/dev/null 2>&1 && return
+        kill -0 "$(<"$STATE/$name.pid")" 2>/dev/null || give_up "$name ended" "$STATE/log/$name.log"
         sleep 0.1
     done
-    die "$what was not ready within $seconds s; see $STATE/log"
+    give_up "$name was not ready within $seconds s" "$STATE/log/$name.log"
 }
 
-# PostgreSQL never runs as root: as root its commands run as the user postgres.
+# PostgreSQL never runs as root: as root its commands run as the user postgres, from a directory it may enter.
 as_postgres() {
     if [ "$(id -u)" = 0 ]; then
-        setpriv --reuid=postgres --regid=postgres --init-groups -- "$@"
+        (cd / && exec setpriv --reuid=postgres --regid=postgres --init-groups -- "$@")
     else
         "$@"
     fi

@@ -14,6 +14,7 @@ struct periodic {
     struct loop_timer *timer;
     struct request_source source;
     bool running;
+    bool succeeded; /* once */
 };
 
 struct periodics {
@@ -28,6 +29,7 @@ static void finish(void *ctx, struct req *r)
 
     assert(periodic->running);
     periodic->running = false;
+    periodic->succeeded = periodic->succeeded || r->code == OK;
     if (r->code != OK && code_http(r->code) < 500) { /* worse ones the runner logs */
         log_event(LOG_WARN,
                   "periodic_failed",
@@ -108,7 +110,7 @@ periodics_open(const struct periodics_options *options, struct periodics **out, 
         if (periodic->timer == NULL) {
             code = err_set(err, ERR_OVERLOADED, "no memory for a timer");
         } else {
-            loop_timer_start(periodic->timer, row->every_ms, row->every_ms);
+            loop_timer_start(periodic->timer, row->at_start ? 0 : row->every_ms, row->every_ms);
         }
     }
     if (code != OK) {
@@ -116,6 +118,17 @@ periodics_open(const struct periodics_options *options, struct periodics **out, 
     }
     *out = periodics;
     return code;
+}
+
+bool periodics_started(const struct periodics *periodics)
+{
+    assert(periodics != NULL);
+    for (size_t i = 0; i < periodics->count; i++) {
+        if (periodics->all[i].row->at_start && !periodics->all[i].succeeded) {
+            return false;
+        }
+    }
+    return true;
 }
 
 void periodics_stop(struct periodics *periodics)

@@ -20,5 +20,7 @@ struct periodics_options {
 enum code periodics_open(const struct periodics_options *options,
                          struct periodics **out,
                          struct err *err) MUST_CHECK;
+/* Have all that are `at_start` succeeded once? */
+bool periodics_started(const struct periodics *periodics);
 void periodics_stop(struct periodics *periodics);
 void periodics_close(struct periodics **periodics); /* no run may be under way */

@@ -44,6 +44,13 @@ static bool is_serving(void *ctx)
     return p->serving;
 }
 
+static bool jobs_are_done(void *ctx)
+{
+    const struct process *p = ctx;
+
+    return p->periodics != NULL && periodics_started(p->periodics);
+}
+
 static bool is_not_draining(void *ctx)
 {
     const struct process *p = ctx;
@@ -56,6 +63,7 @@ static const struct admin_check checks[] = {
     {"bus",      bus_is_ready     },
     {"streams",  streams_are_ready},
     {"serving",  is_serving       },
+    {"jobs",     jobs_are_done    },
     {"draining", is_not_draining  },
 };
 
@@ -83,7 +91,7 @@ static void write_metrics(void *ctx, struct buf *out)
 /* --- making everything ------------------------------------------------------------------------ */
 
 static const struct periodic_row own_periodic = {
-    "idempotency_purge", IDEMPOTENCY_PURGE_MS, &op_idempotency_purge};
+    "idempotency_purge", IDEMPOTENCY_PURGE_MS, &op_idempotency_purge, false};
 
 static enum code endpoints_make(struct process *p, struct err *err)
 {

@@ -30,11 +30,13 @@ struct consumer_row {
 };
 
 /* A job that runs every `every_ms` as a request of its own (principal NULL), one at a time per
- * process. */
+ * process. One that is `at_start` runs at once besides, and the process is not ready before it has
+ * succeeded. */
 struct periodic_row {
     const char *name;
     uint64_t every_ms;
     const struct op *op;
+    bool at_start;
 };
 
 /* A constraint of the service's tables whose violation has a meaning of its own: the request is

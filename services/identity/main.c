@@ -20,7 +20,7 @@ static const struct config_row config_rows[] = {IDENTITY_CONFIG(CONFIG_ROW)};
 static const struct config_table config = {config_rows, ARRAY_LEN(config_rows), &instance.config};
 
 static const struct periodic_row periodics[] = {
-    {"bootstrap", BOOTSTRAP_EVERY_MS, &op_identity_bootstrap},
+    {"bootstrap", BOOTSTRAP_EVERY_MS, &op_identity_bootstrap, true},
 };
 
 static enum code on_start(void **out_state, struct err *err)
