@@ -35,7 +35,7 @@ for service in $services; do stop "$service" 15; done
 stop nats 10
 pgdata=
 [ ! -d "$STATE/postgres" ] || pgdata=$(cd "$STATE/postgres" && pwd -P)/data
-if [ -n "$pgdata" ] && [ -s "$STATE/postgres.pid" ] && as_postgres "$(postgres_bin)/pg_ctl" -D "$pgdata" status >/dev/null 2>&1; then
+if [ -n "$pgdata" ] && as_postgres "$(postgres_bin)/pg_ctl" -D "$pgdata" status >/dev/null 2>&1; then
     if as_postgres "$(postgres_bin)/pg_ctl" -D "$pgdata" -w -t 60 -m fast stop >/dev/null 2>&1; then
         say "Stopped PostgreSQL"
     else

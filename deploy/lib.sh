@@ -61,14 +61,15 @@ give_up() {
 
 # wait_ready SECONDS NAME COMMAND...: polls until the command succeeds; a program that ended is not waited for.
 wait_ready() {
-    local seconds=$1 name=$2 i
+    local seconds=$1 name=$2 end
     shift 2
-    for ((i = 0; i < seconds * 10; i++)); do
+    end=$((SECONDS + seconds))
+    while [ "$SECONDS" -lt "$end" ]; do
         "$@" >/dev/null 2>&1 && return
         kill -0 "$(<"$STATE/$name.pid")" 2>/dev/null || give_up "$name ended" "$STATE/log/$name.log"
         sleep 0.1
     done
-    give_up "$name was not ready within $seconds s" "$STATE/log/$name.log"
+    give_up "$name runs but is not ready after $seconds s ('make down' stops it)" "$STATE/log/$name.log"
 }
 
 # PostgreSQL never runs as root: as root its commands run as the user postgres, from a directory it may enter.

@@ -15,7 +15,7 @@ mkdir -p "$STATE/log"
 
 # under NAME: audit-log -> AUDIT_LOG, as in the names of variables.
 under() { local name=${1//-/_}; printf '%s' "${name^^}"; }
-is_ready() { local port=ADMIN_$(under "$1"); curl -fsS -m 5 "http://127.0.0.1:${!port}/readyz"; }
+is_ready() { local port=ADMIN_$(under "$1"); curl -fsS -m 2 "http://127.0.0.1:${!port}/readyz"; }
 tcp_open() { ! port_free "$1"; }
 
 # --- what lasts: ports, passwords, keys -------------------------------------------------------
@@ -134,7 +134,7 @@ unset PGPASSWORD
 if ! pid_alive nats; then
     port_free "$NATS_PORT" || die "port $NATS_PORT of nats-server is taken: run 'make down', then 'make up'"
     say "Starting nats-server on 127.0.0.1:$NATS_PORT"
-    export NATS_PORT NATS_STORE=$STATE/nats NATS_SYSTEM_PASSWORD NATS_GATEWAY_PASSWORD
+    export NATS_PORT NATS_STORE="\"$STATE/nats\"" NATS_SYSTEM_PASSWORD NATS_GATEWAY_PASSWORD
     for service in $services; do export "NATS_$(under "$service")_PASSWORD"; done
     setsid nats-server -c "$here/nats.conf" >>"$STATE/log/nats.log" 2>&1 </dev/null &
     echo $! >"$STATE/nats.pid"
