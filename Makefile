@@ -235,11 +235,19 @@ $(O)/tests/unit/tools/test_sql_scan: $(O)/libcommon/tools/sql_scan.o
 $(patsubst %.c,$(O)/%.ok,$(wildcard tests/unit/tools/test_*.c)): $(apigen) $(sqlgen)
 test-mode: $(test.src:%.c=$(O)/%.ok)
 test-unit: $(unit.src:%.c=$(O)/%.ok)
+# Where threads meet, under ThreadSanitizer: what they share, the hand-over from the bus, whole processes.
+tsan.src := $(patsubst %,tests/unit/base/test_%.c,ring ring_steps log metric pool id) tests/unit/io/test_loop.c \
+            $(wildcard tests/component/test_bus*.c) tests/component/test_service.c tests/e2e/test_threads.c
+test-tsan: $(tsan.src:%.c=$(O)/%.ok)
+# These tests wait more than they work, so twice as many run at a time.
+jobs.tsan := $(shell expr 2 \* $(jobs))
 test:
 	$(Q)$(MAKE) --no-print-directory -j$(jobs) MODE=debug test-mode
 	$(Q)$(MAKE) --no-print-directory -j$(jobs) MODE=asan test-mode
+	$(Q)$(MAKE) --no-print-directory -j$(jobs.tsan) MODE=tsan test-tsan
 	$(Q)$(MAKE) --no-print-directory -j$(jobs) MODE=fuzz fuzz-replay
-	@cat build/debug/tests/*/*.log build/debug/tests/*/*/*.log build/asan/tests/*/*.log build/asan/tests/*/*/*.log 2>/dev/null | \
+	@cat build/debug/tests/*/*.log build/debug/tests/*/*/*.log build/asan/tests/*/*.log build/asan/tests/*/*/*.log \
+	  $(tsan.src:%.c=build/tsan/%.log) 2>/dev/null | \
 	  awk '/^\[  PASSED  \]/{p+=$$4} /^\[  FAILED  \] [0-9]+ test/{f+=$$4} END{printf "%d passed, %d failed\n",p,f; exit f>0||p==0}'
 
 # --- fuzzing: each tests/fuzz/fuzz_X.c with its corpus; `test` replays, `fuzz` explores ------
@@ -298,7 +306,7 @@ down: ; $(Q)STATE='$(STATE)' deploy/down.sh
 
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: all check check-format check-layers check-headers check-docs check-clang format fuzz-replay fuzz-explore test test-mode test-unit up down bench deps docs fuzz clean help print-flags FORCE
+.PHONY: all check check-format check-layers check-headers check-docs check-clang format fuzz-replay fuzz-explore test test-mode test-tsan test-unit up down bench deps docs fuzz clean help print-flags FORCE
 clean: ; rm -rf build
 help: ; @sed -n 's/^## //p' Makefile
 -include $(objects:.o=.d)

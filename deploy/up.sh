@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Starts one whole stack in STATE: PostgreSQL, nats-server, the services, the gateway. Everything it writes is
 # under STATE. Run again it starts what is missing; when all is running and ready it says so. PORT moves a stopped
-# stack to another port; without it a stack keeps its own, 8080 at first.
+# stack to another port; without it a stack keeps its own, 8080 at first. GATEWAY_SETTINGS
+# may hold more settings of the gateway, "NAME=value NAME=value".
 here=$(cd "$(dirname "$0")" && pwd -P)
 . "$here/lib.sh"
 BIN=$(cd "${BIN:?the directory of the programs}" && pwd -P)
@@ -176,6 +177,8 @@ environment=(PATH="$PATH" AVANTA_STATE="$STATE" AVANTA_HTTP_PORT="$HTTP_PORT" AV
     AVANTA_NATS_URL="nats://127.0.0.1:$NATS_PORT" AVANTA_NATS_USER=gateway AVANTA_NATS_PASSWORD="$NATS_GATEWAY_PASSWORD"
     AVANTA_ENVELOPE_KEY_IDENTITY="$ENVELOPE_KEY_IDENTITY" AVANTA_ENVELOPE_KEY_LEDGER="$ENVELOPE_KEY_LEDGER"
     AVANTA_ENVELOPE_KEY_AUDIT_LOG="$ENVELOPE_KEY_AUDIT_LOG")
+read -ra more <<<"${GATEWAY_SETTINGS:-}"
+environment+=(${more[@]+"${more[@]}"})
 say "Starting the gateway"
 start gateway
 for name in $services gateway; do wait_ready 30 "$name" is_ready "$name"; done

@@ -9,6 +9,10 @@
     X(UINT, http_port,       "AVANTA_HTTP_PORT",      "8080", 0, 65535, PLAIN,    "port the API listens on")               \
     X(UINT, threads,         "AVANTA_GATEWAY_THREADS", "1", 1, 64, PLAIN,         "loop threads, each with its own listener and bus connection") \
     X(UINT, connections_max, "AVANTA_HTTP_CONNECTIONS", "4096", 16, 16384, PLAIN, "open connections per thread; the next one is answered 503") \
+    X(UINT, header_ms,       "AVANTA_HTTP_HEADER_MS", "10000", 100, 60000, PLAIN, "time for a request's header, from its first byte") \
+    X(UINT, body_ms,         "AVANTA_HTTP_BODY_MS",   "30000", 100, 300000, PLAIN, "time for a request's body")            \
+    X(UINT, idle_ms,         "AVANTA_HTTP_IDLE_MS",   "60000", 100, 600000, PLAIN, "time a connection may wait for its next request") \
+    X(UINT, write_ms,        "AVANTA_HTTP_WRITE_MS",  "30000", 100, 300000, PLAIN, "time a client may take no byte of an answer") \
     X(BOOL, secure_cookies,  "AVANTA_SECURE_COOKIES", "false", 0, 1, PLAIN,       "mark cookies Secure: set it where clients come over TLS") \
     X(TEXT, environment,     "AVANTA_ENVIRONMENT",    "production", 1, 32, PLAIN, "name shown by /api/health")              \
     X(TEXT, token_issuer,    "AVANTA_TOKEN_ISSUER",   "avanta", 1, 128, PLAIN,    "`iss` an access token must carry")      \

@@ -21,19 +21,29 @@
 
 static const char *const status_classes[] = {"1xx", "2xx", "3xx", "4xx", "5xx", NULL};
 
+static const char *const ended[] = {[GATEWAY_ENDED_MALFORMED] = "malformed",
+                                    [GATEWAY_ENDED_TIMEOUT] = "timeout",
+                                    [GATEWAY_ENDED_REFUSED] = "refused",
+                                    NULL};
+
 const struct metric_row gateway_metric_rows[GATEWAY_METRIC_COUNT] = {
     [GATEWAY_METRIC_RESPONSES] = {METRIC_COUNTER,
-                                  "avanta_http_responses_total",          "class",
-                                  status_classes, "answers by status class"                                        },
+                                  "avanta_http_responses_total",                       "class",
+                                  status_classes,                                                     "answers by status class"                                        },
     [GATEWAY_METRIC_SECONDS] = {METRIC_HISTOGRAM_US,
-                                  "avanta_http_request_duration_seconds", NULL,
-                                  NULL,           "time from the complete request to its answer"                   },
+                                  "avanta_http_request_duration_seconds",              NULL,
+                                  NULL,                                                               "time from the complete request to its answer"                   },
     [GATEWAY_METRIC_RETRIES] = {METRIC_COUNTER,
-                                  "avanta_gateway_retries_total",         NULL,
-                                  NULL,           "attempts repeated because a service did not take or answer them"},
+                                  "avanta_gateway_retries_total",                      NULL,
+                                  NULL,                                                               "attempts repeated because a service did not take or answer them"},
     [GATEWAY_METRIC_UNAUTHENTICATED] = {METRIC_COUNTER,
-                                  "avanta_http_unauthenticated_total",    NULL,
-                                  NULL,           "requests without a good credential"                             },
+                                  "avanta_http_unauthenticated_total",                 NULL,
+                                  NULL,                                                               "requests without a good credential"                             },
+    [GATEWAY_METRIC_CONNECTIONS] =
+        {METRIC_GAUGE,        "avanta_http_connections_open", NULL,    NULL, "connections of clients"                                         },
+    [GATEWAY_METRIC_ENDED] = {METRIC_COUNTER,
+                                  "avanta_http_connections_ended_total",               "cause",
+                                  ended,                                                              "connections that were ended for what the client did"            },
 };
 
 #define CONFIG_TARGET struct gateway_config
@@ -130,7 +140,7 @@ static bool bus_is_ready(void *ctx)
     const struct process *process = ctx;
 
     for (uint32_t i = 0; i < process->worker_count; i++) {
-        if (!bus_connected(process->workers[i].bus)) {
+        if (!atomic_load(&process->workers[i].view.bus_up)) {
             return false;
         }
     }
@@ -142,7 +152,7 @@ static bool keys_are_ready(void *ctx)
     const struct process *process = ctx;
 
     for (uint32_t i = 0; i < process->worker_count; i++) {
-        if (process->workers[i].keys.count == 0) {
+        if (!atomic_load(&process->workers[i].view.keys_known)) {
             return false;
         }
     }

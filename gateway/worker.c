@@ -18,7 +18,7 @@
 
 #define ARENA_CHUNKS_MAX   16384 /* 256 MiB of address space, touched as needed */
 #define EXCHANGE_BYTES_MAX (32 * 1024 * 1024)
-#define RETRY_TICK_MS      20
+#define TICK_MS            20
 #define KEYS_FIRST_MS      100
 #define KEYS_EVERY_MS      5000
 #define KEYS_DEADLINE_MS   3000
@@ -151,9 +151,39 @@ static void on_revoked(void *ctx, struct bus_message *message)
     bus_message_destroy(message);
 }
 
-static void retry_tick(void *arg)
+/* --- what other threads see --- */
+
+static void count_connections(struct worker *worker)
 {
-    exchange_retry_due(arg);
+    struct metrics *metrics = worker->gateway->metrics;
+    const struct http_server_stats *old = &worker->counted;
+    struct http_server_stats now;
+
+    http_server_stats(worker->http, &now);
+    /* A gauge's change may be negative: it wraps as the gauge does. */
+    metric_add(metrics, GATEWAY_METRIC_CONNECTIONS, 0, (uint64_t)now.open - (uint64_t)old->open);
+    metric_add(
+        metrics, GATEWAY_METRIC_ENDED, GATEWAY_ENDED_MALFORMED, now.malformed - old->malformed);
+    metric_add(metrics, GATEWAY_METRIC_ENDED, GATEWAY_ENDED_TIMEOUT, now.timeouts - old->timeouts);
+    metric_add(metrics, GATEWAY_METRIC_ENDED, GATEWAY_ENDED_REFUSED, now.refused - old->refused);
+    worker->counted = now;
+}
+
+static void show(struct worker *worker)
+{
+    atomic_store(&worker->view.bus_up, worker->bus != NULL && bus_connected(worker->bus));
+    atomic_store(&worker->view.keys_known, worker->keys.count > 0);
+    if (worker->http != NULL) {
+        count_connections(worker);
+    }
+}
+
+static void tick(void *arg)
+{
+    struct worker *worker = arg;
+
+    exchange_retry_due(worker);
+    show(worker);
 }
 
 /* --- open and close --- */
@@ -197,9 +227,9 @@ static enum code memory_open(struct worker *worker, struct err *err)
     if (worker->loop == NULL || worker->arenas == NULL || worker->auth == NULL) {
         return err_set(err, ERR_INTERNAL, "no memory for a worker");
     }
-    worker->retry_timer = loop_timer_open(worker->loop, retry_tick, worker);
+    worker->tick_timer = loop_timer_open(worker->loop, tick, worker);
     worker->keys_timer = loop_timer_open(worker->loop, keys_tick, worker);
-    if (worker->retry_timer == NULL || worker->keys_timer == NULL) {
+    if (worker->tick_timer == NULL || worker->keys_timer == NULL) {
         return err_set(err, ERR_INTERNAL, "no memory for timers");
     }
     return OK;
@@ -241,6 +271,10 @@ static enum code http_start(struct worker *worker, uint16_t port, struct err *er
         .arena_bytes_max = EXCHANGE_BYTES_MAX,
         .on_request = exchange_begin,
         .ctx = worker,
+        .header_ms_max = (uint32_t)config->header_ms,
+        .body_ms_max = (uint32_t)config->body_ms,
+        .idle_ms_max = (uint32_t)config->idle_ms,
+        .write_ms_max = (uint32_t)config->write_ms,
     };
 
     return http_server_open(worker->loop, &options, &worker->http, err);
@@ -268,7 +302,7 @@ enum code worker_open(struct worker *worker,
         code = http_start(worker, port, err);
     }
     if (code == OK) {
-        loop_timer_start(worker->retry_timer, RETRY_TICK_MS, RETRY_TICK_MS);
+        loop_timer_start(worker->tick_timer, TICK_MS, TICK_MS);
         loop_timer_start(worker->keys_timer, 1, 0);
     }
     return code;
@@ -281,7 +315,8 @@ static void on_bus_drained(void *arg)
     bus_unsubscribe(&worker->revocations);
     bus_unsubscribe(&worker->key_changes);
     bus_close(&worker->bus);
-    loop_timer_close(&worker->retry_timer);
+    show(worker);
+    loop_timer_close(&worker->tick_timer);
     loop_timer_close(&worker->keys_timer);
     if (worker->on_drained != NULL) {
         worker->on_drained(worker);
@@ -293,6 +328,7 @@ static void on_http_drained(void *arg)
 {
     struct worker *worker = arg;
 
+    show(worker);
     http_server_close(&worker->http);
     bus_drain(worker->bus, on_bus_drained, worker);
 }

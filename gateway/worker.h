@@ -1,7 +1,8 @@
 #pragma once
 /*
  * One loop thread of the gateway with everything it needs: listener, bus connection, keys, token
- * cache. Workers share only constant tables and the metrics. Created and driven by main.c.
+ * cache. Workers share only constant tables, the metrics and their views. Created and driven by
+ * main.c.
  */
 
 #include "gateway/auth.h"
@@ -16,6 +17,8 @@
 #include "libcommon/io/envelope.h"
 #include "libcommon/io/http_server.h"
 
+#include <stdatomic.h>
+
 enum gateway_service {
     GATEWAY_IDENTITY,
     GATEWAY_LEDGER,
@@ -28,7 +31,15 @@ enum gateway_metric {
     GATEWAY_METRIC_SECONDS,
     GATEWAY_METRIC_RETRIES,
     GATEWAY_METRIC_UNAUTHENTICATED,
+    GATEWAY_METRIC_CONNECTIONS,
+    GATEWAY_METRIC_ENDED,
     GATEWAY_METRIC_COUNT
+};
+/* Series of GATEWAY_METRIC_ENDED. */
+enum gateway_ended {
+    GATEWAY_ENDED_MALFORMED,
+    GATEWAY_ENDED_TIMEOUT,
+    GATEWAY_ENDED_REFUSED
 };
 extern const struct metric_row gateway_metric_rows[GATEWAY_METRIC_COUNT];
 
@@ -41,6 +52,12 @@ struct gateway {
     struct str openapi;
 };
 
+/* What the worker shows to other threads; its loop writes it every few milliseconds. */
+struct worker_view {
+    atomic_bool bus_up;
+    atomic_bool keys_known;
+};
+
 struct worker {
     const struct gateway *gateway;
     uint32_t number;
@@ -51,11 +68,13 @@ struct worker {
     struct sealer *sealers[GATEWAY_SERVICE_COUNT];
     struct key_set keys;
     struct auth *auth;
-    struct loop_timer *retry_timer;
+    struct loop_timer *tick_timer; /* retries, and what other threads see */
     struct loop_timer *keys_timer;
     struct bus_subscription *revocations;
     struct bus_subscription *key_changes;
-    struct list retries; /* exchanges that wait for their next attempt */
+    struct worker_view view;
+    struct http_server_stats counted; /* what is in the metrics of this worker's connections */
+    struct list retries;              /* exchanges that wait for their next attempt */
     uint64_t service_seen_ms[GATEWAY_SERVICE_COUNT]; /* monotonic time of the last answer */
     bool keys_wanted;                                /* a fetch is under way */
     bool draining;

@@ -2,6 +2,9 @@
 
 #include "libcommon/base/buf.h"
 
+#include <ctype.h>
+#include <curl/curl.h>
+#include <glob.h>
 #include <netinet/in.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -49,6 +52,11 @@ static int script(const char *name)
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
+void stack_gateway_settings(const char *settings)
+{
+    assert_int_equal(setenv("GATEWAY_SETTINGS", settings, 1), 0);
+}
+
 int stack_setup(void **state)
 {
     const char *build = getenv("AVANTA_BUILD");
@@ -79,6 +87,40 @@ void stack_up(void)
     }
 }
 
+/* True when the log holds a report of a sanitizer; it is shown from there on. */
+static bool report_found(const char *path)
+{
+    char line[1024];
+    bool found = false;
+    FILE *log = fopen(path, "r");
+
+    assert_non_null(log);
+    while (fgets(line, sizeof line, log) != NULL) {
+        found =
+            found || strstr(line, "Sanitizer") != NULL || strstr(line, "runtime error:") != NULL;
+        if (found) {
+            (void)fputs(line, stderr);
+        }
+    }
+    (void)fclose(log);
+    return found;
+}
+
+static int reports_count(void)
+{
+    char pattern[PATH_BYTES + 16];
+    glob_t logs;
+    int count = 0;
+
+    (void)snprintf(pattern, sizeof pattern, "%s/log/*.log", directory);
+    assert_int_equal(glob(pattern, 0, NULL, &logs), 0);
+    for (size_t i = 0; i < logs.gl_pathc; i++) {
+        count += report_found(logs.gl_pathv[i]) ? 1 : 0;
+    }
+    globfree(&logs);
+    return count;
+}
+
 int stack_teardown(void **state)
 {
     char rm[] = "rm";
@@ -92,6 +134,9 @@ int stack_teardown(void **state)
     if (stopped != 0) {
         (void)fprintf(stderr, "the stack did not stop cleanly; see %s/log\n", directory);
         return stopped;
+    }
+    if (reports_count() > 0) {
+        return 1;
     }
     assert_int_equal(posix_spawnp(&pid, "rm", NULL, NULL, argv, environ), 0);
     assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -150,4 +195,86 @@ pid_t stack_pid(const char *program)
     text[strcspn(text, "\n")] = '\0';
     assert_true(str_to_int64(str_from(text), &pid) && pid > 1);
     return (pid_t)pid;
+}
+
+bool stack_logged(const char *program, const char *text)
+{
+    char path[PATH_BYTES + 32];
+    char line[2048];
+    bool found = false;
+    FILE *log = NULL;
+
+    (void)snprintf(path, sizeof path, "%s/log/%s.log", directory, program);
+    log = fopen(path, "r");
+    assert_non_null(log);
+    while (!found && fgets(line, sizeof line, log) != NULL) {
+        found = strstr(line, text) != NULL;
+    }
+    (void)fclose(log);
+    return found;
+}
+
+/* --- admin ports --- */
+
+struct text {
+    char *out;
+    size_t cap;
+    size_t len;
+};
+
+static size_t take_text(char *data, size_t size, size_t count, void *ctx)
+{
+    struct text *text = ctx;
+    size_t room = text->cap - 1 - text->len;
+    size_t taken = size * count < room ? size * count : room;
+
+    memcpy(text->out + text->len, data, taken);
+    text->len += taken;
+    return size * count;
+}
+
+long stack_admin_get(const char *program, const char *path, char *out, size_t cap)
+{
+    CURL *curl = curl_easy_init();
+    struct text text = {out, cap, 0};
+    char name[64];
+    char address[128];
+    long status = 0;
+
+    assert_non_null(curl);
+    (void)snprintf(name, sizeof name, "ADMIN_%s", program);
+    for (char *at = name; *at != '\0'; at++) {
+        *at = *at == '-' ? '_' : (char)toupper((unsigned char)*at);
+    }
+    (void)snprintf(address, sizeof address, "http://127.0.0.1:%s%s", stack_value(name), path);
+    (void)curl_easy_setopt(curl, CURLOPT_URL, address);
+    (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, 5000L);
+    (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_text);
+    (void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, &text);
+    if (curl_easy_perform(curl) == CURLE_OK) {
+        (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+    }
+    curl_easy_cleanup(curl);
+    out[text.len] = '\0';
+    return status;
+}
+
+int64_t stack_metric(const char *program, const char *series)
+{
+    static char page[256 * 1024];
+    size_t length = strlen(series);
+    int64_t value = 0;
+
+    assert_int_equal(stack_admin_get(program, "/metrics", page, sizeof page), 200);
+    for (char *line = page; line != NULL; line = strchr(line, '\n')) {
+        line += line == page ? 0 : 1;
+        if (strncmp(line, series, length) == 0 && line[length] == ' ') {
+            struct str number = {line + length + 1, strcspn(line + length + 1, "\n")};
+
+            assert_true(str_to_int64(number, &value));
+            return value;
+        }
+    }
+    fail_msg("%s has no %s", program, series);
+    return 0;
 }

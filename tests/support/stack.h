@@ -9,7 +9,11 @@
 
 #include <sys/types.h>
 
+/* Settings of the gateway beside those of deploy/up.sh, "NAME=value NAME=value"; before
+ * stack_setup(). */
+void stack_gateway_settings(const char *settings);
 int stack_setup(void **state);
+/* Also fails when a program ended badly or a sanitizer reported something in its log. */
 int stack_teardown(void **state);
 const char *stack_url(void);
 /* A value of STATE/env or STATE/admin.env. */
@@ -18,3 +22,8 @@ const char *stack_value(const char *name);
 pid_t stack_pid(const char *program);
 /* Starts what is not running; fails the test when it does not come up. */
 void stack_up(void);
+/* GET of a program's admin port: the status, 0 when nobody listens. The body is cut at `cap`. */
+long stack_admin_get(const char *program, const char *path, char *out, size_t cap);
+/* A series of the program's /metrics by its name and labels, as it is written there. */
+int64_t stack_metric(const char *program, const char *series);
+bool stack_logged(const char *program, const char *text);
