@@ -6,6 +6,7 @@
 ## make check        format, layers, headers alone, both compilers, generated documents
 ## make all          the programs of MODE (debug, release, asan, tsan, cov, fuzz) in build/MODE
 ## make bench        measure a release stack; prints ratios with the commands
+## make cov          run every test counting lines; coverage by folder
 ## make fuzz         explore with libFuzzer, FUZZ_SECONDS (60) each
 ## make docs         write docs/reference from the declarations
 ## make deps         install the Debian packages that are missing
@@ -33,7 +34,7 @@ endif
 missing     = $(shell dpkg-query -W -f '$${db:Status-Status} $${Package}\n' $(deps.build) $(deps.run) 2>&1 | \
                 awk '/^installed /{have[$$2]=1} END{split("$(deps.build) $(deps.run)",want," "); for(i in want) if(!have[want[i]]) printf "%s ",want[i]}')
 ifeq ($(MAKE_RESTARTS),)
-needed := $(filter all up test check docs fuzz bench deps,$(or $(MAKECMDGOALS),all))
+needed := $(filter all up test check cov docs fuzz bench deps,$(or $(MAKECMDGOALS),all))
 endif
 ifneq ($(needed),)
 absent := $(strip $(missing))
@@ -250,6 +251,14 @@ test:
 	  $(tsan.src:%.c=build/tsan/%.log) 2>/dev/null | \
 	  awk '/^\[  PASSED  \]/{p+=$$4} /^\[  FAILED  \] [0-9]+ test/{f+=$$4} END{printf "%d passed, %d failed\n",p,f; exit f>0||p==0}'
 
+# Counts gather as programs end; old ones would count twice.
+cov:
+	$(Q)find build/cov -name '*.gcda' -delete 2>/dev/null || true
+	$(Q)rm -f $(test.src:%.c=build/cov/%.ok)
+	$(Q)$(MAKE) --no-print-directory -j$(jobs) MODE=cov test-mode
+	$(Q)gcov -n $(addprefix build/cov/,$(patsubst %.c,%.gcno,$(lib.src) $(gateway.src) $(foreach s,$(services),$($(s).src)))) \
+	  2>build/cov/gcov.log | awk -v LOW=70 -f libcommon/tools/coverage.awk
+
 # --- fuzzing: each tests/fuzz/fuzz_X.c with its corpus; `test` replays, `fuzz` explores ------
 fuzz.src := $(wildcard tests/fuzz/fuzz_*.c)
 fuzz.bin := $(fuzz.src:%.c=build/fuzz/%)
@@ -306,7 +315,7 @@ down: ; $(Q)STATE='$(STATE)' deploy/down.sh
 
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: all check check-format check-layers check-headers check-docs check-clang format fuzz-replay fuzz-explore test test-mode test-tsan test-unit up down bench deps docs fuzz clean help print-flags FORCE
+.PHONY: all check check-format check-layers check-headers check-docs check-clang format fuzz-replay fuzz-explore test test-mode test-tsan test-unit up down bench cov deps docs fuzz clean help print-flags FORCE
 clean: ; rm -rf build
 help: ; @sed -n 's/^## //p' Makefile
 -include $(objects:.o=.d)

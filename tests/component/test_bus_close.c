@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define SOON    5000
+#define SOON    15000
 #define IN_TIME (clock_mono_ms() + 5000)
 
 static const char *url;

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SOON    5000
+#define SOON    15000
 #define THREADS 4
 #define WAITING 8
 #define ROUNDS  20

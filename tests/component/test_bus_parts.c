@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SOON    5000
+#define SOON    15000
 #define PART    ((size_t)BUS_PART_BYTES_MAX)
 #define LARGEST (PART * BUS_PARTS_MAX)
 #define HEAD    4
@@ -215,7 +215,7 @@ static void begin(struct bus *bus, struct bus_outcome *outcome, struct pool_hand
                      bus_call(bus,
                               "rpc.forge",
                               STR("x"),
-                              clock_mono_ms() + 1000,
+                              clock_mono_ms() + 2000,
                               bus_rig_called,
                               outcome,
                               handle,

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SOON    5000
+#define SOON    15000
 #define IN_TIME (clock_mono_ms() + 5000)
 #define WAIT_MS 400 /* ack_wait of the consumers here */
 

@@ -160,7 +160,7 @@ void bus_rig_call(struct bus *bus,
                   struct str payload,
                   struct bus_outcome *outcome)
 {
-    const uint64_t until = clock_mono_ms() + CALL_MS;
+    const uint64_t until = clock_mono_ms() + 3 * CALL_MS;
     struct err err = {0};
 
     *outcome = (struct bus_outcome){0};
