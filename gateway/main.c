@@ -7,6 +7,7 @@
 #include "libcommon/base/log.h"
 #include "libcommon/base/version.h"
 #include "libcommon/service/admin.h"
+#include "libcommon/service/admin_ask.h"
 
 #include <assert.h>
 #include <pthread.h>
@@ -249,10 +250,30 @@ static int usage(const struct config_table *table)
 {
     (void)puts("gateway: the HTTP edge of Avanta.\n\n"
                "  --help             this text\n"
+               "  --ready            ask the admin port of the running gateway\n"
                "  --print-config     the settings in force, secrets masked\n"
                "  --config-markdown  the settings as a table for the reference\n"
                "  --version\n");
     config_help(stdout, table, 1);
+    return 0;
+}
+
+/* Whether the process that runs with these settings is ready. */
+static int ask_ready(const struct config_table *table, const struct gateway_config *config)
+{
+    struct err err = {.code = OK};
+    enum code code = ERR_INVALID;
+
+    if (config->admin_port == 0) {
+        (void)err_set(&err, code, "AVANTA_ADMIN_PORT is required for --ready");
+    } else {
+        code = admin_ask_ready(config->admin_address, (uint16_t)config->admin_port, &err);
+    }
+    config_wipe(table, 1);
+    if (code != OK) {
+        (void)fprintf(stderr, "gateway: %s\n", err.text);
+        return 1;
+    }
     return 0;
 }
 
@@ -283,6 +304,9 @@ int main(int argc, char **argv)
     if (strcmp(option, "--print-config") == 0) {
         config_print(stdout, &table, 1);
         return 0;
+    }
+    if (strcmp(option, "--ready") == 0) {
+        return ask_ready(&table, &process.gateway.config);
     }
     if (option[0] != '\0' || !log_level_parse(str_from(process.gateway.config.log_level), &level)) {
         (void)fprintf(stderr, "gateway: unknown option or log level; see --help\n");

@@ -7,6 +7,7 @@
 #include "libcommon/base/log.h"
 #include "libcommon/io/pg_migrate.h"
 #include "libcommon/io/pg_pool.h"
+#include "libcommon/service/admin_ask.h"
 #include "libcommon/service/effects.h"
 
 #include <assert.h>
@@ -62,6 +63,7 @@ static int help(const struct service *self, struct service_config *config)
                  "Without an option it serves until SIGTERM or SIGINT.\n"
                  "  --migrate          bring the database up to date, then exit\n"
                  "  --check-sql        prepare every statement on the database, then exit\n"
+                 "  --ready            ask the admin port of the running service, then exit\n"
                  "  --print-config     show the settings in force, secrets masked\n"
                  "  --config-markdown  the settings as a table for the documentation\n"
                  "  --version\n  --help\n%s\n",
@@ -136,6 +138,25 @@ static int print_config(const struct service *self, struct service_config *confi
     config_print(stdout, tables, count);
     config_wipe(tables, count);
     return EXIT_SUCCESS;
+}
+
+/* --- the running service ---------------------------------------------------------------- */
+
+static int ready(const struct service *self, struct service_config *config)
+{
+    struct config_table tables[2];
+    size_t count = 0;
+    struct err err = {0};
+    enum code code = load_relaxed(self, config, tables, &count, &err);
+
+    if (code == OK && config->admin_port == 0) {
+        code = err_set(&err, ERR_INVALID, "AVANTA_ADMIN_PORT is required for --ready");
+    }
+    if (code == OK) {
+        code = admin_ask_ready(config->admin_address, (uint16_t)config->admin_port, &err);
+    }
+    config_wipe(tables, count);
+    return code == OK ? EXIT_SUCCESS : complain(self, &err);
 }
 
 /* --- the database -------------------------------------------------------------------------- */
@@ -314,6 +335,7 @@ static const struct {
     {"--version",         version     },
     {"--print-config",    print_config},
     {"--config-markdown", markdown    },
+    {"--ready",           ready       },
     {"--migrate",         migrate     },
     {"--check-sql",       check_sql   },
 };

@@ -467,6 +467,19 @@ static void admin_port_answers(void **state)
     assert_int_equal(toy_process_get(&toy, "/else", text, sizeof text), 404);
 }
 
+static void readiness_is_asked_from_the_command_line(void **state)
+{
+    char port[16];
+    const char *const settings[] = {"AVANTA_ADMIN_PORT", port, NULL};
+
+    (void)state;
+    (void)snprintf(port, sizeof port, "%d", toy.admin_port);
+    assert_int_equal(toy_process_command("--ready", settings, text, sizeof text), 0);
+    assert_string_equal(text, "");
+    assert_int_equal(toy_process_command("--ready", NULL, text, sizeof text), 1);
+    assert_non_null(strstr(text, "AVANTA_ADMIN_PORT"));
+}
+
 /* Asked as the standard tools ask: with a connection of nats.c of its own. */
 static void ask_srv(natsConnection *connection, const char *subject, const char *const *wanted)
 {
@@ -604,6 +617,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(message_that_fails_comes_again),
         cmocka_unit_test(outbox_survives_a_bus_that_is_away),
         cmocka_unit_test(admin_port_answers),
+        cmocka_unit_test(readiness_is_asked_from_the_command_line),
         cmocka_unit_test(services_protocol_is_spoken),
         cmocka_unit_test(database_that_comes_back_is_used_again),
         cmocka_unit_test(draining_answers_what_is_under_way),
