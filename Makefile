@@ -5,6 +5,7 @@
 ## make test         every test, from unit to end to end; installs what is missing
 ## make check        format, layers, headers alone, both compilers, generated documents
 ## make all          the programs of MODE (debug, release, asan, tsan, cov, fuzz) in build/MODE
+## make compose-test build the containers, run the end-to-end tests in them, scale, kill a replica under load
 ## make bench        measure a release stack; prints ratios with the commands
 ## make cov          run every test counting lines; coverage by folder
 ## make fuzz         explore with libFuzzer, FUZZ_SECONDS (60) each
@@ -23,19 +24,29 @@ say   = $(if $(filter 1,$(V)),,@printf '  %-6s %s\n' $(1) $(2);)
 export PATH := $(PATH):/usr/sbin:/sbin# nats-server and nginx live there, and a user's PATH lacks it
 
 # --- packages --------------------------------------------------------------------
-deps.build := gcc make pkg-config clang clang-format clang-tidy libclang-rt-14-dev libuv1-dev libnats-dev \
-              libpq-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler libprotobuf-dev \
-              libjwt-dev libssl-dev libyajl-dev libargon2-dev libutf8proc-dev node-llhttp \
-              libcmocka-dev libcurl4-openssl-dev libjansson-dev
-deps.run   := postgresql-15 nats-server curl jq
-ifneq ($(filter bench,$(MAKECMDGOALS)),)
-deps.run   += wrk nginx-light
-endif
-missing     = $(shell dpkg-query -W -f '$${db:Status-Status} $${Package}\n' $(deps.build) $(deps.run) 2>&1 | \
-                awk '/^installed /{have[$$2]=1} END{split("$(deps.build) $(deps.run)",want," "); for(i in want) if(!have[want[i]]) printf "%s ",want[i]}')
+# One list for every use; deps.lib is what the programs of deps.build need when they run.
+deps.build    := gcc make pkg-config libuv1-dev libnats-dev libpq-dev libprotobuf-c-dev protobuf-c-compiler \
+                 protobuf-compiler libprotobuf-dev libjwt-dev libssl-dev libyajl-dev libargon2-dev libutf8proc-dev \
+                 node-llhttp
+deps.lib      := libuv1 libnats3.4 libpq5 libprotobuf-c1 libjwt0 libssl3 libyajl2 libargon2-1 libutf8proc2
+deps.postgres := postgresql-15
+deps.nats     := nats-server
+deps.run      := $(deps.postgres) $(deps.nats) curl jq
+deps.test     := clang clang-format clang-tidy libclang-rt-14-dev libcmocka-dev libcurl4-openssl-dev libjansson-dev
+deps.bench    := wrk nginx-light
+# A Docker that is there already is kept, wherever it came from.
+deps.compose   = debootstrap $(if $(shell command -v dockerd),,docker.io) \
+                 $(if $(shell docker compose version 2>/dev/null || command -v docker-compose),,docker-compose)
+goals     := $(or $(MAKECMDGOALS),all)
+for_goals  = $(if $(filter $(1),$(goals)),$(2))
 ifeq ($(MAKE_RESTARTS),)
-needed := $(filter all up test check cov docs fuzz bench deps,$(or $(MAKECMDGOALS),all))
+needed := $(call for_goals,all up docs bench deps-build,$(deps.build)) $(call for_goals,up bench,$(deps.run)) \
+          $(call for_goals,test check cov fuzz deps compose-test,$(deps.build) $(deps.run) $(deps.test)) \
+          $(call for_goals,bench,$(deps.bench)) $(call for_goals,compose-test,$(deps.compose))
+needed := $(sort $(needed))
 endif
+missing    = $(shell dpkg-query -W -f '$${db:Status-Status} $${Package}\n' $(needed) 2>&1 | \
+               awk '/^installed /{have[$$2]=1} END{split("$(needed)",want," "); for(i in want) if(!have[want[i]]) printf "%s ",want[i]}')
 ifneq ($(needed),)
 absent := $(strip $(missing))
 ifneq ($(absent),)
@@ -48,6 +59,8 @@ $(error The packages could not be installed; install them by hand: $(absent))
 endif
 endif
 endif
+# For the image build, which installs each list in a layer of its own: print-deps-lib.
+print-deps-%: ; @echo $(deps.$*)
 
 # --- flags -----------------------------------------------------------------------
 std  := -std=c17 -D_GNU_SOURCE
@@ -299,7 +312,7 @@ check-docs: $(apigen) $(G)/api.pb $(programs:%=$(O)/bin/%)
 	$(call say,CHECK,docs)mkdir -p build/docs && $(apigen) markdown $(G)/api.pb build/docs/api.md && \
 	  (echo '# Settings'; for p in $(programs); do printf '\n## %s\n\n' $$p; $(O)/bin/$$p --config-markdown; done) > build/docs/settings.md && \
 	  for f in api settings; do cmp -s build/docs/$$f.md docs/reference/$$f.md || { echo "docs/reference/$$f.md is stale: run 'make docs'"; exit 1; }; done
-deps: ; @echo "All packages are installed."
+deps deps-build: ; @echo "All packages are installed."
 
 # --- running -----------------------------------------------------------------------------
 # PORT is 8080 on the first start; afterwards the stack keeps its port unless another is given.
@@ -311,11 +324,14 @@ up:
 bench:
 	$(Q)$(MAKE) --no-print-directory -j$(jobs) MODE=release all
 	$(Q)tests/bench/run.sh
+compose-test:
+	$(Q)$(MAKE) --no-print-directory -j$(jobs) MODE=debug $(compose.bin)
+	$(Q)BUILD=build/debug tests/compose/run.sh
 down: ; $(Q)STATE='$(STATE)' deploy/down.sh
 
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: all check check-format check-layers check-headers check-docs check-clang format fuzz-replay fuzz-explore test test-mode test-tsan test-unit up down bench cov deps docs fuzz clean help print-flags FORCE
+.PHONY: all check check-format check-layers check-headers check-docs check-clang format fuzz-replay fuzz-explore test test-mode test-tsan test-unit up down bench cov compose-test deps deps-build docs fuzz clean help print-flags FORCE
 clean: ; rm -rf build
 help: ; @sed -n 's/^## //p' Makefile
 -include $(objects:.o=.d)

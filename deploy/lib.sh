@@ -1,4 +1,4 @@
-# What up.sh and down.sh share. Sourced, not run. STATE is the stack's directory.
+# What up.sh, down.sh and container.sh share. Sourced, not run. STATE is the stack's directory.
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin # nats-server lives there, and a user's PATH lacks it
 
@@ -52,6 +52,101 @@ port_pick() {
 # A password starts with a letter: nats-server reads a value of digits as a number.
 password() { printf 'p%s' "$(secret "$1")"; }
 secret() { head -c "$1" /dev/urandom | od -An -v -tx1 | tr -d ' \n'; }
+signing_key() { printf '%s01' "$(secret 31)"; }
+
+# The name in variables: audit-log is AUDIT_LOG.
+upper() {
+    local name=${1//-/_}
+    printf '%s' "${name^^}"
+}
+
+# env_update FILE FUNCTION: the function adds to a copy, so that FILE is whole at any time.
+env_update() {
+    if [ -e "$1" ]; then cp "$1" "$1.new"; else : >"$1.new"; fi
+    "$2" "$1.new"
+    mv "$1.new" "$1"
+}
+
+# env_add FILE NAME COMMAND...: NAME=what the command prints, unless FILE has that name already.
+env_add() {
+    local file=$1 name=$2 value
+    shift 2
+    grep -q "^$name=" "$file" && return
+    value=$("$@")
+    printf '%s=%s\n' "$name" "$value" >>"$file"
+}
+
+# env_put FILE NAME VALUE: that value, whatever there was.
+env_put() {
+    sed -i "/^$2=/d" "$1"
+    printf '%s=%s\n' "$2" "$3" >>"$1"
+}
+
+# Every secret of a stack. Each is made once; those of a service that is new are added.
+secrets_add() {
+    local name
+    for name in SUPER $services; do env_add "$1" "PG_$(upper "$name")_PASSWORD" password 24; done
+    for name in gateway system operator $services; do env_add "$1" "NATS_$(upper "$name")_PASSWORD" password 24; done
+    for name in $services; do
+        env_add "$1" "PG_$(upper "$name")_OWNER_PASSWORD" password 24
+        env_add "$1" "ENVELOPE_KEY_$(upper "$name")" secret 32
+    done
+    env_add "$1" SIGNING_KEY signing_key
+}
+
+# The first administrator: identity creates it when there is none.
+admin_add() {
+    env_add "$1" AVANTA_ADMIN_EMAIL echo "${AVANTA_ADMIN_EMAIL:-admin@avanta.local}"
+    env_add "$1" AVANTA_ADMIN_PASSWORD password 12
+}
+
+# dsn SERVICE USER VARIABLE: PG_HOST, PG_PORT and the password in that variable.
+dsn() { echo "host=$PG_HOST port=$PG_PORT dbname=avanta_${1//-/_} user=$2 password=${!3}"; }
+owner_dsn() { dsn "$1" "${1//-/_}_owner" "PG_$(upper "$1")_OWNER_PASSWORD"; }
+
+# secrets_of PROGRAM: sets the array `secrets` to the settings that only this program may see.
+secrets_of() {
+    local name nats service key
+    name=$(upper "$1")
+    nats=NATS_${name}_PASSWORD
+    secrets=("AVANTA_NATS_PASSWORD=${!nats}")
+    if [ "$1" = gateway ]; then
+        for service in $services; do
+            key=ENVELOPE_KEY_$(upper "$service")
+            secrets+=("AVANTA_$key=${!key}")
+        done
+        return
+    fi
+    key=ENVELOPE_KEY_$name
+    secrets+=("AVANTA_PG_DSN=$(dsn "$1" "${1//-/_}" "PG_${name}_PASSWORD")" "AVANTA_ENVELOPE_KEY=${!key}")
+    [ "$1" != identity ] || secrets+=("AVANTA_SIGNING_KEY=$SIGNING_KEY"
+        "AVANTA_BOOTSTRAP_EMAIL=$AVANTA_ADMIN_EMAIL" "AVANTA_BOOTSTRAP_PASSWORD=$AVANTA_ADMIN_PASSWORD")
+}
+
+# cluster_create DIRECTORY: DIRECTORY/data is a whole cluster or not there. PG_HBA may say who else may connect.
+cluster_create() {
+    mkdir -p "$1"
+    as_postgres rm -rf "$1/data.new"
+    printf '%s\n' "$PG_SUPER_PASSWORD" >"$1/password"
+    [ "$(id -u)" != 0 ] || chown -R postgres:postgres "$1"
+    as_postgres "$(postgres_bin)/initdb" -D "$1/data.new" -U avanta_super -E UTF8 --locale=C.UTF-8 --data-checksums \
+        --auth=scram-sha-256 --pwfile="$1/password" || return 1
+    printf '%s\n' "${PG_HBA:-}" >>"$1/data.new/pg_hba.conf"
+    rm -f "$1/password"
+    mv "$1/data.new" "$1/data"
+}
+
+# The roles and the database of every service. Needs PG_HOST and PG_PORT and the file DIRECTORY/postgres/service.sql.
+roles_create() {
+    local service password owner_password
+    for service in $services; do
+        password=PG_$(upper "$service")_PASSWORD
+        owner_password=PG_$(upper "$service")_OWNER_PASSWORD
+        PGPASSWORD=$PG_SUPER_PASSWORD psql -X -q -v ON_ERROR_STOP=1 -h "$PG_HOST" -p "$PG_PORT" -U avanta_super \
+            -d postgres -v role="${service//-/_}" -v password="${!password}" -v owner_password="${!owner_password}" \
+            -f "$1/postgres/service.sql" || return 1
+    done
+}
 
 # give_up NAME LOG: the end of the log is where the cause stands.
 give_up() {

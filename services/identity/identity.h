@@ -18,7 +18,7 @@
     X(UINT, token_seconds,  "AVANTA_TOKEN_SECONDS",  "900", 60, 900, PLAIN,         "life of an access token")                    \
     X(UINT, argon2_kib,     "AVANTA_ARGON2_KIB",     "19456", 8, 1048576, PLAIN,    "memory of one password hash, KiB")           \
     X(UINT, argon2_passes,  "AVANTA_ARGON2_PASSES",  "2", 1, 16, PLAIN,             "passes of one password hash")                \
-    X(TEXT, admin_email,    "AVANTA_BOOTSTRAP_EMAIL", "", 0, 254, PLAIN,            "administrator to create when there is none") \
+    X(TEXT, admin_email,    "AVANTA_BOOTSTRAP_EMAIL", "", 0, 254, SECRET,          "administrator to create when there is none") \
     X(TEXT, admin_password, "AVANTA_BOOTSTRAP_PASSWORD", "", 0, 128, SECRET,        "its password")
 /* clang-format on */
 
