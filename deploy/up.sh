@@ -86,6 +86,42 @@ if ! pid_alive postgres; then
     port_free "$PG_PORT" || die "port $PG_PORT of PostgreSQL is taken: run 'make down', then 'make up'"
     say "Starting PostgreSQL on 127.0.0.1:$PG_PORT"
     pg_start() {
+        as_postgres "$pgbin/pg_ctl" -D "$pgdata" -w -t 60 -l "$pgdir/log" start \
+            -o "-p $PG_PORT -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=100"
+    }
+    # After a crash the old server's last processes may hold on for a moment.
+    until=$((SECONDS + 20))
+    while ! pg_start >/dev/null 2>&1; do
+        [ "$SECONDS" -lt "$until" ] || give_up "PostgreSQL did not start" "$pgdir/log"
+        sleep 0.5
+    done
+fi
+as_postgres head -n 1 "$pgdata/postmaster.pid" >"$STATE/postgres.pid"
+roles_create "$here" >"$STATE/log/roles.log" 2>&1 ||
+    give_up "the roles of the services could not be made" "$STATE/log/roles.log"
+
+# --- nats-server ---------------------------------------------------------------------------------
+if ! pid_alive nats; then
+    port_free "$NATS_PORT" || die "port $NATS_PORT of nats-server is taken: run 'make down', then 'make up'"
+    say "Starting nats-server on 127.0.0.1:$NATS_PORT"
+    NATS_STORE="\"$STATE/nats\"" # quoted: nats-server reads the value as a part of its file
+    export "${!NATS_@}"
+    setsid nats-server -c "$here/nats.conf" >>"$STATE/log/nats.log" 2>&1 </dev/null &
+    echo $! >"$STATE/nats.pid"
+fi
+wait_ready 20 nats tcp_open "$NATS_PORT"
+
+# --- services and gateway ----------------------------------------------------------------------------
+# environment_of PROGRAM: sets the array `environment`.
+environment_of() {
+    local admin
+    admin=ADMIN_$(upper "$1")
+    secrets_of "$1"
+    environment=(PATH="$PATH" AVANTA_STATE="$STATE" AVANTA_NATS_URL="nats://$NATS_HOST:$NATS_PORT"
+        AVANTA_ADMIN_PORT="${!admin}" "${secrets[@]}")
+}
+
+start() {
     local name=$1
     pid_alive "$name" && return
     setsid env -i "${environment[@]}" "$BIN/$name" >>"$STATE/log/$name.log" 2>&1 </dev/null &
