@@ -118,8 +118,10 @@ $(G)/api.pb: $(protos)
 
 apigen := $(H)/apigen
 sqlgen := $(H)/sqlgen
+tidy   := $(H)/tidy
 apigen.src := $(wildcard proto/tools/*.c) libcommon/tools/host.c $(G)/avanta/options.pb-c.c $(pb.host)
 sqlgen.src := $(wildcard libcommon/tools/sqlgen*.c) libcommon/tools/sql_scan.c libcommon/tools/host.c
+tidy.src   := $(wildcard libcommon/tools/tidy*.c) libcommon/tools/host.c
 host.cc = $(HOSTCC) $(std) $(warn) $(warn.gcc) -O1 -g $(CPPFLAGS) $(pkg.cflags)
 $(apigen): $(apigen.src) $(wildcard proto/tools/*.h libcommon/tools/*.h) libcommon/base/err.h \
            libcommon/base/limits.h libcommon/base/money.h libcommon/codec/api.h | $(pb.src)
@@ -127,6 +129,8 @@ $(apigen): $(apigen.src) $(wildcard proto/tools/*.h libcommon/tools/*.h) libcomm
 	  $(HOSTCC) -w -O1 -I$(G) -c -o $(H)/descriptor.o $(pb.host) && \
 	  $(host.cc) -o $@ $(filter-out $(G)/%,$(filter %.c,$^)) $(H)/options.o $(H)/descriptor.o -lprotobuf-c
 $(sqlgen): $(sqlgen.src) $(wildcard libcommon/tools/*.h) libcommon/base/limits.h
+	$(call say,HOST,$@)mkdir -p $(H) && $(host.cc) -o $@ $(filter %.c,$^)
+$(tidy): $(tidy.src) $(wildcard libcommon/tools/*.h)
 	$(call say,HOST,$@)mkdir -p $(H) && $(host.cc) -o $@ $(filter %.c,$^)
 
 $(G)/api.gen.h: $(apigen) $(G)/api.pb
@@ -246,7 +250,7 @@ $(O)/%.ok: $(O)/%
 whole.src := $(e2e.src) $(wildcard tests/model/model_*.c) $(foreach s,$(services),$(wildcard tests/component/test_$(call under,$(s))*.c))
 $(whole.src:%.c=$(O)/%.ok): $(programs:%=$(O)/bin/%)
 $(O)/tests/unit/tools/test_sql_scan: $(O)/libcommon/tools/sql_scan.o
-$(patsubst %.c,$(O)/%.ok,$(wildcard tests/unit/tools/test_*.c)): $(apigen) $(sqlgen)
+$(patsubst %.c,$(O)/%.ok,$(wildcard tests/unit/tools/test_*.c)): $(apigen) $(sqlgen) $(tidy)
 test-mode: $(test.src:%.c=$(O)/%.ok)
 test-unit: $(unit.src:%.c=$(O)/%.ok)
 # Where threads meet, under ThreadSanitizer: what they share, the hand-over from the bus, whole processes.
@@ -292,14 +296,31 @@ fuzz: ; $(Q)$(MAKE) --no-print-directory MODE=fuzz fuzz-explore
 # --- checks --------------------------------------------------------------------------------
 own.c := $(wildcard libcommon/*/*.c gateway/*.c services/*/*.c proto/tools/*.c tests/*/*.c tests/unit/*/*.c)
 own.h := $(wildcard libcommon/*/*.h gateway/*.h services/*/*.h proto/tools/*.h tests/*/*.h tests/unit/*/*.h)
-check: check-format check-layers check-headers check-docs check-clang
+check: check-format check-tidy check-headers check-docs check-clang
 check-format:
 	$(call say,CHECK,format)clang-format --dry-run -Werror $(own.c) $(own.h)
-check-layers:
-	$(call say,CHECK,layers)awk -f libcommon/tools/layers.awk $(own.c) $(own.h)
+# Every C file there is, and those some program is made of.
+built.c := $(sort $(lib.src) $(apigen.src) $(sqlgen.src) $(tidy.src) $(gateway.src) $(foreach s,$(services),$($(s).src)) \
+             $(test.src) $(wildcard tests/support/*.c) $(fuzz.src) $(wildcard tests/bench/*.c))
+check-tidy: $(tidy) | $(generated)
+	$(call say,CHECK,tidy)mkdir -p build/tidy && { find libcommon gateway services proto tests -name '*.[ch]' | sort | sed 's/^/own /'; \
+	  printf 'built %s\n' $(filter-out $(G)/%,$(built.c)); printf 'gen %s\n' $(filter %.c %.h,$(generated)); } > build/tidy/list && $(tidy) . build/tidy/list
 check-headers: $(own.h:%=$(O)/hdr/%.ok)
 $(O)/hdr/%.ok: % $(O)/flags | $(generated)
 	$(Q)mkdir -p $(@D) && (echo '#include "$<"'; echo 'typedef int not_empty;') | $(CC) $(CPPFLAGS) $(CFLAGS) -xc -fsyntax-only - && touch $@
+# clang-tidy, one stamp per source; .clang-tidy and tests/.clang-tidy choose the checks.
+lint.cc := $(CPPFLAGS) $(std) $(pkg.cflags)
+check-lint: | $(generated)
+	$(call say,CHECK,clang-tidy)$(MAKE) --no-print-directory -j$(jobs) lint
+lint: $(own.c:%.c=build/lint/%.ok)
+build/lint/%.ok: %.c build/lint/flags
+	$(call say,LINT,$<)mkdir -p $(@D) && clang-tidy --quiet $< -- $(lint.cc) 2> $(@:.ok=.log) || { cat $(@:.ok=.log); exit 1; }; \
+	  clang $(lint.cc) -MM -MP -MT $@ -MF $(@:.ok=.d) $< && touch $@
+build/lint/flags: FORCE .clang-tidy tests/.clang-tidy
+	@mkdir -p $(@D); cat .clang-tidy tests/.clang-tidy | sed '$$a $(lint.cc)' | cmp -s - $@ || cat .clang-tidy tests/.clang-tidy | sed '$$a $(lint.cc)' > $@
+ifneq ($(filter lint,$(MAKECMDGOALS)),)
+-include $(own.c:%.c=build/lint/%.d)
+endif
 check-clang: | $(generated)
 	$(call say,CHECK,clang)$(MAKE) --no-print-directory -s -j$(jobs) CC=clang O=build/clang build/clang/all.ok
 build/clang/all.ok: $(own.c:%.c=$(O)/%.o) ; @touch $@
@@ -331,7 +352,7 @@ down: ; $(Q)STATE='$(STATE)' deploy/down.sh
 
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: all check check-format check-layers check-headers check-docs check-clang format fuzz-replay fuzz-explore test test-mode test-tsan test-unit up down bench cov compose-test deps deps-build docs fuzz clean help print-flags FORCE
+.PHONY: all check check-format check-tidy check-headers check-docs check-clang format fuzz-replay fuzz-explore test test-mode test-tsan test-unit up down bench cov compose-test deps deps-build docs fuzz clean help print-flags FORCE
 clean: ; rm -rf build
 help: ; @sed -n 's/^## //p' Makefile
 -include $(objects:.o=.d)

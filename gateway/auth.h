@@ -14,7 +14,7 @@
 #define AUTH_TOKEN_BYTES_MAX 4096
 #define AUTH_CACHE_MAX       8192
 #define AUTH_REVOKED_MAX     16384
-#define AUTH_TOKEN_LIFE_MS   (15 * 60 * 1000)
+#define AUTH_TOKEN_LIFE_MS   (UINT64_C(15) * 60 * 1000)
 
 struct auth;
 

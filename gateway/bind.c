@@ -241,3 +241,39 @@ enum code bind_cookies(const ProtobufCMessage *reply,
     }
     return OK;
 }
+
+static bool key_valid(struct str key)
+{
+    for (size_t i = 0; i < key.len; i++) {
+        if (key.ptr[i] < '!' || key.ptr[i] > '~') {
+            return false;
+        }
+    }
+    return key.len >= 1 && key.len <= 255;
+}
+
+/* A structured-field string; the quotes may be left out. */
+enum code bind_idempotency_key(const struct http_request *r,
+                               struct arena *arena,
+                               char **out,
+                               struct violations *violations)
+{
+    struct str key = http_header_get(r, "Idempotency-Key");
+
+    assert(*out == NULL);
+    if (key.ptr == NULL) {
+        return OK;
+    }
+    if (key.len >= 2 && key.ptr[0] == '"' && key.ptr[key.len - 1] == '"') {
+        key = str_sub(key, 1, key.len - 1);
+    }
+    if (!key_valid(key) || http_header_count_of(r, "Idempotency-Key") != 1) {
+        violations_add(violations,
+                       "Idempotency-Key",
+                       "format",
+                       "Idempotency-Key must be 1 to 255 printable characters, once");
+        return ERR_INVALID;
+    }
+    *out = arena_strdup(arena, key);
+    return *out == NULL ? ERR_TOO_LARGE : OK;
+}

@@ -25,3 +25,9 @@ enum code bind_cookies(const ProtobufCMessage *reply,
                        bool secure,
                        struct arena *arena,
                        struct http_response *response) MUST_CHECK;
+/* The header Idempotency-Key as text of the arena; *out, NULL before, stays NULL without it. A key
+ * that is none is ERR_INVALID with a violation. */
+enum code bind_idempotency_key(const struct http_request *r,
+                               struct arena *arena,
+                               char **out,
+                               struct violations *violations) MUST_CHECK;

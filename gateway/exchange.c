@@ -20,7 +20,7 @@
 #define ATTEMPTS_MAX       4
 #define RETRY_PAUSE_MS     50
 #define UNDELIVERED_MS_MAX 2000
-#define RESPONSE_BYTES_MAX (8 * 1024 * 1024)
+#define RESPONSE_BYTES_MAX ((size_t)8 * 1024 * 1024)
 #define SLOW_REQUEST_MS    1000
 
 struct exchange {
@@ -203,25 +203,6 @@ static bool may_retry(const struct exchange *e, enum code code)
     return code == ERR_TIMEOUT && harmless && e->attempts < ATTEMPTS_MAX;
 }
 
-static enum gateway_service service_index(const char *service)
-{
-    static const char *const names[GATEWAY_SERVICE_COUNT] = {"identity", "ledger", "audit-log"};
-
-    for (int i = 0; i < GATEWAY_SERVICE_COUNT; i++) {
-        if (strcmp(names[i], service) == 0) {
-            return (enum gateway_service)i;
-        }
-    }
-    return GATEWAY_SERVICE_COUNT;
-}
-
-struct sealer *worker_sealer(const struct worker *worker, const char *service)
-{
-    enum gateway_service index = service_index(service);
-
-    return index == GATEWAY_SERVICE_COUNT ? NULL : worker->sealers[index];
-}
-
 static void on_reply(void *ctx, enum code code, struct str payload)
 {
     struct exchange *e = ctx;
@@ -248,7 +229,7 @@ static void on_reply(void *ctx, enum code code, struct str payload)
         fail(e, ERR_INTERNAL, NULL, NULL, 0);
         return;
     }
-    e->worker->service_seen_ms[service_index(service)] = loop_now_ms(e->worker->loop);
+    e->worker->service_seen_ms[worker_service(service)] = loop_now_ms(e->worker->loop);
     reply_to_http(e, reply);
 }
 
@@ -300,38 +281,6 @@ static void exchange_call(struct exchange *e)
     }
 }
 
-static bool key_valid(struct str key)
-{
-    for (size_t i = 0; i < key.len; i++) {
-        if (key.ptr[i] < '!' || key.ptr[i] > '~') {
-            return false;
-        }
-    }
-    return key.len >= 1 && key.len <= 255;
-}
-
-/* Idempotency-Key is a structured-field string; the quotes may be left out. */
-static enum code idempotency_key(struct exchange *e)
-{
-    struct str key = http_header_get(e->http, "Idempotency-Key");
-
-    if (key.ptr == NULL || !e->match.method->writes) {
-        return OK;
-    }
-    if (key.len >= 2 && key.ptr[0] == '"' && key.ptr[key.len - 1] == '"') {
-        key = str_sub(key, 1, key.len - 1);
-    }
-    if (!key_valid(key) || http_header_count_of(e->http, "Idempotency-Key") != 1) {
-        violations_add(e->violations,
-                       "Idempotency-Key",
-                       "format",
-                       "Idempotency-Key must be 1 to 255 printable characters, once");
-        return ERR_INVALID;
-    }
-    e->request.idempotency_key = arena_strdup(e->arena, key);
-    return e->request.idempotency_key == NULL ? ERR_TOO_LARGE : OK;
-}
-
 /* W3C trace context: the caller's trace goes on, else one begins here. */
 static void traceparent_make(struct exchange *e)
 {
@@ -367,7 +316,7 @@ static enum code envelope_fill(struct exchange *e)
     }
     (void)protobuf_c_message_pack(e->in, body);
     traceparent_make(e);
-    request->method = (char *)(uintptr_t)e->match.method->full_name;
+    request->method = transcode_constant(e->match.method->full_name);
     request->request_id = e->request_id;
     request->traceparent = e->traceparent;
     request->has_body = true;
@@ -383,7 +332,9 @@ static enum code envelope_fill(struct exchange *e)
         e->principal.email = e->credential.principal.email;
         request->principal = &e->principal;
     }
-    return idempotency_key(e);
+    return e->match.method->writes
+               ? bind_idempotency_key(e->http, e->arena, &request->idempotency_key, e->violations)
+               : OK;
 }
 
 static void answer_locally(struct exchange *e, local_fn *local)

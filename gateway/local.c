@@ -6,14 +6,10 @@
 
 #include "libcommon/base/clock.h"
 #include "libcommon/base/version.h"
+#include "libcommon/codec/transcode.h"
 
 /* The keys timer asks identity, and identity its database, every few seconds. */
 #define SEEN_MS_MAX 15000
-
-static char *constant(const char *text)
-{
-    return (char *)(uintptr_t)text; /* protobuf-c has no const strings; nobody writes through it */
-}
 
 static enum code health_fill(struct local_call *call, bool healthy, bool dependencies)
 {
@@ -26,12 +22,12 @@ static enum code health_fill(struct local_call *call, bool healthy, bool depende
     }
     timestamp_format(clock_wall_ms(), now);
     avanta__gateway__health_checks__init(checks);
-    checks->database = constant(dependencies ? "healthy" : "unhealthy");
-    checks->storage = constant(dependencies ? "healthy" : "unhealthy");
-    out->status = constant(healthy ? "healthy" : "degraded");
+    checks->database = transcode_constant(dependencies ? "healthy" : "unhealthy");
+    checks->storage = transcode_constant(dependencies ? "healthy" : "unhealthy");
+    out->status = transcode_constant(healthy ? "healthy" : "degraded");
     out->timestamp = now;
-    out->environment = constant(call->worker->gateway->config.environment);
-    out->version = constant(AVANTA_VERSION);
+    out->environment = transcode_constant(call->worker->gateway->config.environment);
+    out->version = transcode_constant(AVANTA_VERSION);
     out->checks = checks;
     return OK;
 }
@@ -65,7 +61,7 @@ enum code local_get_open_api(struct local_call *call)
 {
     Avanta__Gateway__RawReply *out = (Avanta__Gateway__RawReply *)(void *)call->out;
 
-    out->body = constant(call->worker->gateway->openapi.ptr);
+    out->body = transcode_constant(call->worker->gateway->openapi.ptr);
     return OK;
 }
 
@@ -73,7 +69,7 @@ enum code local_get_jwks(struct local_call *call)
 {
     Avanta__Gateway__JwksReply *out = (Avanta__Gateway__JwksReply *)(void *)call->out;
     const struct key_set *set = &call->worker->keys;
-    Avanta__Gateway__Jwk **keys = arena_calloc(call->arena, set->count + 1, sizeof *keys);
+    Avanta__Gateway__Jwk **keys = arena_calloc(call->arena, set->count + 1, sizeof(void *));
 
     if (keys == NULL) {
         return ERR_TOO_LARGE;
@@ -84,13 +80,13 @@ enum code local_get_jwks(struct local_call *call)
             return ERR_TOO_LARGE;
         }
         avanta__gateway__jwk__init(keys[i]);
-        keys[i]->kty = constant("EC");
-        keys[i]->crv = constant("P-256");
-        keys[i]->alg = constant("ES256");
-        keys[i]->use = constant("sig");
-        keys[i]->kid = constant(set->keys[i].kid);
-        keys[i]->x = constant(set->keys[i].x);
-        keys[i]->y = constant(set->keys[i].y);
+        keys[i]->kty = transcode_constant("EC");
+        keys[i]->crv = transcode_constant("P-256");
+        keys[i]->alg = transcode_constant("ES256");
+        keys[i]->use = transcode_constant("sig");
+        keys[i]->kid = transcode_constant(set->keys[i].kid);
+        keys[i]->x = transcode_constant(set->keys[i].x);
+        keys[i]->y = transcode_constant(set->keys[i].y);
     }
     out->keys = keys;
     out->n_keys = set->count;

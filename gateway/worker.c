@@ -17,11 +17,31 @@
 #include <string.h>
 
 #define ARENA_CHUNKS_MAX   16384 /* 256 MiB of address space, touched as needed */
-#define EXCHANGE_BYTES_MAX (32 * 1024 * 1024)
+#define EXCHANGE_BYTES_MAX ((size_t)32 * 1024 * 1024)
 #define TICK_MS            20
 #define KEYS_FIRST_MS      100
 #define KEYS_EVERY_MS      5000
 #define KEYS_DEADLINE_MS   3000
+#define KEYS_BYTES_MAX     ((size_t)256 * 1024)
+
+enum gateway_service worker_service(const char *service)
+{
+    static const char *const names[GATEWAY_SERVICE_COUNT] = {"identity", "ledger", "audit-log"};
+
+    for (int i = 0; i < GATEWAY_SERVICE_COUNT; i++) {
+        if (strcmp(names[i], service) == 0) {
+            return (enum gateway_service)i;
+        }
+    }
+    return GATEWAY_SERVICE_COUNT;
+}
+
+struct sealer *worker_sealer(const struct worker *worker, const char *service)
+{
+    enum gateway_service index = worker_service(service);
+
+    return index == GATEWAY_SERVICE_COUNT ? NULL : worker->sealers[index];
+}
 
 bool worker_ready(const struct worker *worker)
 {
@@ -91,7 +111,7 @@ static enum code keys_send(struct worker *worker, struct arena *arena)
     fetch->arena = arena;
     random_bytes(fetch->nonce, sizeof fetch->nonce);
     uuid_v7(id);
-    request.method = (char *)(uintptr_t)method->full_name;
+    request.method = transcode_constant(method->full_name);
     request.nonce = (ProtobufCBinaryData){sizeof fetch->nonce, fetch->nonce};
     request.issued_ms = clock_wall_ms();
     request.deadline_ms = request.issued_ms + KEYS_DEADLINE_MS;
@@ -118,7 +138,7 @@ static void keys_fetch(void *arg)
     if (worker->keys_wanted || !bus_connected(worker->bus)) {
         return;
     }
-    arena = arena_open(worker->arenas, 256 * 1024);
+    arena = arena_open(worker->arenas, KEYS_BYTES_MAX);
     if (arena == NULL) {
         return;
     }

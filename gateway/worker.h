@@ -81,6 +81,8 @@ struct worker {
     void (*on_drained)(struct worker *worker); /* before the loop stops; may be NULL */
 };
 
+/* GATEWAY_SERVICE_COUNT for a name the gateway does not serve. */
+enum gateway_service worker_service(const char *service);
 /* The sealer of a service by its name; NULL for a name the gateway does not serve. */
 struct sealer *worker_sealer(const struct worker *worker, const char *service);
 /* True when requests can be served: bus up and keys known. */

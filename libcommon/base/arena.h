@@ -19,6 +19,7 @@ struct arena;
  * mapping, counted against the same total. NULL when the mapping is refused. */
 struct arena_pool *arena_pool_open(size_t chunk_bytes, size_t chunks_max);
 void arena_pool_close(struct arena_pool **pool); /* every arena must be disposed before */
+/* tidy: allow unused: tests find leaks with it */
 size_t arena_pool_bytes_used(const struct arena_pool *pool);
 
 /* An arena whose blocks sum to at most `bytes_max`; NULL when the pool is exhausted. The struct
@@ -33,6 +34,7 @@ void *
 arena_calloc(struct arena *arena, size_t count, size_t bytes) MUST_CHECK; /* zeroed, checked */
 char *arena_strdup(struct arena *arena, struct str s) MUST_CHECK;         /* NUL ended */
 char *arena_printf(struct arena *arena, const char *fmt, ...) PRINTF(2, 3) MUST_CHECK;
+/* tidy: allow unused: tests measure what a module takes */
 size_t arena_bytes_used(const struct arena *arena);
 /* True once any allocation was refused. */
 bool arena_exhausted(const struct arena *arena);

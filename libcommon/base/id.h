@@ -7,6 +7,7 @@
 
 /* Fills from getrandom(2); aborts when the kernel refuses (it never blocks after boot). */
 void random_bytes(void *out, size_t len);
+/* tidy: allow unused: tests choose the bytes */
 void random_replace(void (*source)(void *out, size_t len)); /* NULL restores; tests only */
 /* UUID version 7 (RFC 9562): time-ordered, 74 random bits. */
 void uuid_v7(char out[UUID_TEXT_BYTES]);

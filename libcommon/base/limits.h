@@ -8,7 +8,7 @@
 #define HTTP_HEADERS_MAX               64
 #define HTTP_TARGET_BYTES_MAX          8192
 #define HTTP_BODY_BYTES_MAX            (768 * 1024)
-#define HTTP_PIPELINE_MAX              16 /* requests parsed and not yet answered on one connection */
+#define HTTP_PIPELINE_MAX              16 /* parsed and not yet answered on one connection */
 #define HTTP_WRITE_HIGH_BYTES          (256 * 1024)
 #define HTTP_READ_CHUNK_BYTES          16384
 #define HTTP_HEADER_MS_MAX             10000 /* first byte to end of header */
@@ -28,7 +28,7 @@
 #define QUERY_PARAMETERS_MAX  64
 
 /* --- bus --- */
-#define BUS_PAYLOAD_BYTES_MAX  (1024 * 1024) /* nats-server's default max_payload */
+#define BUS_PAYLOAD_BYTES_MAX  (1024UL * 1024) /* nats-server's default max_payload */
 #define BUS_PART_BYTES_MAX     (512 * 1024)
 #define BUS_PARTS_MAX          32
 #define BUS_RING_MESSAGES      8192

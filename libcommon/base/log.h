@@ -23,6 +23,7 @@ enum log_level {
 void log_open(const char *service, enum log_level level);
 void log_flush(void);
 /* Writes what is left and forgets service and level; logging again afterwards is allowed. */
+/* tidy: allow unused: tests start anew */
 void log_close(void);
 bool log_enabled(enum log_level level);
 bool log_level_parse(struct str s, enum log_level *out);

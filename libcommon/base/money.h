@@ -24,7 +24,9 @@ void decimal_format(struct buf *b, int64_t value, unsigned scale);
 void decimal_format_short(struct buf *b, int64_t value, unsigned scale);
 
 /* Checked arithmetic: false on overflow (and for a zero denominator), *out untouched. */
+/* tidy: allow unused: with the others it makes the set of checked operations */
 bool money_add(int64_t a, int64_t b, int64_t *out) MUST_CHECK;
+/* tidy: allow unused: with the others it makes the set of checked operations */
 bool money_sub(int64_t a, int64_t b, int64_t *out) MUST_CHECK;
 /* a * numerator / denominator rounded half away from zero (the SAT's usual "redondeo"). */
 bool money_mul_ratio(int64_t a, int64_t numerator, int64_t denominator, int64_t *out) MUST_CHECK;

@@ -28,21 +28,15 @@ static char delimiter_guess(struct str text)
     return candidates[best];
 }
 
-void csv_open_delimited(struct csv_reader *reader, struct str text, char delimiter)
+void csv_open(struct csv_reader *reader, struct str text)
 {
     assert(reader != NULL);
-    assert(delimiter != '"' && delimiter != '\n' && delimiter != '\r');
+    reader->delimiter = delimiter_guess(text);
     if (str_starts(text, STR("\xef\xbb\xbf"))) {
         text = str_sub(text, 3, text.len);
     }
     reader->rest = text;
-    reader->delimiter = delimiter;
     reader->line = 1;
-}
-
-void csv_open(struct csv_reader *reader, struct str text)
-{
-    csv_open_delimited(reader, text, delimiter_guess(text));
 }
 
 static bool at_line_end(struct str rest)
@@ -114,7 +108,7 @@ quoted_field(struct csv_reader *reader, struct arena *arena, struct str *out, st
 {
     size_t end = 0;
     size_t doubled = 0;
-    struct str quoted = STR_EMPTY;
+    struct str quoted;
 
     skip(&reader->rest, 1);
     if (!closing_quote(reader->rest, &end, &doubled)) {

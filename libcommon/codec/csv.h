@@ -24,7 +24,6 @@ struct csv_record {
 
 /* The delimiter is the most frequent of , ; tab | outside quotes in the first non-empty line. */
 void csv_open(struct csv_reader *reader, struct str text);
-void csv_open_delimited(struct csv_reader *reader, struct str text, char delimiter);
 /* False at the end of the text or on an error (then err is set): an unclosed quote, text after a
  * closing quote, too many fields, or no memory. */
 bool csv_next(struct csv_reader *reader,

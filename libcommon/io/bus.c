@@ -82,7 +82,7 @@ static void say_state(const struct bus *bus, bool connected, const char *reason)
               LOG_S("reason", reason));
 }
 
-void bus_lose(struct bus *bus)
+static void bus_lose(struct bus *bus)
 {
     const bool was_up = bus->sm.state == BUS_UP;
 

@@ -44,7 +44,7 @@ static void forget(struct bus *bus, struct call *call)
     list_remove(&call->node);
     if (call->memory != NULL) {
         bus->reassembly_bytes -= call->part_count * BUS_PART_BYTES;
-        free(call->memory);
+        free(call->memory); /* tidy: allow alloc: see parts_begin */
     }
     pool_give(bus->calls, call);
 }
@@ -62,7 +62,7 @@ static void finish(struct bus *bus, struct call *call, enum code code, struct st
     }
     forget(bus, call);
     done(ctx, code, payload);
-    free(memory);
+    free(memory); /* tidy: allow alloc: see parts_begin */
 }
 
 void bus_call_cancel(struct bus *bus, struct pool_handle handle)
@@ -175,7 +175,7 @@ static struct call *call_of_subject(const struct bus *bus, struct str subject)
     return pool_get(bus->calls, handle);
 }
 
-/* Memory for all parts at once. */
+/* Memory for all parts at once: too seldom and too large for a pool of its own. */
 static enum code parts_begin(struct bus *bus, struct call *call, uint32_t count)
 {
     const size_t bytes = count * BUS_PART_BYTES;
@@ -184,6 +184,7 @@ static enum code parts_begin(struct bus *bus, struct call *call, uint32_t count)
     if (bus->reassembly_bytes + bytes > BUS_REASSEMBLY_BYTES_MAX) {
         return ERR_OVERLOADED;
     }
+    /* tidy: allow alloc: bounded by BUS_REASSEMBLY_BYTES_MAX for all calls together */
     call->memory = malloc(bytes);
     if (call->memory == NULL) {
         return ERR_OVERLOADED;
@@ -308,7 +309,7 @@ request_check(struct bus *bus, const struct call_request *request, uint64_t now_
 {
     enum code code = bus_subject_check(request->subject, false, err);
 
-    if (code == OK && request->payload.len > BUS_PAYLOAD_BYTES) {
+    if (code == OK && request->payload.len > BUS_PAYLOAD_BYTES_MAX) {
         code = err_set(err, ERR_TOO_LARGE, "a request of %zu bytes", request->payload.len);
     }
     if (code == OK) {

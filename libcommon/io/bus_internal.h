@@ -29,7 +29,7 @@
 #define BUS_READ_BYTES           65536 /* one read of the socket per turn */
 #define BUS_MESSAGE_BYTES_MIN    14    /* "MSG x 1 0", two line ends */
 #define BUS_BACKLOG_MESSAGES_MAX 3072  /* of one subscription; from here on nothing is read */
-#define BUS_BACKLOG_BYTES_MAX    (BUS_RING_BYTES_MAX - 2 * BUS_PAYLOAD_BYTES)
+#define BUS_BACKLOG_BYTES_MAX    (BUS_RING_BYTES_MAX - 2 * BUS_PAYLOAD_BYTES_MAX)
 #define BUS_TURN_MESSAGES_MAX    1024
 #define BUS_TURN_BURST           64 /* messages of one subscription before the next one's turn */
 #define BUS_CONNECT_MS_MAX       2000
@@ -41,7 +41,6 @@
 #define BUS_CONSUMERS_MAX        32
 #define BUS_PART_HEAD_BYTES      4
 #define BUS_PART_BYTES           ((size_t)BUS_PART_BYTES_MAX)
-#define BUS_PAYLOAD_BYTES        ((size_t)BUS_PAYLOAD_BYTES_MAX)
 #define BUS_TICK_MS              16 /* deadlines are kept to this */
 #define BUS_TICKS                2048
 #define BUS_INBOX_BYTES_MAX      96            /* _INBOX.<name>.<16 hex>. */
@@ -154,7 +153,6 @@ struct bus {
 void bus_enter(struct bus *bus);
 void bus_leave(struct bus *bus);
 bool bus_usable(const struct bus *bus);
-void bus_lose(struct bus *bus);
 
 /* --- bus_publish.c ---------------------------------------------------------------- */
 /* ERR_INVALID for what is not a subject; wildcards only where they are allowed. */

@@ -105,7 +105,7 @@ enum code bus_publish(struct bus *bus, const char *subject, struct str payload, 
 {
     enum code code = bus_subject_check(subject, false, err);
 
-    if (code == OK && payload.len > BUS_PAYLOAD_BYTES) {
+    if (code == OK && payload.len > BUS_PAYLOAD_BYTES_MAX) {
         code = err_set(err, ERR_TOO_LARGE, "a message of %zu bytes", payload.len);
     }
     if (code == OK) {

@@ -169,18 +169,18 @@ struct ecdsa_verifier {
 static EVP_PKEY *public_make(const uint8_t point[POINT_BYTES])
 {
     static char group[] = "P-256";
+    uint8_t own[POINT_BYTES]; /* OpenSSL takes no constants here */
     EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
-    const OSSL_PARAM parameters[] = {
+    OSSL_PARAM parameters[] = {
         OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, group, 0),
-        OSSL_PARAM_construct_octet_string(
-            OSSL_PKEY_PARAM_PUB_KEY, (void *)(uintptr_t)point, POINT_BYTES),
+        OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, own, POINT_BYTES),
         OSSL_PARAM_construct_end(),
     };
     EVP_PKEY *pkey = NULL;
 
+    memcpy(own, point, sizeof own);
     if (context == NULL || EVP_PKEY_fromdata_init(context) != 1 ||
-        EVP_PKEY_fromdata(
-            context, &pkey, EVP_PKEY_PUBLIC_KEY, (OSSL_PARAM *)(uintptr_t)parameters) != 1) {
+        EVP_PKEY_fromdata(context, &pkey, EVP_PKEY_PUBLIC_KEY, parameters) != 1) {
         pkey = NULL;
     }
     EVP_PKEY_CTX_free(context);

@@ -92,7 +92,6 @@ struct http_exchange {
     struct http_conn *conn;
     struct http_server *server;
     struct arena *arena;
-    void *user;
     enum exchange_state state;
     bool close;         /* the connection ends after this answer */
     struct str interim; /* unsent part of "100 Continue" */
@@ -168,8 +167,6 @@ void http_exchange_refuse(struct http_exchange *x, enum code code, const char *d
 void http_exchange_abandon(struct http_exchange *x);
 /* Writes the answers that are due. False when the connection broke and was closed. */
 bool http_exchange_flush(struct http_conn *conn);
-/* What a queued write has sent is behind us. */
-void http_exchange_sent(struct http_conn *conn, size_t bytes);
 
 /* --- http_server.c --- */
 void http_server_conn_gone(struct http_conn *conn);

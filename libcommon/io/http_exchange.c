@@ -33,7 +33,6 @@ struct http_exchange *http_exchange_open(struct http_conn *conn)
     x->conn = conn;
     x->server = server;
     x->arena = arena;
-    x->user = NULL;
     x->state = EXCHANGE_READING;
     x->close = false;
     x->interim = STR_EMPTY;
@@ -276,7 +275,7 @@ static void finished(struct http_exchange *x)
     }
 }
 
-void http_exchange_sent(struct http_conn *conn, size_t bytes)
+static void http_exchange_sent(struct http_conn *conn, size_t bytes)
 {
     conn->server->stats.bytes_out += bytes;
     while (bytes > 0) {
@@ -376,16 +375,4 @@ struct str http_exchange_peer(const struct http_exchange *x)
     assert(x != NULL);
     assert(x->peer_len < HTTP_PEER_BYTES);
     return (struct str){x->peer, x->peer_len};
-}
-
-void http_exchange_set_user(struct http_exchange *x, void *user)
-{
-    assert(x != NULL);
-    x->user = user;
-}
-
-void *http_exchange_user(const struct http_exchange *x)
-{
-    assert(x != NULL);
-    return x->user;
 }

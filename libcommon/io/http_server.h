@@ -62,6 +62,3 @@ struct str http_exchange_peer(const struct http_exchange *x); /* numeric address
  * afterwards. A malformed request never becomes an exchange: the server answers it itself with a
  * problem document. */
 void http_exchange_reply(struct http_exchange *x, const struct http_response *response);
-/* For a user pointer that travels with the exchange. */
-void http_exchange_set_user(struct http_exchange *x, void *user);
-void *http_exchange_user(const struct http_exchange *x);

@@ -13,7 +13,7 @@
 #include "libcommon/io/pg_libpq.h"
 #include "libcommon/io/pg_pool.h"
 
-#define PG_ITEMS_MAX           4096 /* statements and syncs under way on one connection; power of two */
+#define PG_ITEMS_MAX           4096 /* statements and syncs under way; power of two */
 #define PG_ITEMS_RESERVED      4 /* for the syncs and the ROLLBACK that a flush or a release adds */
 #define PG_QUEUED_BYTES_MAX    ((size_t)64 * 1024 * 1024)
 #define PG_PREPARE_CHUNK       64 /* statements prepared per round trip */

@@ -21,7 +21,7 @@ static const struct {
     {"57P",   ERR_UNAVAILABLE  },
 };
 
-enum code pg_error_code(const char *sqlstate)
+static enum code pg_error_code(const char *sqlstate)
 {
     assert(sqlstate != NULL);
     for (size_t i = 0; i < ARRAY_LEN(states); i++) {

@@ -5,8 +5,6 @@
 #include "libcommon/io/pg_libpq.h"
 #include "libcommon/io/pg_pool.h"
 
-/* The code of a five-letter SQLSTATE. */
-enum code pg_error_code(const char *sqlstate);
 /* True when the result says that the session ended, or when libpq itself failed. */
 bool pg_error_ends_session(const PGresult *result);
 /* Fills outcome, sqlstate, constraint and err of an answer from an error result. */

@@ -146,7 +146,7 @@ static void on_drained(void *arg)
     pool->drained(pool->drained_arg); /* may close the pool */
 }
 
-static void free_pool(struct pg_pool *pool)
+static void pool_free(struct pg_pool *pool)
 {
     for (uint32_t i = 0; i < pool->options.connections; i++) {
         pg_conn_close(&pool->conns[i]);
@@ -191,7 +191,7 @@ enum code pg_pool_open(struct loop *loop,
         complete = pool->conns[i] != NULL;
     }
     if (!complete) {
-        free_pool(pool);
+        pool_free(pool);
         return err_set(err, ERR_OVERLOADED, "no memory for the database pool");
     }
     for (uint32_t i = 0; i < options->connections; i++) {
@@ -230,7 +230,7 @@ void pg_pool_close(struct pg_pool **pool)
     }
     assert(closing->draining);
     assert(closing->down == closing->options.connections);
-    free_pool(closing);
+    pool_free(closing);
 }
 
 bool pg_pool_ready(const struct pg_pool *pool)

@@ -1,5 +1,6 @@
 /* Results: columns checked against a message once, rows filled by offset. */
 #include "libcommon/base/limits.h"
+#include "libcommon/codec/transcode.h"
 #include "libcommon/io/pg_libpq.h"
 #include "libcommon/io/pg_plan.h"
 
@@ -419,8 +420,7 @@ static enum code read_cell(const struct cell *cell)
 {
     switch (cell->slot->kind) {
     case PG_KIND_TEXT:
-        /* protobuf-c has no const strings; nobody writes. NOLINTNEXTLINE(*-no-int-to-ptr) */
-        *(char **)cell->field = (char *)(uintptr_t)cell->text.ptr;
+        *(char **)cell->field = transcode_constant(cell->text.ptr);
         return OK;
     case PG_KIND_INT32:
     case PG_KIND_INT64:

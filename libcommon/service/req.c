@@ -57,12 +57,6 @@ struct date req_today(const struct req *r)
     return date_in_mexico_city(req_now_ms(r));
 }
 
-const Avanta__Request *req_envelope(const struct req *r)
-{
-    assert(r->envelope != NULL);
-    return r->envelope;
-}
-
 void *req_state(struct req *r, size_t bytes)
 {
     assert(bytes > 0);
@@ -156,11 +150,6 @@ enum step req_query_from(struct req *r, uint16_t query_index, const ProtobufCMes
 size_t req_rows(const struct req *r)
 {
     return r->result == NULL ? 0 : r->row_count;
-}
-
-size_t req_affected(const struct req *r)
-{
-    return r->affected;
 }
 
 bool req_row(struct req *r, size_t row, ProtobufCMessage *out)

@@ -21,7 +21,6 @@ const Avanta__Principal *req_principal(const struct req *r); /* NULL on public o
 const char *req_user_id(const struct req *r);                /* asserts an authenticated caller */
 uint64_t req_now_ms(const struct req *r);   /* wall time at arrival, stable in retries */
 struct date req_today(const struct req *r); /* in Mexico City */
-const Avanta__Request *req_envelope(const struct req *r);
 /* Zeroed memory for the steps of this request, the same block for every call with one size. */
 void *req_state(struct req *r, size_t bytes);
 void *req_service(const struct req *r); /* what the service's on_start made */
@@ -31,8 +30,7 @@ void *req_service(const struct req *r); /* what the service's on_start made */
 enum step req_query(struct req *r, uint16_t query);
 /* The same from another message of the query's `in` type; it must live in the arena. */
 enum step req_query_from(struct req *r, uint16_t query, const ProtobufCMessage *in);
-size_t req_rows(const struct req *r);     /* rows of the last result */
-size_t req_affected(const struct req *r); /* rows changed by the last statement */
+size_t req_rows(const struct req *r); /* rows of the last result */
 /* One row into an initialised message; aborts on a programmer's error, ERR_TOO_LARGE sets the
  * request's error. */
 bool req_row(struct req *r, size_t row, ProtobufCMessage *out) MUST_CHECK;

@@ -168,13 +168,3 @@ void req_audit_failure(struct req *r,
     }
     emission_add(r, &(struct emission){.kind = EMISSION_FAILURE, .record = record});
 }
-
-bool req_has_failure_records(const struct req *r)
-{
-    for (const struct emission *e = r->emissions; e != NULL; e = e->next) {
-        if (e->kind == EMISSION_FAILURE) {
-            return true;
-        }
-    }
-    return false;
-}

@@ -177,7 +177,5 @@ void req_set_error(struct req *r, enum code code, const struct err *cause);
  * the error is set. */
 bool req_reset(struct req *r) MUST_CHECK;
 void req_result_clear(struct req *r);
-/* Rows of `kind` EMISSION_FAILURE are written even though the request fails. */
-bool req_has_failure_records(const struct req *r);
 /* The reply as it goes over the bus, without its nonce; views into the request. */
 enum code req_reply(struct req *r, Avanta__Reply *out, struct err *err) MUST_CHECK;

@@ -37,6 +37,7 @@ static enum code learn_queries(struct runner *runner, struct err *err)
     if (service->query_count == 0) {
         return OK;
     }
+    /* tidy: allow alloc: a part of runner_open */
     runner->query_effects = calloc(service->query_count, sizeof *runner->query_effects);
     if (runner->query_effects == NULL) {
         return err_set(err, ERR_OVERLOADED, "no memory for the runner");

@@ -73,7 +73,7 @@ struct service_metrics {
 };
 
 static bool
-labels_fill(struct service_metrics *m, const struct consumer_row *consumers, size_t consumer_count)
+labels_make(struct service_metrics *m, const struct consumer_row *consumers, size_t consumer_count)
 {
     m->methods = calloc(m->endpoint_count + 1, sizeof(*m->methods));
     m->consumers = calloc(consumer_count + 2, sizeof(*m->consumers));
@@ -104,7 +104,7 @@ struct service_metrics *service_metrics_open(struct endpoint *endpoints,
     }
     m->endpoints = endpoints;
     m->endpoint_count = endpoint_count;
-    if (labels_fill(m, consumers, consumer_count)) {
+    if (labels_make(m, consumers, consumer_count)) {
         for (size_t i = 0; i < SERVICE_METRIC_COUNT; i++) {
             m->rows[i] = rows[i];
         }

@@ -102,7 +102,7 @@ static struct option_bytes option_find(const ProtobufCMessage *options, uint32_t
 
 /* --- messages ------------------------------------------------------------------------------ */
 
-struct gen_message *gen_message_find(const struct gen *gen, const char *full_name)
+static struct gen_message *gen_message_find(const struct gen *gen, const char *full_name)
 {
     assert(full_name != NULL);
     const char *name = full_name + (full_name[0] == '.' ? 1 : 0);

@@ -138,8 +138,6 @@ void gen_error_field(struct gen *gen,
 void gen_error_message(struct gen *gen, const struct gen_message *message, const char *fmt, ...)
     PRINTF(3, 4);
 
-/* NULL when there is none. The name may start with a dot. */
-struct gen_message *gen_message_find(const struct gen *gen, const char *full_name);
 const struct gen_service *gen_service_find(const struct gen *gen, const char *name);
 struct gen_field *gen_field_find(const struct gen_message *message, const char *api_name);
 /* The next "{name}" of a path from *at on; moves *at behind it. NULL: no more. */

@@ -255,7 +255,7 @@ static enum step keys_reply(struct req *r)
 {
     Avanta__Identity__GetKeysReply *out = req_out(r);
     Avanta__Identity__Key *key = arena_alloc(req_arena(r), sizeof *key);
-    Avanta__Identity__Key **keys = arena_calloc(req_arena(r), 1, sizeof *keys);
+    Avanta__Identity__Key **keys = arena_calloc(req_arena(r), 1, sizeof(void *));
     ProtobufCMessage **rows = NULL;
     size_t count = 0;
 

@@ -87,12 +87,25 @@ static bool error_add(struct req *r, uint32_t line, const char *text)
     return error->error != NULL;
 }
 
+/* The row, or what is wrong with it. */
+static bool row_add(struct req *r, const struct statement_row *row)
+{
+    Avanta__Ledger__PreviewImportReply *out = req_out(r);
+    const char *fault = row_fault(row);
+
+    if (fault != NULL) {
+        return error_add(r, row->line, fault);
+    }
+    out->transactions[out->n_transactions] = row_make(r, row);
+    return out->transactions[out->n_transactions++] != NULL;
+}
+
 static bool rows_fill(struct req *r, const struct statement *s)
 {
     Avanta__Ledger__PreviewImportReply *out = req_out(r);
 
-    out->transactions = arena_calloc(req_arena(r), s->row_count + 1, sizeof *out->transactions);
-    out->errors = arena_calloc(req_arena(r), STATEMENT_ERRORS_MAX, sizeof *out->errors);
+    out->transactions = arena_calloc(req_arena(r), s->row_count + 1, sizeof(void *));
+    out->errors = arena_calloc(req_arena(r), STATEMENT_ERRORS_MAX, sizeof(void *));
     if (out->transactions == NULL || out->errors == NULL) {
         return false;
     }
@@ -102,16 +115,7 @@ static bool rows_fill(struct req *r, const struct statement *s)
         }
     }
     for (uint32_t i = 0; i < s->row_count; i++) {
-        const char *fault = row_fault(&s->rows[i]);
-
-        if (fault != NULL) {
-            if (!error_add(r, s->rows[i].line, fault)) {
-                return false;
-            }
-            continue;
-        }
-        out->transactions[out->n_transactions] = row_make(r, &s->rows[i]);
-        if (out->transactions[out->n_transactions++] == NULL) {
+        if (!row_add(r, &s->rows[i])) {
             return false;
         }
     }

@@ -10,41 +10,27 @@
 #define DESCRIPTION_BYTES_MAX 2000
 
 /* What banks call a column, folded. Earlier names go before later ones when a file has both. */
+/* clang-format off */
 static const char *const column_names[STATEMENT_COLUMN_COUNT][16] = {
-    [STATEMENT_DATE] = {"fecha operacion",
-                        "fecha de operacion", "fecha",
-                        "date",                                   "transaction date",
-                        "fecha movimiento",                                                                                      "fecha de movimiento",
-                        "posting date",                                                                                                     "dia",
-                        "fecha valor"},
-    [STATEMENT_DESCRIPTION] = {"descripcion",
-                        "concepto",      "description",
-                        "detalle",           "movimiento",
-                        "details",                                                                       "descripcion detallada",
-                        "concepto movimiento",           "memo",
-                        "narrative"},
-    [STATEMENT_AMOUNT] =
-        {"importe",         "monto",        "amount",             "cantidad", "valor",          "importe mxn",                       "monto mxn"                                    },
-    [STATEMENT_DEBIT] = {"cargo",
-                        "cargos",             "retiro",
-                        "retiros",                                "debito",
-                        "debit",                                                                                                 "withdrawal",
-                        "withdrawals", "salida",
-                        "debe"},
-    [STATEMENT_CREDIT] = {"abono",
-                        "abonos",            "deposito",
-                        "depositos",          "credito",
-                        "credit",                                                                         "deposit",
-                        "deposits",                                                                                                      "entrada",
-                        "haber"},
-    [STATEMENT_BALANCE] =
-        {"saldo",             "balance",            "saldo final",                   "running balance", "saldo disponible"},
-    [STATEMENT_REFERENCE] = {"referencia",
-                        "folio",          "reference number",
-                        "reference",                          "numero de referencia",
-                        "no referencia", "autorizacion",
-                        "clave de rastreo",                        "ref"                                                                                                                                           },
+    [STATEMENT_DATE] = {        "fecha operacion", "fecha de operacion", "fecha", "date",
+                                "transaction date", "fecha movimiento", "fecha de movimiento",
+                                "posting date", "dia", "fecha valor"},
+    [STATEMENT_DESCRIPTION] = { "descripcion", "concepto", "description", "detalle", "movimiento",
+                                "details", "descripcion detallada", "concepto movimiento", "memo",
+                                "narrative"},
+    [STATEMENT_AMOUNT] = {      "importe", "monto", "amount", "cantidad", "valor", "importe mxn",
+                                "monto mxn"},
+    [STATEMENT_DEBIT] = {       "cargo", "cargos", "retiro", "retiros", "debito", "debit",
+                                "withdrawal", "withdrawals", "salida", "debe"},
+    [STATEMENT_CREDIT] = {      "abono", "abonos", "deposito", "depositos", "credito", "credit",
+                                "deposit", "deposits", "entrada", "haber"},
+    [STATEMENT_BALANCE] = {     "saldo", "balance", "saldo final", "running balance",
+                                "saldo disponible"},
+    [STATEMENT_REFERENCE] = {   "referencia", "folio", "reference number", "reference",
+                                "numero de referencia", "no referencia", "autorizacion",
+                                "clave de rastreo", "ref"},
 };
+/* clang-format on */
 
 /* Header texts that one bank uses; all of a row must be there. */
 static const struct {
@@ -75,20 +61,27 @@ static void error_add(struct parse *p, uint32_t line, const char *text)
 
 /* --- the header --- */
 
-static int32_t column_find(const struct csv_record *record, enum statement_column column)
+static int32_t header_find(const struct csv_record *record, const char *name)
 {
     char memory[FOLDED_BYTES];
 
-    for (size_t k = 0; k < ARRAY_LEN(column_names[column]) && column_names[column][k] != NULL;
-         k++) {
-        for (uint32_t i = 0; i < record->count; i++) {
-            if (str_eq(statement_fold(record->fields[i], memory, sizeof memory),
-                       str_from(column_names[column][k]))) {
-                return (int32_t)i;
-            }
+    for (uint32_t i = 0; i < record->count; i++) {
+        if (str_eq(statement_fold(record->fields[i], memory, sizeof memory), str_from(name))) {
+            return (int32_t)i;
         }
     }
     return -1;
+}
+
+static int32_t column_find(const struct csv_record *record, enum statement_column column)
+{
+    const char *const *names = column_names[column];
+    int32_t found = -1;
+
+    for (size_t k = 0; found < 0 && k < ARRAY_LEN(column_names[column]) && names[k] != NULL; k++) {
+        found = header_find(record, names[k]);
+    }
+    return found;
 }
 
 static bool header_try(struct parse *p, const struct csv_record *record)

@@ -15,7 +15,10 @@ static bool is_digit(char c)
 
 static char ascii_lower(char c)
 {
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+    if (c < 'A' || c > 'Z') {
+        return c;
+    }
+    return (char)(c - 'A' + 'a');
 }
 
 /* The plain letter of a two-byte Latin-1 letter in UTF-8 (lead byte C3), or 0. */
@@ -126,6 +129,12 @@ static bool decimal_mark(struct str digits, size_t *out_at)
     return false;
 }
 
+/* A mark between groups: the same as before it, three digits after the last one. */
+static bool group_mark(char c, char decimal, char mark, size_t since_mark)
+{
+    return (c == ',' || c == '.') && c != decimal && (mark == 0 || (mark == c && since_mark == 3));
+}
+
 /* Whole part: groups of three behind marks that are all alike and not the decimal mark. A lone
  * point with three digits behind it could be either: refused, since in Mexico the point is the
  * decimal mark. */
@@ -140,14 +149,11 @@ static bool whole_digits(struct str whole, char decimal, int64_t *out)
     for (size_t i = 0; i < whole.len; i++) {
         char c = whole.ptr[i];
 
-        if (is_digit(c)) {
+        if (is_digit(c) && digits < AMOUNT_DIGITS_MAX - 2) {
             value = value * 10 + (c - '0');
             since_mark++;
-            if (++digits > AMOUNT_DIGITS_MAX - 2) {
-                return false;
-            }
-        } else if ((c == ',' || c == '.') && c != decimal &&
-                   (mark == 0 || (mark == c && since_mark == 3)) && digits > 0) {
+            digits++;
+        } else if (digits > 0 && group_mark(c, decimal, mark, since_mark)) {
             mark = c;
             marks++;
             since_mark = 0;

@@ -120,10 +120,13 @@ static void bulk_takes_a_thousand(void **state)
         " description) SELECT '" LEDGER_BETO "', nextval('journal_entry_id_seq'), '2024-05-01', n,"
         " 1000000, 0, 0, now(), now(), false, false, false, 'gasto', 'personal', 'personal',"
         " 'national', 'nacional', 'MXN', 'masa' FROM generate_series(1, 1000) n RETURNING t),"
-        " e AS (INSERT INTO journal_entry (user_id, id, transaction_id, kind, booked_on, created_at)"
-        " OVERRIDING SYSTEM VALUE SELECT (t).user_id, (t).entry_id, (t).id, 'transaction', (t).date,"
+        " e AS (INSERT INTO journal_entry (user_id, id, transaction_id, kind, booked_on,"
+        " created_at)"
+        " OVERRIDING SYSTEM VALUE SELECT (t).user_id, (t).entry_id, (t).id, 'transaction',"
+        " (t).date,"
         " (t).created_at FROM t)"
-        " INSERT INTO posting (user_id, entry_id, line_no, booked_on, book, account_id, category_id,"
+        " INSERT INTO posting (user_id, entry_id, line_no, booked_on, book, account_id,"
+        " category_id,"
         " amount) SELECT (t).user_id, (t).entry_id, l.line_no, (t).date, l.book, l.account_id,"
         " l.category_id, l.amount FROM t CROSS JOIN LATERAL transaction_lines(t) l");
     int64_t first =

@@ -98,11 +98,11 @@ static void session_is_set(void **state)
         "2");
     struct pg_conn *conn = rig_take();
     rig_command(conn, "SELECT set_config('x.y', current_setting('timezone'), false)");
-    rig_command(
-        conn,
-        "INSERT INTO item (name, amount) SELECT concat_ws(' ', current_setting('timezone'),"
-        "current_setting('datestyle'), current_setting('statement_timeout'),"
-        "current_setting('idle_in_transaction_session_timeout'), current_setting('synchronous_commit')), 1");
+    rig_command(conn,
+                "INSERT INTO item (name, amount) SELECT concat_ws(' ', current_setting('timezone'),"
+                "current_setting('datestyle'), current_setting('statement_timeout'),"
+                "current_setting('idle_in_transaction_session_timeout'),"
+                " current_setting('synchronous_commit')), 1");
     rig_settle(conn);
     assert_int_equal(rig->answers[1].outcome, PG_OUTCOME_OK);
     assert_int_equal(pg_result_affected(rig->answers[1].result), 1);

@@ -1,3 +1,4 @@
+/* tidy: allow lines here: one process and its life in one program */
 /* The toy service as a process, on a real PostgreSQL and a real NATS. */
 #include "tests/support/check.h"
 #include "tests/support/scratch_nats.h"

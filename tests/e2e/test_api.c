@@ -324,9 +324,11 @@ static void references_must_be_ones_own(void **state)
 static void a_key_is_used_once(void **state)
 {
     static const char body[] =
-        "{\"date\":\"2025-02-03\",\"description\":\"k\",\"amount\":1,\"type\":\"gasto\",\"category\":\"personal\"}";
+        "{\"date\":\"2025-02-03\",\"description\":\"k\",\"amount\":1,\"type\":\"gasto\","
+        "\"category\":\"personal\"}";
     static const char other[] =
-        "{\"date\":\"2025-02-03\",\"description\":\"k\",\"amount\":2,\"type\":\"gasto\",\"category\":\"personal\"}";
+        "{\"date\":\"2025-02-03\",\"description\":\"k\",\"amount\":2,\"type\":\"gasto\","
+        "\"category\":\"personal\"}";
     int64_t before = transactions_of(&bob);
     int64_t id = 0;
 

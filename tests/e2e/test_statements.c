@@ -98,7 +98,8 @@ static void rows_match(size_t i, int64_t account, json_t *previewed)
     (void)snprintf(
         path,
         sizeof path,
-        "/api/transactions?account_id=%lld&include_running_balance=true&sort_by=created_at&sort_order=asc",
+        "/api/transactions?account_id=%lld&include_running_balance=true&sort_by=created_at"
+        "&sort_order=asc",
         (long long)account);
     assert_int_equal(api_get(&api, path), 200);
     assert_int_equal(json_array_size(api_at(&api, "data")), statements[i].rows);

@@ -1,3 +1,4 @@
+/* tidy: allow lines here: one fake of one interface */
 #include "tests/support/fake_effects.h"
 
 #include "avanta/service.pb-c.h"

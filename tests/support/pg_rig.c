@@ -14,44 +14,46 @@
 #define WAIT_MS_MAX 30000
 #define NAMES(...)  ((const char *const[]){__VA_ARGS__})
 
+/* clang-format off */
 static const struct pg_query queries[Q_COUNT] = {
     [Q_INSERT] = {"item_insert",
-                  "INSERT INTO item (name, amount) VALUES ($1, $2) RETURNING id, name, amount", NAMES("text",                     "big"),
-                  2,                                                                                                                                                                                                                                                                                                                                                                                                                       &testbind__everything__descriptor,
-                  &testbind__row__descriptor},
+        "INSERT INTO item (name, amount) VALUES ($1, $2) RETURNING id, name, amount",
+        NAMES("text", "big"), 2, &testbind__everything__descriptor, &testbind__row__descriptor},
     [Q_LIST] = {"item_list",
-                  "SELECT id, name, amount FROM item ORDER BY id",                                                                NULL,
-                  0,                                                                                    NULL,
-                  &testbind__row__descriptor                                                                                                                                                                                                                                                                                                                                                                },
-    [Q_SLEEP] =
-        {"sleep",                                 "SELECT pg_sleep($1)",                                                                    NAMES("text"),                                               1,                                                      &testbind__everything__descriptor,                                                                                                                                                                                                                     NULL},
-    [Q_ECHO] =
-        {"echo",
-                  "SELECT $1::text AS text, $2::bigint AS big, $3::integer AS small, $4::boolean AS flag,"
-         " $5 AS blob, $6::bigint AS count, $7::text AS with_default",                                                                     NAMES("text",                                                            "big",                                                                   "small",                                                                                                                                                                                                                 "flag",                                                                                                                                                                         "blob", "count", "user_id"),
-                  7, &testbind__everything__descriptor,
-                  &testbind__everything__descriptor},
+        "SELECT id, name, amount FROM item ORDER BY id",
+        NULL, 0, NULL, &testbind__row__descriptor},
+    [Q_SLEEP] = {"sleep",
+        "SELECT pg_sleep($1)",
+        NAMES("text"), 1, &testbind__everything__descriptor, NULL},
+    [Q_ECHO] = {"echo",
+        "SELECT $1::text AS text, $2::bigint AS big, $3::integer AS small, $4::boolean AS flag,"
+        " $5 AS blob, $6::bigint AS count, $7::text AS with_default",
+        NAMES("text", "big", "small", "flag", "blob", "count", "user_id"), 7,
+        &testbind__everything__descriptor, &testbind__everything__descriptor},
     [Q_ARRAYS] = {"arrays",
-                  "SELECT array_to_string($1::text[], '|') AS text,"
-                  " (SELECT sum(x)::bigint FROM unnest($2) AS x) AS big, ($3)[1] AS blob,"
-                  " cardinality($1::text[]) AS small",                                                             NAMES("names",                                                                                   "ids",                                                                                                                                                                                                       "blobs"),
-                  3,                                                                                                                                                                                                                                                                                                                                                                                                                          &testbind__everything__descriptor,
-                  &testbind__everything__descriptor},
-    [Q_GENERATE] =
-        {"generate",
-                  "SELECT g AS id, repeat('x', 1000) AS name FROM generate_series(1, $1::integer) AS g",
-                  NAMES("big"),
-                  1, &testbind__everything__descriptor,
-                  &testbind__row__descriptor                                                                                                                                                                                                                                                                                                                                                                                                                                                         },
-    [Q_PID] = {"pid", "SELECT pg_backend_pid() AS id",                                          NULL,                                                                 0,                                                                                                                   NULL,                                                                                                                                                                                                                                                                                                                                                                                                            &testbind__row__descriptor                                                                                                                                                                                                                                                                                                                                                                                                                                                         },
+        "SELECT array_to_string($1::text[], '|') AS text,"
+        " (SELECT sum(x)::bigint FROM unnest($2) AS x) AS big, ($3)[1] AS blob,"
+        " cardinality($1::text[]) AS small",
+        NAMES("names", "ids", "blobs"), 3,
+        &testbind__everything__descriptor, &testbind__everything__descriptor},
+    [Q_GENERATE] = {"generate",
+        "SELECT g AS id, repeat('x', 1000) AS name FROM generate_series(1, $1::integer) AS g",
+        NAMES("big"), 1, &testbind__everything__descriptor, &testbind__row__descriptor},
+    [Q_PID] = {"pid",
+        "SELECT pg_backend_pid() AS id",
+        NULL, 0, NULL, &testbind__row__descriptor},
     [Q_REFER] = {"refer",
-                  "INSERT INTO part (item_id) VALUES ($1)",                                                 NAMES("big"),
-                  1,                                                                                                                                     &testbind__everything__descriptor,
-                  NULL},
-    [Q_CAST] =
-        {"cast",       "SELECT $1::uuid",                                                NAMES("text"),                                                                          1,                                                                                                                                                                &testbind__everything__descriptor,                                                                                                                                                                                                                                                                                                                  NULL                                                                                                                                                                                                                                                                                                                                                                                                                                                         },
-    [Q_RAISE] = {"raise",                              "SELECT raise_serialization()",                                                                       NULL,                                                                                                  0,                                                                                                                                                                  NULL,                                                                                                                                                                                                                                                                                                                    NULL                                                                                                                                                                                                                                                                                                                                                                                                                                                              },
+        "INSERT INTO part (item_id) VALUES ($1)",
+        NAMES("big"), 1, &testbind__everything__descriptor, NULL},
+    [Q_CAST] = {"cast",
+        "SELECT $1::uuid",
+        NAMES("text"), 1, &testbind__everything__descriptor, NULL},
+    [Q_RAISE] = {"raise",
+        "SELECT raise_serialization()",
+        NULL, 0, NULL, NULL},
 };
+/* clang-format on */
+
 static const struct pg_query second[] = {
     {.name = "one", .text = "SELECT 1 AS small", .out = &testbind__everything__descriptor}
 };
@@ -62,7 +64,8 @@ const struct pg_query_table rig_tables[2] = {
 
 static const char schema[] =
     "CREATE TABLE item (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,"
-    " name varchar(100) CONSTRAINT item_name_once UNIQUE, amount bigint CONSTRAINT item_positive CHECK (amount >= 0));"
+    " name varchar(100) CONSTRAINT item_name_once UNIQUE, amount bigint CONSTRAINT item_positive"
+    " CHECK (amount >= 0));"
     "CREATE TABLE part (item_id bigint CONSTRAINT part_item REFERENCES item);"
     "CREATE FUNCTION raise_serialization() RETURNS void LANGUAGE plpgsql AS"
     " $$BEGIN RAISE EXCEPTION 'internal words' USING ERRCODE = '40001'; END$$";

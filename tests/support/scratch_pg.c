@@ -44,7 +44,6 @@ struct scratch_database {
 static struct {
     bool prepared;
     bool own;
-    bool durable;
     char directory[PATH_BYTES];
     char base[DSN_BYTES]; /* connection string without dbname */
     int port;
@@ -249,7 +248,7 @@ static bool launch(int port)
                                 "-c",
                                 "shared_buffers=64MB",
                                 "-c",
-                                scratch.durable ? "fsync=on" : "fsync=off",
+                                "fsync=off",
                                 "-c",
                                 "logging_collector=off",
                                 NULL};
@@ -326,12 +325,6 @@ static void remove_directory(void)
 }
 
 /* --- for tests ----------------------------------------------------------------- */
-
-void scratch_pg_durable(void)
-{
-    assert(!scratch.prepared);
-    scratch.durable = true;
-}
 
 bool scratch_pg_is_own(void)
 {

@@ -10,8 +10,6 @@
 
 #include <stdbool.h>
 
-/* Before the first other call: fsync on, for measurements. */
-void scratch_pg_durable(void);
 /* A fresh database; the name is made unique. The connection string lives until the end of the
  * process; scratch_pg_end() drops the database. */
 const char *scratch_pg_database(const char *name);

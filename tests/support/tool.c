@@ -42,7 +42,7 @@ struct tool_path tool_scratch(const char *name)
     return in_directory(scratch_directory, name);
 }
 
-struct tool_path tool_source(const char *name)
+static struct tool_path tool_source(const char *name)
 {
     struct tool_path root = in_directory(build_directory(), "../..");
 
@@ -66,18 +66,6 @@ int tool_setup(void **state)
     }
     memcpy(scratch_directory, path.text, sizeof(scratch_directory));
     return 0;
-}
-
-int tool_teardown(void **state)
-{
-    struct tool_args args = {0};
-    const char *text = NULL;
-
-    (void)state;
-    tool_add(&args, "rm");
-    tool_add(&args, "-r");
-    tool_add(&args, scratch_directory);
-    return tool_run(&args, &text);
 }
 
 void tool_write(const struct tool_path *path, const char *text)
@@ -122,7 +110,7 @@ static void redirect(posix_spawn_file_actions_t *actions, const char *path)
     assert_int_equal(posix_spawn_file_actions_adddup2(actions, STDOUT_FILENO, STDERR_FILENO), 0);
 }
 
-int tool_run(struct tool_args *args, const char **text)
+static int tool_run(struct tool_args *args, const char **text)
 {
     static char said[TOOL_TEXT_BYTES];
     char *argv[TOOL_ARGS_MAX];
@@ -143,6 +131,18 @@ int tool_run(struct tool_args *args, const char **text)
         *text = said;
     }
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+int tool_teardown(void **state)
+{
+    struct tool_args args = {0};
+    const char *text = NULL;
+
+    (void)state;
+    tool_add(&args, "rm");
+    tool_add(&args, "-r");
+    tool_add(&args, scratch_directory);
+    return tool_run(&args, &text);
 }
 
 int tool_host(const char *name, struct tool_args *args, const char **text)

@@ -19,7 +19,6 @@ int tool_setup(void **state);
 int tool_teardown(void **state);
 
 struct tool_path tool_scratch(const char *name); /* in the scratch directory */
-struct tool_path tool_source(const char *name);  /* in the source tree */
 void tool_write(const struct tool_path *path, const char *text);
 /* The whole file, NUL-ended, valid until the next call. */
 const char *tool_read(const struct tool_path *path);
@@ -31,10 +30,9 @@ struct tool_args {
 };
 void tool_add(struct tool_args *args, const char *arg); /* not copied */
 
-/* Runs and waits; the exit status, 128 and more for a signal. `text` holds what it said (stdout and
- * stderr), cut at TOOL_TEXT_BYTES, valid until the next call. */
-int tool_run(struct tool_args *args, const char **text);
-/* The same for a tool of build/host by name, its arguments after it. */
+/* Runs a tool of build/host by name, its arguments after it, and waits; the exit status, 128 and
+ * more for a signal. `text` holds what it said (stdout and stderr), cut at TOOL_TEXT_BYTES, valid
+ * until the next call. */
 int tool_host(const char *name, struct tool_args *args, const char **text);
 
 /* Compiles C files of the scratch directory to a shared library there and loads it; includes are

@@ -168,7 +168,7 @@ void toy_process_spawn(struct toy_process *p, const char *dsn, const char *nats_
     p->pid = spawn(NULL, &e, p->log_path);
 }
 
-void toy_process_wait_ready(struct toy_process *p)
+static void toy_process_wait_ready(struct toy_process *p)
 {
     const uint64_t end = clock_mono_ms() + READY_MS_MAX;
     const char *at = NULL;

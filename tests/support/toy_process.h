@@ -28,7 +28,6 @@ struct toy_process {
 void toy_process_start(struct toy_process *p, const char *dsn, const char *nats_url);
 /* The same without waiting. */
 void toy_process_spawn(struct toy_process *p, const char *dsn, const char *nats_url);
-void toy_process_wait_ready(struct toy_process *p);
 void toy_process_signal(const struct toy_process *p, int signum);
 /* Waits for its end: the exit status, or 128 and the signal's number. */
 int toy_process_end(struct toy_process *p);

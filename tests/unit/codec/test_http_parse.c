@@ -1,3 +1,4 @@
+/* tidy: allow lines here: one parser and its refusals */
 #include "tests/support/check.h"
 
 #include "libcommon/base/buf.h"

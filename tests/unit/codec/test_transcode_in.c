@@ -38,7 +38,8 @@ static void binds_every_kind_of_field(void **state)
         STR("{\"title\":\"  Caf\\u00e9 \",\"amount\":1500.5,\"rate\":\"17.25\",\"active\":1,"
             "\"plain\":false,\"small\":-7,\"count\":4294967295,\"big\":-9223372036854775808,"
             "\"huge\":18446744073709551615,"
-            "\"lines\":[{\"concept\":\"a\",\"amount\":\"0.01\",\"tags\":[]},{\"tags\":[\"x\",\"y\"]}],"
+            "\"lines\":[{\"concept\":\"a\",\"amount\":\"0.01\",\"tags\":[]},{\"tags\":[\"x\","
+            "\"y\"]}],"
             "\"tags\":[\"one\",\"two\"],\"ids\":[1,\"2\",3,4,5],\"metadata\":{\"a\" : [1, {}]},"
             "\"date\":\"2024-02-29\",\"rfc\":\"\\u00f1and010203ab1\",\"kind\":\"full\","
             "\"notes\":\"a\\n\\tb\",\"secret\":\"  x \",\"first\":{\"concept\":\"f\"},"
@@ -148,9 +149,10 @@ static void names_wrong_elements_by_their_place(void **state)
 
 static void stops_at_the_longest_list(void **state)
 {
-    Sample__Order *o = bind(
-        *state,
-        STR("{\"lines\":[{},{},{},{\"amount\":\"x\"},[],null,7],\"tags\":[\"a\",\"b\",\"c\"],\"small\":1}"));
+    Sample__Order *o =
+        bind(*state,
+             STR("{\"lines\":[{},{},{},{\"amount\":\"x\"},[],null,7],\"tags\":[\"a\",\"b\",\"c\"],"
+                 "\"small\":1}"));
 
     assert_int_equal(violations.count, 2);
     assert_string_equal(violations.rows[0].field, "lines");
@@ -210,13 +212,13 @@ static void reports_unknown_fields_of_strict_messages(void **state)
 
     violations_init(&violations, *state);
     assert_int_equal(
-        transcode_from_json(
-            STR("{\"role\":\"admin\",\"name\":\"x\",\"inner\":{\"nam\":[{}],\"inner\":{\"a\\u0000b\":1}}}"),
-            &sample_strict_rules,
-            *state,
-            &strict->base,
-            &violations,
-            NULL),
+        transcode_from_json(STR("{\"role\":\"admin\",\"name\":\"x\",\"inner\":{\"nam\":[{}],"
+                                "\"inner\":{\"a\\u0000b\":1}}}"),
+                            &sample_strict_rules,
+                            *state,
+                            &strict->base,
+                            &violations,
+                            NULL),
         OK);
     assert_int_equal(violations.count, 3);
     assert_string_equal(violations.rows[0].field, "role");
@@ -228,9 +230,10 @@ static void reports_unknown_fields_of_strict_messages(void **state)
 
 static void ignores_fields_from_elsewhere(void **state)
 {
-    Sample__Order *o = bind(
-        *state,
-        STR("{\"id\":\"x\",\"limit\":7,\"hidden\":\"x\",\"cleared\":[\"big\"],\"per_page\":8,\"path_id\":\"y\"}"));
+    Sample__Order *o =
+        bind(*state,
+             STR("{\"id\":\"x\",\"limit\":7,\"hidden\":\"x\",\"cleared\":[\"big\"],\"per_page\":8,"
+                 "\"path_id\":\"y\"}"));
 
     assert_clean(&violations);
     assert_null(o->path_id);
@@ -284,9 +287,9 @@ static void fails_when_the_arena_is_full(void **state)
         for (int i = 0; i < 200; i++) {
             buf_printf(&b, "%s%d", i == 0 ? "" : ",", i);
         }
-        buf_text(
-            &b,
-            "],\"lines\":[{\"concept\":\"x\",\"nobody\":\"\\n\"},{},{}],\"metadata\":{},\"big\":null}");
+        buf_text(&b,
+                 "],\"lines\":[{\"concept\":\"x\",\"nobody\":\"\\n\"},{},{}],\"metadata\":{},"
+                 "\"big\":null}");
         violations_init(&violations, small);
         code = transcode_from_json(
             buf_view(&b), &sample_order_rules, small, &order->base, &violations, &err);

@@ -235,7 +235,8 @@ static void reads_back_what_it_wrote(void **state)
     const struct str json = STR(
         "{\"title\":\"T \\u2028 \xC3\xB1\",\"amount\":-0.05,\"rate\":0.000001,\"active\":0,"
         "\"plain\":true,\"small\":0,\"lines\":[{\"concept\":\"\",\"amount\":1.00,\"tags\":[\"\"]}],"
-        "\"tags\":[],\"ids\":[],\"metadata\":[1,{\"x\":null}],\"kind\":\"other\",\"notes\":\"a\\tb\","
+        "\"tags\":[],\"ids\":[],\"metadata\":[1,{\"x\":null}],\"kind\":\"other\","
+        "\"notes\":\"a\\tb\","
         "\"first\":null,\"color\":\"RED\",\"blob\":\"\",\"limit\":50}");
     Sample__Order *o = (Sample__Order *)transcode_new(&sample__order__descriptor, *state);
     struct violations v;

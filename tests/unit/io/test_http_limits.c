@@ -1,3 +1,4 @@
+/* tidy: allow lines here: one server and its bounds */
 #include "tests/support/http_fixture.h"
 
 #include "libcommon/base/buf.h"

@@ -1,3 +1,4 @@
+/* tidy: allow lines here: one binder with its descriptors */
 /* Plans: names to offsets, parameters as libpq wants them, rows into messages. No server. */
 #include "tests/bind.pb-c.h"
 #include "tests/support/check.h"

@@ -55,74 +55,74 @@ static enum code parse_fails(const char *csv)
 
 /* What each bank's file must give: first and last row by hand from the file, the rest by its
  * balances. */
+static const struct {
+    const char *file;
+    const char *bank;
+    uint32_t rows;
+    int64_t opening;
+    int64_t closing;
+    const char *first_date;
+    const char *first_description;
+    int64_t first_amount;
+    int64_t last_amount;
+    const char *last_reference;
+} banks[] = {
+    {"azteca-sample.csv",
+     "Banco Azteca", 10,
+     850100,   2254650,
+     "2025-01-15", "COMPRA FARMACIA GUADALAJARA",
+     -18050,
+     -69900,
+     ""      },
+    {"bbva-sample.csv",
+     "BBVA",         10,
+     1600000,  3657075,
+     "2025-01-15", "COMPRA EN OXXO CENTRO",
+     -25000,
+     -59900,
+     ""      },
+    {"sample_banorte_october_2025.csv",
+     "Banorte",      15,
+     10000000, 16277475,
+     "2025-10-01", "ABONO TRANSFERENCIA CLIENTE",
+     2500000, 2800000,
+     "F015"  },
+    {"sample_bbva_october_2025.csv",
+     "BBVA",         15,
+     10000000, 16277475,
+     "2025-10-01", "TRANSFERENCIA SPEI RECIBIDA",
+     2500000, 2800000,
+     "REF015"},
+    {"sample_santander_october_2025.csv",
+     "Santander",    15,
+     10000000, 16277475,
+     "2025-10-01", "INCOMING TRANSFER CUSTOMER PAYMENT",
+     2500000, 2800000,
+     "TXN015"},
+};
+
 static void five_banks_to_the_centavo(void **state)
 {
-    static const struct {
-        const char *file;
-        const char *bank;
-        uint32_t rows;
-        int64_t opening;
-        int64_t closing;
-        const char *first_date;
-        const char *first_description;
-        int64_t first_amount;
-        int64_t last_amount;
-        const char *last_reference;
-    } cases[] = {
-        {"azteca-sample.csv",
-         "Banco Azteca", 10,
-         850100,   2254650,
-         "2025-01-15", "COMPRA FARMACIA GUADALAJARA",
-         -18050,
-         -69900,
-         ""      },
-        {"bbva-sample.csv",
-         "BBVA",         10,
-         1600000,  3657075,
-         "2025-01-15", "COMPRA EN OXXO CENTRO",
-         -25000,
-         -59900,
-         ""      },
-        {"sample_banorte_october_2025.csv",
-         "Banorte",      15,
-         10000000, 16277475,
-         "2025-10-01", "ABONO TRANSFERENCIA CLIENTE",
-         2500000, 2800000,
-         "F015"  },
-        {"sample_bbva_october_2025.csv",
-         "BBVA",         15,
-         10000000, 16277475,
-         "2025-10-01", "TRANSFERENCIA SPEI RECIBIDA",
-         2500000, 2800000,
-         "REF015"},
-        {"sample_santander_october_2025.csv",
-         "Santander",    15,
-         10000000, 16277475,
-         "2025-10-01", "INCOMING TRANSFER CUSTOMER PAYMENT",
-         2500000, 2800000,
-         "TXN015"},
-    };
-
     (void)state;
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(banks); i++) {
         struct arena *arena = arena_new();
-        struct statement *s = parse(arena, suite_file(arena, "bank-statements", cases[i].file));
+        struct statement *s = parse(arena, suite_file(arena, "bank-statements", banks[i].file));
         char date[DATE_TEXT_BYTES];
-        int64_t balance = cases[i].opening;
+        int64_t balance = banks[i].opening;
 
-        assert_string_equal(s->bank, cases[i].bank);
-        assert_int_equal(s->row_count, cases[i].rows);
+        assert_string_equal(s->bank, banks[i].bank);
+        assert_int_equal(s->row_count, banks[i].rows);
         assert_int_equal(s->error_count, 0);
         assert_row(i, s->balance_verified);
-        assert_int_equal(s->opening_balance, cases[i].opening);
-        assert_int_equal(s->closing_balance, cases[i].closing);
+        assert_int_equal(s->opening_balance, banks[i].opening);
+        assert_int_equal(s->closing_balance, banks[i].closing);
         date_format(s->rows[0].date, date);
-        assert_string_equal(date, cases[i].first_date);
-        assert_row(i, str_eq(s->rows[0].description, str_from(cases[i].first_description)));
-        assert_int_equal(s->rows[0].amount, cases[i].first_amount);
-        assert_int_equal(s->rows[s->row_count - 1].amount, cases[i].last_amount);
+        assert_string_equal(date, banks[i].first_date);
+        assert_row(i, str_eq(s->rows[0].description, str_from(banks[i].first_description)));
+        assert_int_equal(s->rows[0].amount, banks[i].first_amount);
+        assert_int_equal(s->rows[s->row_count - 1].amount, banks[i].last_amount);
         assert_row(i,
-                   str_eq(s->rows[s->row_count - 1].reference, str_from(cases[i].last_reference)));
+                   str_eq(s->rows[s->row_count - 1].reference, str_from(banks[i].last_reference)));
         for (uint32_t r = 0; r < s->row_count; r++) {
             balance += s->rows[r].amount;
             assert_int_equal(balance, s->rows[r].balance);

@@ -1,3 +1,4 @@
+/* tidy: allow lines here: one module on one rig */
 /* Group commit on the faked outside: who travels together, and what happens when something goes
  * wrong. */
 #include "tests/support/check.h"
