@@ -4,9 +4,9 @@
  * resolved once, when a plan is compiled at start; a misspelt one stops the process. At run time
  * only offsets are used. Any thread after the columns are known.
  *
- * Parameters: a name of struct pg_context means the context, always, also where the message has a
- * field of that name: nobody chooses his own user_id. `:in_NAME` means the message's field NAME for
- * such cases. string -> text, int64/int32/uint32/uint64 -> text digits, bool -> t/f, bytes ->
+ * Parameters: a name of struct pg_context means the context. Where the message has a field of that
+ * name too, the plain name is refused: `:ctx_NAME` means the context, `:in_NAME` the field; nobody
+ * chooses his own user_id by accident. string -> text, int64/int32/uint32/uint64 -> text digits, bool -> t/f, bytes ->
  * binary bytea, repeated string / int64 / bytes -> binary arrays text[] / int8[] / bytea[]; unset
  * optional -> NULL (an empty repeated field is an empty array). Other field types and oneof members
  * are refused.

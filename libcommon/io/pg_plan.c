@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FIELD_PREFIX "in_"
+#define FIELD_PREFIX   "in_"
+#define CONTEXT_PREFIX "ctx_"
 
 _Static_assert(sizeof(struct pg_slot) % sizeof(void *) == 0, "slots may follow one another");
 
@@ -114,14 +115,34 @@ find_field(const ProtobufCMessageDescriptor *in, const char *name, bool *out_exa
 
 static bool compile_reserved(struct pg_slot *slot)
 {
+    const size_t prefix = sizeof(CONTEXT_PREFIX) - 1;
+    const bool plain = strncmp(slot->name, CONTEXT_PREFIX, prefix) != 0;
+    const char *name = plain ? slot->name : slot->name + prefix;
+
     for (size_t i = 0; i < ARRAY_LEN(reserved); i++) {
-        if (strcmp(reserved[i].name, slot->name) == 0) {
+        if (strcmp(reserved[i].name, name) == 0) {
             slot->kind = reserved[i].kind;
             slot->offset = reserved[i].offset;
             return true;
         }
     }
     return false;
+}
+
+/* Whoever wrote it thought of one of the two; guessing would be wrong half of the time. */
+static enum code
+ambiguous(const struct pg_query *query, const struct pg_slot *slot, struct err *err)
+{
+    return err_set_field(err,
+                         ERR_INTERNAL,
+                         slot->name,
+                         "query %s: :%s is reserved and a field of %s: write :" CONTEXT_PREFIX
+                         "%s or :" FIELD_PREFIX "%s",
+                         query->name,
+                         slot->name,
+                         query->in->name,
+                         slot->name,
+                         slot->name);
 }
 
 static enum code
@@ -131,10 +152,10 @@ compile_parameter(const struct pg_query *query, struct pg_slot *slot, struct err
     bool exact = true;
 
     assert(slot->name != NULL);
-    if (compile_reserved(slot)) {
-        return OK;
-    }
     field = find_field(query->in, slot->name, &exact);
+    if (compile_reserved(slot)) {
+        return field == NULL || !exact ? OK : ambiguous(query, slot, err);
+    }
     if (field == NULL) {
         return err_set_field(err,
                              ERR_INTERNAL,

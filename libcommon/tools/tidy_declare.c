@@ -140,12 +140,12 @@ static void head_note_name(struct head *head, size_t at)
         start--;
     }
     struct str word = {code + start, end - start};
-    if (code[at + 1] == '*') {
+    if (head->depth == 0 && code[at + 1] == '*') {
         at += 2;
         head->pointer = tidy_word_next(code, &at, &word);
         start = (size_t)(word.ptr - code);
     }
-    if (head->name_len == 0 && word.len > 0 && !is_attribute(word)) {
+    if (head->depth == 0 && head->name_len == 0 && word.len > 0 && !is_attribute(word)) {
         head->name_at = start;
         head->name_len = word.len;
     }
@@ -171,9 +171,7 @@ static bool head_read(struct head *head)
     const char *code = head->file->code;
     for (size_t i = head->from; i < head->file->text.len; i++) {
         if (code[i] == '(') {
-            if (head->depth == 0) {
-                head_note_name(head, i);
-            }
+            head_note_name(head, i);
             head->depth++;
         } else if (code[i] == ')') {
             head->depth -= head->depth > 0 ? 1 : 0;
@@ -187,29 +185,29 @@ static bool head_read(struct head *head)
     return false;
 }
 
+/* Behind the whole declaration: a function's body, else a type or an initialiser with what follows
+ * up to the semicolon. */
+static size_t declaration_end(const struct head *head)
+{
+    const char *code = head->file->code;
+    size_t end = head->body ? body_end(head->file, head->to) : head->to;
+    if (head->body && head_kind(head) == TIDY_FUNCTION) {
+        return end;
+    }
+    while (code[end] != ';' && code[end] != '\0') {
+        end = code[end] == '{' ? body_end(head->file, end) : end + 1;
+    }
+    return code[end] == ';' ? end + 1 : end;
+}
+
 void tidy_declare(struct tidy_file *file)
 {
-    const char *code = file->code;
-    size_t at = 0;
-    assert(code != NULL);
+    struct head head = {.file = file};
+    assert(file->code != NULL);
     assert(file->declaration_count == 0);
-    for (;;) {
-        struct head head = {.file = file, .from = at};
-        if (!head_read(&head)) {
-            return;
-        }
-        size_t end = head.to;
-        if (head.body) {
-            end = body_end(file, end);
-        }
-        if (!head.body || head_kind(&head) != TIDY_FUNCTION) {
-            /* An initialiser or a type goes on to its semicolon. */
-            while (code[end] != ';' && code[end] != '\0') {
-                end = code[end] == '{' ? body_end(file, end) : end + 1;
-            }
-            end += code[end] == ';' ? 1 : 0;
-        }
+    while (head_read(&head)) {
+        size_t end = declaration_end(&head);
         declaration_add(file, &head, end - 1);
-        at = end;
+        head = (struct head){.file = file, .from = end};
     }
 }

@@ -534,7 +534,7 @@ static void services_protocol_is_spoken(void **state)
 
 static void database_that_comes_back_is_used_again(void **state)
 {
-    struct toy_answer a;
+    struct toy_answer a = {0};
 
     (void)state;
     if (!scratch_pg_is_own()) {

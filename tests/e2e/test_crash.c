@@ -47,6 +47,7 @@ static int teardown(void **state)
     return stack_teardown(state);
 }
 
+/* The type is libcurl's. NOLINTNEXTLINE(readability-non-const-parameter) */
 static size_t drop_body(char *data, size_t size, size_t count, void *ctx)
 {
     (void)data;

@@ -52,6 +52,7 @@ size_t suite_each(const char *folder, void (*fn)(void *ctx, const char *name), v
     directory = opendir(path);
     if (directory == NULL) {
         fail_msg("%s cannot be read", path);
+        return 0;
     }
     for (struct dirent *entry = readdir(directory); entry != NULL; entry = readdir(directory)) {
         if (entry->d_name[0] != '.') {

@@ -117,7 +117,7 @@ static void read_one(void *ctx, const char *name)
 {
     struct arena *arena = arena_open(pool, 1024 * 1024);
     struct str csv = suite_file(arena, "csv/csvs", name);
-    struct str flat = STR_EMPTY;
+    struct str flat;
     enum code code = OK;
 
     (void)ctx;

@@ -220,14 +220,14 @@ static void empty_arrays_have_no_dimension(void **state)
     assert_memory_equal(p.values[0], empty, sizeof(empty));
 }
 
-static void context_wins_over_fields(void **state)
+static void prefixes_choose_context_or_field(void **state)
 {
     struct fixture *f = *state;
     const struct pg_query query = {
         .name = "q",
         .text = "SELECT 1",
         .parameters =
-            NAMES("user_id", "in_user_id", "in_box", "now_ms", "session_id", "user_agent"),
+            NAMES("ctx_user_id", "in_user_id", "in_box", "now_ms", "session_id", "user_agent"),
         .parameter_count = 6,
         .in = &testbind__owned__descriptor};
     const struct pg_context nobody = {.now_ms = 0};
@@ -280,16 +280,18 @@ static void compile_errors_name_query_and_field(void **state)
         const char *parameter;
         const ProtobufCMessageDescriptor *in;
     } rows[] = {
-        {"textt",   &testbind__everything__descriptor },
-        {"in_",     &testbind__everything__descriptor },
-        {"text",    NULL                              },
-        {"color",   &testbind__unsupported__descriptor},
-        {"real",    &testbind__unsupported__descriptor},
-        {"flags",   &testbind__unsupported__descriptor},
-        {"smalls",  &testbind__unsupported__descriptor},
-        {"nested",  &testbind__unsupported__descriptor},
-        {"either",  &testbind__unsupported__descriptor},
-        {"User_id", &testbind__everything__descriptor },
+        {"textt",    &testbind__everything__descriptor },
+        {"in_",      &testbind__everything__descriptor },
+        {"text",     NULL                              },
+        {"color",    &testbind__unsupported__descriptor},
+        {"real",     &testbind__unsupported__descriptor},
+        {"flags",    &testbind__unsupported__descriptor},
+        {"smalls",   &testbind__unsupported__descriptor},
+        {"nested",   &testbind__unsupported__descriptor},
+        {"either",   &testbind__unsupported__descriptor},
+        {"User_id",  &testbind__everything__descriptor },
+        {"ctx_text", &testbind__everything__descriptor },
+        {"user_id",  &testbind__owned__descriptor      },
     };
 
     (void)state;
@@ -586,7 +588,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(unset_is_null, setup, teardown),
         cmocka_unit_test_setup_teardown(arrays_are_binary, setup, teardown),
         cmocka_unit_test_setup_teardown(empty_arrays_have_no_dimension, setup, teardown),
-        cmocka_unit_test_setup_teardown(context_wins_over_fields, setup, teardown),
+        cmocka_unit_test_setup_teardown(prefixes_choose_context_or_field, setup, teardown),
         cmocka_unit_test_setup_teardown(no_message_and_no_parameters, setup, teardown),
         cmocka_unit_test_setup_teardown(compile_errors_name_query_and_field, setup, teardown),
         cmocka_unit_test_setup_teardown(too_many_parameters_are_refused, setup, teardown),
