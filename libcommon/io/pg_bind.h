@@ -6,10 +6,10 @@
  *
  * Parameters: a name of struct pg_context means the context. Where the message has a field of that
  * name too, the plain name is refused: `:ctx_NAME` means the context, `:in_NAME` the field; nobody
- * chooses his own user_id by accident. string -> text, int64/int32/uint32/uint64 -> text digits, bool -> t/f, bytes ->
- * binary bytea, repeated string / int64 / bytes -> binary arrays text[] / int8[] / bytea[]; unset
- * optional -> NULL (an empty repeated field is an empty array). Other field types and oneof members
- * are refused.
+ * chooses his own user_id by accident. string -> text, int64/int32/uint32/uint64 -> text digits,
+ * bool -> t/f, bytes -> binary bytea, repeated string / int64 / bytes -> binary arrays text[] /
+ * int8[] / bytea[]; unset optional -> NULL (an empty repeated field is an empty array). Other field
+ * types and oneof members are refused.
  *
  * Set statements answer for many requests at once. Each parameter is an array with the values of
  * all of them in order: text[], int8[], bool[] or bytea[], NULL where a request has none, to be

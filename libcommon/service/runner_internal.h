@@ -17,8 +17,7 @@ enum group_state {
     GROUP_STATE_COUNT
 };
 
-#define GROUP_RESULTS_MAX 8 /* set statements in one group; beyond it members send by themselves \
-                             */
+#define GROUP_RESULTS_MAX 8 /* beyond it members send their set statements by themselves */
 
 /* One transaction that carries many requests: see group.c. */
 struct group {

@@ -300,15 +300,15 @@ static void figures_are_counted(void **state)
 
     (void)state;
     assert_int_equal(run(files, &text), 0);
-    tool_holds(
-        text,
-        "  libcommon/base               2      11         1       6       2     2.00        0        0");
-    tool_holds(
-        text,
-        "  services/a                   1       6         1       4       0     0.00        0        1");
-    tool_holds(
-        text,
-        "  production                   3      17         2       6       2     1.00        0        1");
+    tool_holds(text,
+               "  libcommon/base               "
+               "2      11         1       6       2     2.00        0        0");
+    tool_holds(text,
+               "  services/a                   "
+               "1       6         1       4       0     0.00        0        1");
+    tool_holds(text,
+               "  production                   "
+               "3      17         2       6       2     1.00        0        1");
 }
 
 static void refuses_bad_calls(void **state)
