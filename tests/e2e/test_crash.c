@@ -149,7 +149,7 @@ static unsigned char *booked(int numbers, int64_t *out_total)
 
         (void)snprintf(path,
                        sizeof path,
-                       "/api/transactions?limit=1000&offset=%lld&sort_by=created_at",
+                       "/api/transactions?limit=250&offset=%lld&sort_by=created_at",
                        (long long)offset);
         if (api_get(&api, path) != 200) {
             fail_msg("%ld %s", api.status, api_text(&api, "code"));
@@ -168,7 +168,7 @@ static unsigned char *booked(int numbers, int64_t *out_total)
             (*out_total)++;
         }
         more = json_is_true(api_at(&api, "pagination.has_more"));
-        offset += 1000;
+        offset += 250;
     }
     return seen;
 }
