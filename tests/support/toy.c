@@ -212,7 +212,7 @@ static const char *const insert_parameters[] = {"user_id", "name", "amount"};
 static const char *const select_parameters[] = {"prefix"};
 static const char *const find_parameters[] = {"user_id", "name", "amount"};
 static const char *const update_parameters[] = {"id", "amount"};
-static const char *const seen_parameters[] = {"request_id", "subject"};
+static const char *const seen_parameters[] = {"ctx_request_id", "subject"};
 static const char *const sleep_parameters[] = {"amount"};
 
 static const struct pg_query queries[TOY_QUERY_COUNT] = {
