@@ -233,13 +233,14 @@ unit.src      := $(wildcard tests/unit/*/test_*.c)
 component.src := $(wildcard tests/component/test_*.c) $(wildcard tests/model/model_*.c)
 e2e.src       := $(wildcard tests/e2e/test_*.c)
 test.src      := $(unit.src) $(component.src) $(e2e.src)
+compose.src   := tests/compose/test_scale.c
 support.obj   := $(patsubst %.c,$(O)/%.o,$(wildcard tests/support/*.c))
 testpb.src    := $(patsubst tests/proto/%.proto,$(G)/tests/%.pb-c.c,$(filter-out tests/proto/bad_%,$(wildcard tests/proto/*.proto)))
 generated     += $(testpb.src)
-objects       += $(test.src:%.c=$(O)/%.o) $(support.obj)
+objects       += $(test.src:%.c=$(O)/%.o) $(compose.src:%.c=$(O)/%.o) $(support.obj)
 $(O)/libtest.a: $(support.obj) $(testpb.src:$(G)/%.c=$(O)/gen/%.o)
 $(patsubst %.c,$(O)/%,$(filter tests/unit/gateway/%,$(test.src))): $(O)/libgateway.a
-$(test.src:%.c=$(O)/%): $(O)/%: $(O)/%.o $(O)/libtest.a $(O)/libcommon.a $(O)/libproto.a
+$(patsubst %.c,$(O)/%,$(test.src) $(compose.src)): $(O)/%: $(O)/%.o $(O)/libtest.a $(O)/libcommon.a $(O)/libproto.a
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter-out %/libcommon.a %/libproto.a %/libtest.a,$(filter %.a,$^)) \
 	  $(O)/libtest.a $(O)/libcommon.a $(O)/libproto.a $(O)/libcommon.a $(LDLIBS) -lcmocka -lcurl -ljansson
 export AVANTA_SUITES ?= $(abspath ../shared/suites)
@@ -345,14 +346,16 @@ up:
 bench:
 	$(Q)$(MAKE) --no-print-directory -j$(jobs) MODE=release all
 	$(Q)tests/bench/run.sh
+compose.bin := $(O)/tests/e2e/test_api $(O)/tests/e2e/test_statements $(compose.src:%.c=$(O)/%)
+compose-bin: $(compose.bin)
 compose-test:
-	$(Q)$(MAKE) --no-print-directory -j$(jobs) MODE=debug $(compose.bin)
-	$(Q)BUILD=build/debug tests/compose/run.sh
+	$(Q)$(MAKE) --no-print-directory -j$(jobs) MODE=debug compose-bin
+	$(Q)tests/compose/run.sh build/debug/tests
 down: ; $(Q)STATE='$(STATE)' deploy/down.sh
 
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: all check check-format check-tidy check-headers check-docs check-clang format fuzz-replay fuzz-explore test test-mode test-tsan test-unit up down bench cov compose-test deps deps-build docs fuzz clean help print-flags FORCE
+.PHONY: all check check-format check-tidy check-headers check-docs check-clang format fuzz-replay fuzz-explore test test-mode test-tsan test-unit up down bench cov compose-bin compose-test deps deps-build docs fuzz clean help print-flags FORCE
 clean: ; rm -rf build
 help: ; @sed -n 's/^## //p' Makefile
 -include $(objects:.o=.d)

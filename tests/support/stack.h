@@ -2,6 +2,8 @@
 /*
  * A whole stack of its own for a test: deploy/up.sh with the programs of AVANTA_BUILD in a scratch
  * directory, on free ports. Everything is stopped and removed at the end, also when the test fails.
+ * Without AVANTA_BUILD the running stack at AVANTA_URL is used instead and left as it is; what
+ * stack_value() gives is then in the environment, and nothing can be killed.
  * One test process, one thread; failures fail the test.
  */
 
