@@ -35,7 +35,7 @@ deps.run      := $(deps.postgres) $(deps.nats) curl jq
 deps.test     := clang clang-format clang-tidy libclang-rt-14-dev libcmocka-dev libcurl4-openssl-dev libjansson-dev
 deps.bench    := wrk nginx-light
 # A Docker that is there already is kept, wherever it came from.
-deps.compose   = debootstrap $(if $(shell command -v dockerd),,docker.io) \
+deps.compose   = debootstrap iproute2 $(if $(shell command -v dockerd),,docker.io) \
                  $(if $(shell docker compose version 2>/dev/null || command -v docker-compose),,docker-compose)
 goals     := $(or $(MAKECMDGOALS),all)
 for_goals  = $(if $(filter $(1),$(goals)),$(2))
