@@ -3,6 +3,7 @@
  *
  *   sqlgen queries-h    SERVICE OUT FILE...   build/gen/<service>_sql.gen.h
  *   sqlgen queries-c    SERVICE OUT FILE...   build/gen/<service>_sql.gen.c
+ *   sqlgen scope        SERVICE OUT TABLES FILE...   the exceptions to the rule of sqlgen_scope.h
  *   sqlgen migrations-h SERVICE OUT FILE...   build/gen/<service>_migrations.gen.h
  *   sqlgen migrations-c SERVICE OUT FILE...   build/gen/<service>_migrations.gen.c
  */
@@ -20,6 +21,7 @@ struct mode {
 static const struct mode modes[] = {
     {"queries-h",    sqlgen_write_queries_header   },
     {"queries-c",    sqlgen_write_queries_table    },
+    {"scope",        sqlgen_write_scope            },
     {"migrations-h", sqlgen_write_migrations_header},
     {"migrations-c", sqlgen_write_migrations_table },
 };
@@ -31,14 +33,15 @@ static const struct mode *mode_find(const char *name)
             return &modes[i];
         }
     }
-    host_die("unknown mode %s: queries-h, queries-c, migrations-h or migrations-c", name);
+    host_die("unknown mode %s: queries-h, queries-c, scope, migrations-h or migrations-c", name);
 }
 
 int main(int argc, char **argv)
 {
     host_name_set("sqlgen");
     if (argc < 5) {
-        host_die("usage: sqlgen queries-h|queries-c|migrations-h|migrations-c SERVICE OUT FILE...");
+        host_die(
+            "usage: sqlgen queries-h|queries-c|scope|migrations-h|migrations-c SERVICE OUT FILE...");
     }
     const struct mode *mode = mode_find(argv[1]);
     struct sqlgen_files files = {argv + 4, (size_t)argc - 4};

@@ -29,6 +29,7 @@ struct block {
     const char *in; /* "none" included; NULL: not given yet */
     const char *out;
     bool set;
+    const char *unscoped;
     struct each each[EACH_MAX];
     size_t each_count;
     struct host_out text; /* open while the block is read */
@@ -191,7 +192,9 @@ static void comment_read(struct reader *reader, const struct sql_piece *piece)
     bool out = !in && directive_split(piece->text, "out", &value);
     bool each = !in && !out && directive_split(piece->text, "each", &value);
     bool set = !in && !out && !each && directive_split(piece->text, "set", &value);
-    if ((in || out || each || set) && !reader->open) {
+    bool unscoped =
+        !in && !out && !each && !set && directive_split(piece->text, "unscoped", &value);
+    if ((in || out || each || set || unscoped) && !reader->open) {
         host_die("%s:%zu: a statement starts with \"-- name:\"", reader->path, piece->line);
     }
     if (in) {
@@ -205,6 +208,8 @@ static void comment_read(struct reader *reader, const struct sql_piece *piece)
             host_die("%s:%zu: the only set is \"place\"", reader->path, piece->line);
         }
         block->set = true;
+    } else if (unscoped) {
+        block->unscoped = copy(value);
     }
 }
 
@@ -345,7 +350,8 @@ static bool names_clash(const struct sqlgen_statement *a, const struct sqlgen_st
 static void statement_add(struct reader *reader, const size_t *picks, bool first)
 {
     const struct block *block = &reader->block;
-    struct sqlgen_statement row = {.name = block->name};
+    struct sqlgen_statement row = {
+        .name = block->name, .path = block->path, .line = block->line, .unscoped = block->unscoped};
     for (size_t i = 0; i < block->each_count; i++) {
         row.name = host_format("%s_%s", row.name, block->each[i].choices[picks[i]].name);
     }
@@ -437,11 +443,6 @@ static void block_close(struct reader *reader)
 
 /* --- files --------------------------------------------------------------------------------- */
 
-static bool is_blank(struct str text)
-{
-    return trim(text).len == 0;
-}
-
 static void piece_read(struct reader *reader, const struct sql_piece *piece, const char *error)
 {
     if (piece->kind == SQL_ERROR) {
@@ -461,7 +462,7 @@ static void piece_read(struct reader *reader, const struct sql_piece *piece, con
         return;
     }
     if (!reader->open) {
-        if (!is_blank(piece->text)) {
+        if (trim(piece->text).len > 0) {
             host_die("%s:%zu: text before the first \"-- name:\"", reader->path, piece->line);
         }
         return;

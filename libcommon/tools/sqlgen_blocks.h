@@ -6,6 +6,7 @@
  *   -- in: avanta.ledger.ListTransactionsRequest        (or none)
  *   -- out: avanta.ledger.Transaction                   (or none)
  *   -- each: ORDER = date_desc: date DESC, id DESC | date_asc: date ASC, id ASC
+ *   -- unscoped: why it may touch rows of any user     (only there; see sqlgen_scope.h)
  *   SELECT ... ORDER BY {ORDER}
  *
  * A block with "-- set: place" answers for many requests at once: its parameters are arrays with an
@@ -29,6 +30,8 @@ struct sqlgen_files {
 };
 
 struct sqlgen_statement {
+    const char *path; /* of the block */
+    size_t line;
     const char *name;
     const char *text; /* $n form */
     const char **parameters;
@@ -36,6 +39,7 @@ struct sqlgen_statement {
     const char *in; /* full message name, NULL: none */
     const char *out;
     bool set;
+    const char *unscoped; /* why it may touch rows of any user; NULL: it may not */
     const char
         *family; /* the block's name on its first statement where `each` made several, else NULL */
 };

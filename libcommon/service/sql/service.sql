@@ -57,6 +57,7 @@ FROM idempotency_claim(:lock_key, coalesce(:user_id, ''), :key);
 -- name: idempotency_store
 -- in: avanta.service.IdempotencyRows
 -- out: none
+-- unscoped: one statement for all requests of a group commit, each with its owner
 INSERT INTO idempotency (user_id, key, request_hash, reply)
 SELECT owner, key, request_hash, reply
 FROM unnest(:owner::text[], :key::text[], :request_hash::bytea[], :reply::bytea[])
@@ -65,6 +66,7 @@ FROM unnest(:owner::text[], :key::text[], :request_hash::bytea[], :reply::bytea[
 -- name: idempotency_purge
 -- in: avanta.service.IdempotencyPurge
 -- out: none
+-- unscoped: what is too old goes, whosever it is
 -- A bounded part of what is too old; called again while it finds that much.
 DELETE FROM idempotency
 WHERE ctid = ANY (ARRAY(

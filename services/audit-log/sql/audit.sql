@@ -1,6 +1,7 @@
 -- name: audit_insert
 -- in: avanta.audit_log.AuditRow
 -- out: none
+-- unscoped: records come from the stream, each with its owner
 -- request_id of the context is the message's id on the stream: a second delivery adds nothing.
 INSERT INTO audit_record (user_id, message_id, actor_id, action_type, entity_type, entity_id, action_details,
                           ip_address, user_agent, session_id, occurred_at, severity, status, request_id, service)

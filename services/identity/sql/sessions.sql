@@ -1,6 +1,7 @@
 -- name: session_insert
 -- in: avanta.identity.SessionNew
 -- out: none
+-- unscoped: a login has no session yet; the password was checked for owner_id
 WITH opened AS (
     INSERT INTO session (id, user_id, client_ip, user_agent)
     VALUES (:in_session_id::uuid, :owner_id::uuid, :client_ip, :user_agent)
@@ -15,6 +16,7 @@ FROM opened;
 -- name: refresh_use
 -- in: avanta.identity.RefreshUse
 -- out: avanta.identity.RefreshState
+-- unscoped: the token itself is the proof, and its row names the user
 -- Marks the token used, if it was not, and tells in which state it was found. The row lock lets one
 -- of two concurrent uses win; the other finds it used.
 WITH found AS MATERIALIZED (
@@ -43,12 +45,14 @@ JOIN users ON users.id = found.user_id;
 -- name: refresh_insert
 -- in: avanta.identity.SessionNew
 -- out: none
+-- unscoped: owner_id comes from the token used before
 INSERT INTO refresh_token (token_hash, session_id, user_id)
 VALUES (:token_hash, :in_session_id::uuid, :owner_id::uuid);
 
 -- name: session_end
 -- in: avanta.identity.SessionEnd
 -- out: none
+-- unscoped: ends the session of the token that was shown, also for whoever is not logged in any more
 UPDATE session
 SET ended_at = now()
 WHERE id = :in_session_id::uuid AND ended_at IS NULL;
@@ -56,6 +60,7 @@ WHERE id = :in_session_id::uuid AND ended_at IS NULL;
 -- name: sessions_revoked
 -- in: none
 -- out: avanta.identity.RevokedSession
+-- unscoped: the gateway asks for every user's ended sessions
 -- Those whose last access token may still be good: it lives 15 minutes.
 SELECT id AS session_id
 FROM session

@@ -29,17 +29,17 @@ WITH made AS (
 ), stated AS (
     INSERT INTO account_initial_balance (user_id, account_id, balance_date, initial_balance, is_opening,
         entry_id, posted, created_at, updated_at)
-    SELECT user_id, id, opening_date, :balance::bigint, true, nextval('journal_entry_id_seq'),
+    SELECT :user_id, id, opening_date, :balance::bigint, true, nextval('journal_entry_id_seq'),
         :balance::bigint, created_at, created_at
     FROM made WHERE :balance::bigint <> 0
     RETURNING *
 ), entry AS (
     INSERT INTO journal_entry (user_id, id, kind, booked_on, created_at)
     OVERRIDING SYSTEM VALUE
-    SELECT user_id, entry_id, 'opening', balance_date, created_at FROM stated
+    SELECT :user_id, entry_id, 'opening', balance_date, created_at FROM stated
 ), lines AS (
     INSERT INTO posting (user_id, entry_id, line_no, booked_on, book, account_id, amount)
-    SELECT s.user_id, s.entry_id, l.line_no, s.balance_date, l.book, l.account_id, l.amount
+    SELECT :user_id, s.entry_id, l.line_no, s.balance_date, l.book, l.account_id, l.amount
     FROM stated s CROSS JOIN LATERAL account_lines(s.account_id, 'opening', s.posted) l
 )
 SELECT a.id, a.user_id, a.name, a.type, coalesce(:balance::bigint, 0) AS balance, a.opening_date,

@@ -74,11 +74,11 @@ WITH asked AS MATERIALIZED (
 ), entry AS (
     INSERT INTO journal_entry (user_id, id, transaction_id, kind, booked_on, created_at)
     OVERRIDING SYSTEM VALUE
-    SELECT (t).user_id, (t).entry_id, (t).id, 'transaction', (t).date, (t).created_at
+    SELECT :user_id, (t).entry_id, (t).id, 'transaction', (t).date, (t).created_at
     FROM booked
 ), lines AS (
     INSERT INTO posting (user_id, entry_id, line_no, booked_on, book, account_id, category_id, amount)
-    SELECT (t).user_id, (t).entry_id, l.line_no, (t).date, l.book, l.account_id, l.category_id, l.amount
+    SELECT :user_id, (t).entry_id, l.line_no, (t).date, l.book, l.account_id, l.category_id, l.amount
     FROM booked CROSS JOIN LATERAL transaction_lines(t) l
 )
 SELECT r.place, f.*,
