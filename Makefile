@@ -3,7 +3,7 @@
 ## make up           build, start the whole system under .run/ (STATE=dir PORT=n for another stack beside it)
 ## make down         stop it cleanly; data stays
 ## make test         every test, from unit to end to end; installs what is missing
-## make check        format, layers, headers alone, both compilers, generated documents
+## make check        format, style, headers alone, SQL, both compilers, clang-tidy, generated documents
 ## make all          the programs of MODE (debug, release, asan, tsan, cov, fuzz) in build/MODE
 ## make compose-test build the containers, run the end-to-end tests in them, scale, kill a replica under load
 ## make bench        measure a release stack; prints ratios with the commands
@@ -297,7 +297,7 @@ fuzz: ; $(Q)$(MAKE) --no-print-directory MODE=fuzz fuzz-explore
 # --- checks --------------------------------------------------------------------------------
 own.c := $(wildcard libcommon/*/*.c gateway/*.c services/*/*.c proto/tools/*.c tests/*/*.c tests/unit/*/*.c)
 own.h := $(wildcard libcommon/*/*.h gateway/*.h services/*/*.h proto/tools/*.h tests/*/*.h tests/unit/*/*.h)
-check: check-format check-tidy check-headers check-docs check-clang
+check: check-format check-tidy check-sql check-headers check-docs check-clang check-lint
 check-format:
 	$(call say,CHECK,format)clang-format --dry-run -Werror $(own.c) $(own.h)
 # Every C file there is, and those some program is made of.
@@ -322,6 +322,9 @@ build/lint/flags: FORCE .clang-tidy tests/.clang-tidy
 ifneq ($(filter lint,$(MAKECMDGOALS)),)
 -include $(own.c:%.c=build/lint/%.d)
 endif
+# Migrations and statements on a scratch PostgreSQL; whose rows each statement touches.
+check-sql: $(sqlgen) $(services:%=$(O)/bin/%)
+	$(call say,CHECK,sql)BIN=$(O)/bin SQLGEN=$(sqlgen) tests/check_sql.sh $(services)
 check-clang: | $(generated)
 	$(call say,CHECK,clang)$(MAKE) --no-print-directory -s -j$(jobs) CC=clang O=build/clang build/clang/all.ok
 build/clang/all.ok: $(own.c:%.c=$(O)/%.o) ; @touch $@
@@ -355,7 +358,7 @@ down: ; $(Q)STATE='$(STATE)' deploy/down.sh
 
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: all check check-format check-tidy check-headers check-docs check-clang format fuzz-replay fuzz-explore test test-mode test-tsan test-unit up down bench cov compose-bin compose-test deps deps-build docs fuzz clean help print-flags FORCE
+.PHONY: all check check-format check-tidy check-headers check-docs check-clang check-sql check-lint lint format fuzz-replay fuzz-explore test test-mode test-tsan test-unit up down bench cov compose-bin compose-test deps deps-build docs fuzz clean help print-flags FORCE
 clean: ; rm -rf build
 help: ; @sed -n 's/^## //p' Makefile
 -include $(objects:.o=.d)

@@ -52,7 +52,7 @@ VALUES (:token_hash, :in_session_id::uuid, :owner_id::uuid);
 -- name: session_end
 -- in: avanta.identity.SessionEnd
 -- out: none
--- unscoped: ends the session of the token that was shown, also for whoever is not logged in any more
+-- unscoped: a refresh token that is used twice ends its session, and nobody is logged in then
 UPDATE session
 SET ended_at = now()
 WHERE id = :in_session_id::uuid AND ended_at IS NULL;

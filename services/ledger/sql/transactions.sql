@@ -14,6 +14,7 @@ WHERE t.user_id = :user_id AND t.id = :id;
 -- in: avanta.ledger.CreateTransactionRequest
 -- out: avanta.ledger.Transaction
 -- set: place
+-- unscoped: one statement for many callers; each row of the parameters looks only at its own user_id
 -- For each request one row: the new one, or one without id as above. Of accounts with one name the
 -- oldest is meant. The account's name is looked up where the face gives its id.
 WITH asked AS MATERIALIZED (
@@ -74,11 +75,11 @@ WITH asked AS MATERIALIZED (
 ), entry AS (
     INSERT INTO journal_entry (user_id, id, transaction_id, kind, booked_on, created_at)
     OVERRIDING SYSTEM VALUE
-    SELECT :user_id, (t).entry_id, (t).id, 'transaction', (t).date, (t).created_at
+    SELECT (t).user_id, (t).entry_id, (t).id, 'transaction', (t).date, (t).created_at
     FROM booked
 ), lines AS (
     INSERT INTO posting (user_id, entry_id, line_no, booked_on, book, account_id, category_id, amount)
-    SELECT :user_id, (t).entry_id, l.line_no, (t).date, l.book, l.account_id, l.category_id, l.amount
+    SELECT (t).user_id, (t).entry_id, l.line_no, (t).date, l.book, l.account_id, l.category_id, l.amount
     FROM booked CROSS JOIN LATERAL transaction_lines(t) l
 )
 SELECT r.place, f.*,

@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Migrates every service on a scratch PostgreSQL, prepares all of its statements there as the service's own role,
+# and checks that each touches only rows of its caller. Leaves nothing behind.
+#
+#   BIN=dir-of-programs SQLGEN=path tests/check_sql.sh SERVICE...
+root=$(cd "$(dirname "$0")/.." && pwd -P)
+. "$root/deploy/lib.sh"
+BIN=${BIN:?the directory of the programs}
+SQLGEN=${SQLGEN:?the program sqlgen}
+
+STATE=$(mktemp -d)
+pgbin=$(postgres_bin)
+end() {
+    [ ! -s "$STATE/pg/data/postmaster.pid" ] ||
+        as_postgres "$pgbin/pg_ctl" -D "$STATE/pg/data" -m immediate -w stop >/dev/null 2>&1 || true
+    rm -rf "$STATE"
+}
+trap end EXIT
+trap 'exit 130' INT TERM HUP
+chmod 711 "$STATE"
+mkdir "$STATE/pg"
+[ "$(id -u)" != 0 ] || chown postgres:postgres "$STATE/pg"
+
+as_postgres "$pgbin/initdb" --no-sync --auth=trust -U avanta_super -E UTF8 --locale=C.UTF-8 -D "$STATE/pg/data" \
+    >"$STATE/log" 2>&1 || { cat "$STATE/log"; die "the cluster could not be created"; }
+# Only a socket: no port can be taken.
+as_postgres "$pgbin/pg_ctl" -D "$STATE/pg/data" -w -t 60 -l "$STATE/pg/log" start \
+    -o "-c listen_addresses= -c unix_socket_directories=$STATE/pg -c fsync=off" >>"$STATE/log" 2>&1 ||
+    { cat "$STATE/log"; die "PostgreSQL does not start"; }
+psql_super() { psql -X -q -v ON_ERROR_STOP=1 -h "$STATE/pg" -U avanta_super "$@"; }
+
+# scopes NAME FILE...: the statements of the files against the tables that have a user_id.
+scopes() {
+    local name=$1
+    shift
+    "$SQLGEN" scope "$name" "$STATE/exceptions" "$STATE/tables" "$@"
+    [ ! -s "$STATE/exceptions" ] || sed "s/^/  any user's rows: $name /" "$STATE/exceptions"
+}
+
+for service in "$@"; do
+    name=${service//-/_}
+    psql_super -d postgres -v role="$name" -v password=x -v owner_password=x -f "$root/deploy/postgres/service.sql" >/dev/null
+    base="host=$STATE/pg dbname=avanta_$name"
+    key=$(printf '00%.0s' $(seq 32))
+    environment=(PATH="$PATH" AVANTA_PG_DSN="$base user=$name" AVANTA_PG_MIGRATE_DSN="$base user=${name}_owner"
+        AVANTA_ENVELOPE_KEY="$key")
+    [ "$service" != identity ] || environment+=(AVANTA_SIGNING_KEY="${key%0}1")
+    env -i "${environment[@]}" "$BIN/$service" --migrate >"$STATE/log" 2>&1 || { cat "$STATE/log"; exit 1; }
+    printf '  %s: ' "$service"
+    env -i "${environment[@]}" "$BIN/$service" --check-sql
+    psql_super -At -d "avanta_$name" >"$STATE/tables" -c "SELECT table_name FROM information_schema.columns
+        WHERE column_name = 'user_id' AND table_schema NOT IN ('pg_catalog', 'information_schema') ORDER BY 1"
+    scopes "$service" "$root/services/$service"/sql/*.sql
+done
+scopes skeleton "$root"/libcommon/service/sql/*.sql
