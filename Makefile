@@ -302,7 +302,7 @@ check-format:
 	$(call say,CHECK,format)clang-format --dry-run -Werror $(own.c) $(own.h)
 # Every C file there is, and those some program is made of.
 built.c := $(sort $(lib.src) $(apigen.src) $(sqlgen.src) $(tidy.src) $(gateway.src) $(foreach s,$(services),$($(s).src)) \
-             $(test.src) $(wildcard tests/support/*.c) $(fuzz.src) $(wildcard tests/bench/*.c))
+             $(test.src) $(compose.src) $(wildcard tests/support/*.c) $(fuzz.src) $(wildcard tests/bench/*.c))
 check-tidy: $(tidy) | $(generated)
 	$(call say,CHECK,tidy)mkdir -p build/tidy && { find libcommon gateway services proto tests -name '*.[ch]' | sort | sed 's/^/own /'; \
 	  printf 'built %s\n' $(filter-out $(G)/%,$(built.c)); printf 'gen %s\n' $(filter %.c %.h,$(generated)); } > build/tidy/list && $(tidy) . build/tidy/list
