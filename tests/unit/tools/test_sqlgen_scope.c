@@ -87,8 +87,8 @@ static void unscoped_statements_fail(void **state)
         "SELECT id FROM other, account WHERE user_id = :user_id",
         "SELECT a.id FROM account a JOIN part p ON p.a = a.id WHERE a.user_id = :user_id",
         "SELECT a.id FROM account a JOIN part p ON p.a = a.id WHERE user_id = :user_id",
-        "SELECT a.id FROM account a LEFT JOIN part p ON a.user_id = :user_id AND"
-        " p.user_id = :user_id",
+        ("SELECT a.id FROM account a LEFT JOIN part p ON a.user_id = :user_id AND"
+         " p.user_id = :user_id"),
         "SELECT id FROM account WHERE user_id = :user_id UNION ALL SELECT id FROM account",
         "SELECT id FROM account a WHERE EXISTS (SELECT FROM other WHERE a.user_id = :user_id)",
         "SELECT (SELECT n FROM part WHERE a = x.id) FROM account x WHERE x.user_id = :user_id",
