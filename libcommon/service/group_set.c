@@ -39,6 +39,15 @@ static void collect(struct group *group, struct pg_member *members)
     }
 }
 
+static void members_wait(struct group *group)
+{
+    assert(group->set_count > 1);
+    for (uint32_t i = 0; i < group->set_count; i++) {
+        group->set[i]->statements++;
+        sm_move(&group->set[i]->sm, REQ_WAIT_QUERY);
+    }
+}
+
 bool group_set_send(struct group *group)
 {
     const struct database *db = group->runner->database;
@@ -56,10 +65,7 @@ bool group_set_send(struct group *group)
              group->set[0]->arena
         };
         if (db->query_set(db->ctx, group->conn, &call, group, &err) == OK) {
-            for (uint32_t i = 0; i < group->set_count; i++) {
-                group->set[i]->statements++;
-                sm_move(&group->set[i]->sm, REQ_WAIT_QUERY);
-            }
+            members_wait(group);
             return true;
         }
     }

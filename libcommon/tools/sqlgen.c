@@ -40,8 +40,8 @@ int main(int argc, char **argv)
 {
     host_name_set("sqlgen");
     if (argc < 5) {
-        host_die("usage: sqlgen queries-h|queries-c|scope|migrations-h|migrations-c "
-                 "SERVICE OUT FILE...");
+        host_die("usage: sqlgen MODE SERVICE OUT FILE..., MODE one of queries-h, queries-c, scope,"
+                 " migrations-h, migrations-c");
     }
     const struct mode *mode = mode_find(argv[1]);
     struct sqlgen_files files = {argv + 4, (size_t)argc - 4};

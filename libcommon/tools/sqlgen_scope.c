@@ -51,7 +51,7 @@ static bool is_among(const char *word, const char *words)
 
 /* --- tokens -------------------------------------------------------------------------------- */
 
-static void token_add(struct tokens *out, char *word, size_t *depth)
+static void token_add(struct tokens *out, const char *word, size_t *depth)
 {
     *depth -= word[0] == ')' && *depth > 0 ? 1 : 0;
     out->rows = host_grow(out->rows, out->count, sizeof(*out->rows));
@@ -305,12 +305,11 @@ static bool values_fit(const struct use *use, size_t at, size_t number)
         if (rows[i].depth == use->depth && is_among(rows[i].word, "on returning")) {
             break;
         }
-        if (rows[i].depth == use->depth && rows[i].word[0] == '(') {
-            some = true;
-            if (!item_is_user(use, item_at(use, i + 1, use->depth + 1, number))) {
-                return false;
-            }
+        bool row = rows[i].depth == use->depth && rows[i].word[0] == '(';
+        if (row && !item_is_user(use, item_at(use, i + 1, use->depth + 1, number))) {
+            return false;
         }
+        some = some || row;
     }
     return some;
 }
