@@ -181,7 +181,10 @@ static unsigned char *booked(int numbers, int64_t *out_total)
                        sizeof path,
                        "/api/transactions?limit=250&offset=%lld&sort_by=created_at",
                        (long long)offset);
-        if (api_get(&api, path) != 200) {
+        for (int i = 0; i < 20 && api_get(&api, path) >= 503; i++) { /* slow is not wrong here */
+            (void)usleep(100000);
+        }
+        if (api.status != 200) {
             fail_msg("%ld %s", api.status, api_text(&api, "code"));
         }
         for (size_t i = 0; i < json_array_size(api_at(&api, "data")); i++) {
