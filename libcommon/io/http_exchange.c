@@ -1,4 +1,5 @@
 #include "libcommon/base/clock.h"
+#include "libcommon/base/id.h"
 #include "libcommon/base/log.h"
 #include "libcommon/io/http_conn.h"
 
@@ -126,18 +127,21 @@ static void answer_bare(struct http_exchange *x)
 static void answer_problem(struct http_exchange *x, enum code code, const char *detail, bool close)
 {
     struct http_response response;
+    char id[UUID_TEXT_BYTES];
     const struct problem problem = {
         .code = code,
         .detail = detail,
         .instance = x->request.path,
-        .request_id = STR_EMPTY,
+        .request_id = {id, sizeof(id) - 1},
         .retry_after_s = code_retryable(code) ? RETRY_AFTER_S : 0,
     };
 
+    uuid_v7(id);
     if (problem_write(&problem, x->arena, &response) != OK) {
         answer_bare(x);
         return;
     }
+    http_response_add(&response, "X-Request-Id", problem.request_id);
     if (code == ERR_METHOD) {
         http_response_add(&response, "Allow", STR("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
     }

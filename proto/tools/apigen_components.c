@@ -178,21 +178,32 @@ static void put_violations(struct gen_json *json)
     gen_json_end(json);
 }
 
+static void put_request_id(struct gen_json *json)
+{
+    gen_json_object(json, "request_id");
+    gen_json_string(
+        json, "description", "null when no request was read: there are too many connections");
+    gen_json_array(json, "type");
+    gen_json_string(json, NULL, "string");
+    gen_json_string(json, NULL, "null");
+    gen_json_end(json);
+    gen_json_end(json);
+}
+
 static void put_problem_schema(const struct gen *gen, struct gen_json *json)
 {
     static const struct {
         const char *name;
         const char *type;
     } members[] = {
-        {"type",       "string" },
-        {"title",      "string" },
-        {"status",     "integer"},
-        {"detail",     "string" },
-        {"error",      "string" },
-        {"message",    "string" },
-        {"category",   "string" },
-        {"request_id", "string" },
-        {"retryable",  "boolean"},
+        {"type",      "string" },
+        {"title",     "string" },
+        {"status",    "integer"},
+        {"detail",    "string" },
+        {"error",     "string" },
+        {"message",   "string" },
+        {"category",  "string" },
+        {"retryable", "boolean"},
     };
     gen_json_object(json, "Problem");
     gen_json_string(json, "description", "RFC 9457; `code` is the stable machine code");
@@ -202,12 +213,14 @@ static void put_problem_schema(const struct gen *gen, struct gen_json *json)
         gen_json_string(json, NULL, members[i].name);
     }
     gen_json_string(json, NULL, "code");
+    gen_json_string(json, NULL, "request_id");
     gen_json_end(json);
     gen_json_object(json, "properties");
     for (size_t i = 0; i < ARRAY_LEN(members); i++) {
         put_typed(json, members[i].name, members[i].type);
     }
     put_typed(json, "instance", "string");
+    put_request_id(json);
     put_codes(gen, json);
     put_violations(json);
     gen_json_end(json);
