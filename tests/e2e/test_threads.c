@@ -42,6 +42,23 @@ static int teardown(void **state)
     return stack_teardown(state);
 }
 
+/* A body longer than that would be no answer of /api/auth/me. */
+struct text {
+    char bytes[8192];
+    size_t length;
+};
+
+static size_t take_body(char *data, size_t size, size_t count, void *ctx)
+{
+    struct text *text = ctx;
+    size_t room = sizeof text->bytes - text->length;
+    size_t taken = size * count < room ? size * count : room;
+
+    memcpy(text->bytes + text->length, data, taken);
+    text->length += taken;
+    return size * count;
+}
+
 static size_t drop_body(char *data, size_t size, size_t count, void *ctx)
 {
     (void)data;
@@ -49,13 +66,17 @@ static size_t drop_body(char *data, size_t size, size_t count, void *ctx)
     return size * count;
 }
 
-/* The status of one request on a connection of its own; a client thread asserts nothing. */
+/* The status of one request on a connection of its own, 0 when the answer is not as documented; a
+ * client thread asserts nothing. */
 static long ask_anew(CURL *curl)
 {
+    struct text body = {.length = 0};
+    struct openapi_exchange x = {.verb = "GET", .path = "/api/auth/me"};
+    char *media_type = NULL;
+    char why[SCHEMA_WHY_BYTES];
     struct curl_slist *headers = NULL;
     char line[4200];
     char url[128];
-    long status = 0;
 
     (void)snprintf(line, sizeof line, "Authorization: Bearer %s", api.token);
     (void)snprintf(url, sizeof url, "%s/api/auth/me", stack_url());
@@ -66,12 +87,16 @@ static long ask_anew(CURL *curl)
     (void)curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, 1L);
     (void)curl_easy_setopt(curl, CURLOPT_FORBID_REUSE, 1L);
     (void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-    (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, drop_body);
+    (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body);
+    (void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, &body);
     if (curl_easy_perform(curl) == CURLE_OK) {
-        (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+        (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &x.status);
+        (void)curl_easy_getinfo(curl, CURLINFO_CONTENT_TYPE, &media_type);
     }
     curl_slist_free_all(headers);
-    return status;
+    x.media_type = media_type;
+    x.body = (struct str){body.bytes, body.length};
+    return api_documented(&x, why) ? x.status : 0;
 }
 
 static void *ask_on(void *arg)

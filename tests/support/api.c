@@ -11,6 +11,7 @@
 #define REQUEST_SECONDS  30L
 
 static char answer[ANSWER_BYTES_MAX];
+static json_t *document; /* as the server gives it; of the whole test process */
 static size_t answer_length;
 
 static size_t take_body(char *data, size_t size, size_t count, void *ctx)
@@ -34,21 +35,7 @@ static size_t take_header(char *data, size_t size, size_t count, void *ctx)
     return size * count;
 }
 
-void api_open(struct api *api, const char *url)
-{
-    memset(api, 0, sizeof *api);
-    api->curl = curl_easy_init();
-    api->url = url;
-    assert_non_null(api->curl);
-    assert_int_equal(curl_easy_setopt(api->curl, CURLOPT_COOKIEFILE, ""), CURLE_OK);
-}
-
-void api_close(struct api *api)
-{
-    json_decref(api->body);
-    curl_easy_cleanup(api->curl);
-    memset(api, 0, sizeof *api);
-}
+/* --- one exchange --- */
 
 static struct curl_slist *headers_of(const struct api *api, bool has_body)
 {
@@ -69,7 +56,8 @@ static struct curl_slist *headers_of(const struct api *api, bool has_body)
     return api->header == NULL ? list : curl_slist_append(list, api->header);
 }
 
-long api_call(struct api *api, const char *verb, const char *path, const char *json, size_t length)
+static long
+exchange(struct api *api, const char *verb, const char *path, const char *json, size_t length)
 {
     struct curl_slist *headers = headers_of(api, json != NULL);
     char url[4096];
@@ -97,6 +85,102 @@ long api_call(struct api *api, const char *verb, const char *path, const char *j
         api->body = json_loadb(answer, answer_length, JSON_DECODE_ANY, NULL);
     }
     curl_slist_free_all(headers);
+    return api->status;
+}
+
+/* --- the document --- */
+
+/* The answer of `api` is as the document says. */
+static void verify(const struct api *api, const char *verb, const char *path)
+{
+    char *media_type = NULL;
+    char why[SCHEMA_WHY_BYTES];
+    struct openapi_exchange x = {
+        .verb = verb,
+        .path = path,
+        .status = api->status,
+        .body = {answer, answer_length},
+        .unknown = api->unknown,
+    };
+
+    (void)curl_easy_getinfo(api->curl, CURLINFO_CONTENT_TYPE, &media_type);
+    x.media_type = media_type;
+    if (!api_documented(&x, why)) {
+        fail_msg("%s; the answer: %.*s",
+                 why,
+                 (int)(answer_length < 2000 ? answer_length : 2000),
+                 answer);
+    }
+}
+
+static void document_free(void)
+{
+    json_decref(document);
+}
+
+static void document_load(struct api *api)
+{
+    struct schema_check check = {.document = NULL};
+
+    if (document != NULL) {
+        return;
+    }
+    assert_int_equal(exchange(api, "GET", "/api/openapi.json", NULL, 0), 200);
+    document = json_incref(api->body);
+    assert_int_equal(atexit(document_free), 0);
+    check.document = document;
+    if (!openapi_readable(&check)) {
+        fail_msg("the OpenAPI document: %s", check.why);
+    }
+    verify(api, "GET", "/api/openapi.json");
+    json_decref(api->body); /* what the caller finds is of no request yet */
+    api->body = NULL;
+    api->status = 0;
+}
+
+bool api_documented(const struct openapi_exchange *exchange, char why[SCHEMA_WHY_BYTES])
+{
+    struct schema_check check = {.document = document};
+    bool good = openapi_valid(&check, exchange);
+
+    memcpy(why, check.why, SCHEMA_WHY_BYTES);
+    return good;
+}
+
+bool api_problem_documented(long status, struct str body, char why[SCHEMA_WHY_BYTES])
+{
+    struct schema_check check = {.document = document};
+    bool good = openapi_problem_valid(&check, status, body);
+
+    memcpy(why, check.why, SCHEMA_WHY_BYTES);
+    return good;
+}
+
+/* --- the client --- */
+
+void api_open(struct api *api, const char *url)
+{
+    memset(api, 0, sizeof *api);
+    api->curl = curl_easy_init();
+    api->url = url;
+    assert_non_null(api->curl);
+    assert_int_equal(curl_easy_setopt(api->curl, CURLOPT_COOKIEFILE, ""), CURLE_OK);
+    document_load(api);
+}
+
+void api_close(struct api *api)
+{
+    json_decref(api->body);
+    curl_easy_cleanup(api->curl);
+    memset(api, 0, sizeof *api);
+}
+
+long api_call(struct api *api, const char *verb, const char *path, const char *json, size_t length)
+{
+    if (exchange(api, verb, path, json, length) != 0 && strcmp(verb, "OPTIONS") != 0) {
+        verify(api, verb, path);
+    }
+    api->unknown = false;
     return api->status;
 }
 
