@@ -329,14 +329,24 @@ check-clang: | $(generated)
 	$(call say,CHECK,clang)$(MAKE) --no-print-directory -s -j$(jobs) CC=clang O=build/clang build/clang/all.ok
 build/clang/all.ok: $(own.c:%.c=$(O)/%.o) ; @touch $@
 format: ; $(Q)clang-format -i $(own.c) $(own.h)
-docs: $(apigen) $(G)/api.pb $(programs:%=$(O)/bin/%)
-	$(Q)mkdir -p docs/reference && $(apigen) markdown $(G)/api.pb docs/reference/api.md
-	$(Q)(echo '# Settings'; for p in $(programs); do printf '\n## %s\n\n' $$p; $(O)/bin/$$p --config-markdown; done) > docs/reference/settings.md
-# The generated pages must be what the declarations say.
-check-docs: $(apigen) $(G)/api.pb $(programs:%=$(O)/bin/%)
-	$(call say,CHECK,docs)mkdir -p build/docs && $(apigen) markdown $(G)/api.pb build/docs/api.md && \
-	  (echo '# Settings'; for p in $(programs); do printf '\n## %s\n\n' $$p; $(O)/bin/$$p --config-markdown; done) > build/docs/settings.md && \
-	  for f in api settings; do cmp -s build/docs/$$f.md docs/reference/$$f.md || { echo "docs/reference/$$f.md is stale: run 'make docs'"; exit 1; }; done
+# The reference is generated: pages of the declarations, pages of what each program says of itself.
+docs.apigen   := api errors events
+docs.programs := settings metrics
+docs.pages    := $(patsubst %,build/docs/%.md,$(docs.apigen) $(docs.programs))
+docs.kind.api := markdown
+docs.option.settings := --config-markdown
+docs.option.metrics  := --metrics-markdown
+docs.title.settings  := Settings
+docs.title.metrics   := Metrics
+$(docs.apigen:%=build/docs/%.md): build/docs/%.md: $(apigen) $(G)/api.pb
+	$(call say,GEN,$@)mkdir -p $(@D) && $(apigen) $(or $(docs.kind.$*),$*) $(G)/api.pb $@
+$(docs.programs:%=build/docs/%.md): build/docs/%.md: $(programs:%=$(O)/bin/%)
+	$(call say,GEN,$@)mkdir -p $(@D) && (echo '# $(docs.title.$*)'; for p in $(programs); do printf '\n## %s\n\n' $$p; \
+	  $(O)/bin/$$p $(docs.option.$*) || exit 1; done) > $@.tmp && mv $@.tmp $@
+docs: $(docs.pages) ; $(Q)mkdir -p docs/reference && cp $(docs.pages) docs/reference/
+check-docs: $(docs.pages)
+	$(call say,CHECK,docs)for f in $(notdir $(docs.pages)); do cmp -s build/docs/$$f docs/reference/$$f || \
+	  { echo "docs/reference/$$f is stale: run 'make docs'"; exit 1; }; done
 deps deps-build: ; @echo "All packages are installed."
 
 # --- running -----------------------------------------------------------------------------

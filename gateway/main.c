@@ -253,6 +253,7 @@ static int usage(const struct config_table *table)
                "  --ready            ask the admin port of the running gateway\n"
                "  --print-config     the settings in force, secrets masked\n"
                "  --config-markdown  the settings as a table for the reference\n"
+               "  --metrics-markdown the metrics as a table for the reference\n"
                "  --version\n");
     config_help(stdout, table, 1);
     return 0;
@@ -295,6 +296,10 @@ int main(int argc, char **argv)
     }
     if (strcmp(option, "--config-markdown") == 0) {
         config_markdown(stdout, &table, 1);
+        return 0;
+    }
+    if (strcmp(option, "--metrics-markdown") == 0) {
+        metrics_markdown(stdout, gateway_metric_rows, GATEWAY_METRIC_COUNT);
         return 0;
     }
     if (config_load(&table, 1, known, &err) != OK) {

@@ -340,3 +340,50 @@ void metrics_write(const struct metrics *metrics, struct buf *out)
         put_row(metrics, i, out);
     }
 }
+
+/* --- the reference --------------------------------------------------------------------------- */
+
+/* By the end of the name, as the text format wants it. */
+static const char *unit_of(const struct metric_row *row)
+{
+    static const char *const units[] = {"milliseconds", "seconds", "bytes"};
+    size_t len = strlen(row->name);
+
+    for (size_t i = 0; i < ARRAY_LEN(units); i++) {
+        size_t tail = strlen(units[i]);
+
+        if (len > tail && strcmp(row->name + len - tail, units[i]) == 0) {
+            return units[i];
+        }
+    }
+    return "number";
+}
+
+static void label_print(FILE *out, const struct metric_row *row)
+{
+    if (row->label == NULL) {
+        return;
+    }
+    (void)fprintf(out, "`%s`", row->label);
+    for (size_t i = 0; row->label_values != NULL && row->label_values[i] != NULL; i++) {
+        (void)fprintf(out, "%s%s", i == 0 ? ": " : ", ", row->label_values[i]);
+    }
+}
+
+void metrics_markdown(FILE *out, const struct metric_row *rows, size_t row_count)
+{
+    static const char *const kinds[] = {[METRIC_COUNTER] = "counter",
+                                        [METRIC_GAUGE] = "gauge",
+                                        [METRIC_HISTOGRAM_US] = "histogram"};
+
+    assert(out != NULL);
+    assert(rows != NULL);
+    (void)fputs("| Name | Kind | Unit | Labels | Meaning |\n|---|---|---|---|---|\n", out);
+    for (size_t i = 0; i < row_count; i++) {
+        const struct metric_row *row = &rows[i];
+
+        (void)fprintf(out, "| %s | %s | %s | ", row->name, kinds[row->kind], unit_of(row));
+        label_print(out, row);
+        (void)fprintf(out, " | %s |\n", row->help);
+    }
+}

@@ -8,6 +8,8 @@
 
 #include "libcommon/base/buf.h"
 
+#include <stdio.h>
+
 enum metric_kind {
     METRIC_COUNTER,
     METRIC_GAUGE,
@@ -33,3 +35,5 @@ void metric_observe_us(struct metrics *metrics, size_t row, size_t series, uint6
 /* tidy: allow unused: tests read what was counted */
 uint64_t metric_value(const struct metrics *metrics, size_t row, size_t series);
 void metrics_write(const struct metrics *metrics, struct buf *out);
+/* The rows as a table for the reference: name, kind, unit, labels, help. */
+void metrics_markdown(FILE *out, const struct metric_row *rows, size_t row_count);

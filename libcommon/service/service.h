@@ -6,7 +6,8 @@
  * $SRV.PING/INFO/STATS (NATS services protocol, ADR-32), runs the outbox relay and consumers,
  * serves the admin port, and on SIGTERM or SIGINT drains completely: not ready, no new messages,
  * requests under way finished, outbox pass, closed, exit 0. Options: --help, --print-config,
- * --config-markdown, --migrate, --version, --check-sql (prepares every statement and exits).
+ * --config-markdown, --metrics-markdown, --migrate, --version, --check-sql (prepares every
+ * statement and exits).
  */
 
 #include "avanta/common.pb-c.h"

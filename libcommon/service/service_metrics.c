@@ -154,11 +154,19 @@ static void endpoint_write(const struct endpoint *endpoint, struct buf *out)
 }
 
 /* Two labels are more than base/metric.h knows: written here from the endpoints' own counters. */
+static const struct metric_row requests_row = {METRIC_COUNTER,
+                                               "avanta_requests_total",
+                                               "method`, `code",
+                                               NULL,
+                                               "Requests answered, by method and code"};
+
 static void requests_write(const struct service_metrics *m, struct buf *out)
 {
-    buf_text(out,
-             "# HELP avanta_requests_total Requests answered, by method and code\n"
-             "# TYPE avanta_requests_total counter\n");
+    buf_printf(out,
+               "# HELP %s %s\n# TYPE %s counter\n",
+               requests_row.name,
+               requests_row.help,
+               requests_row.name);
     for (size_t i = 0; i < m->endpoint_count; i++) {
         endpoint_write(&m->endpoints[i], out);
     }
@@ -169,6 +177,17 @@ void service_metrics_write(const struct service_metrics *metrics, struct buf *ou
     assert(metrics != NULL);
     requests_write(metrics, out);
     metrics_write(metrics->metrics, out);
+}
+
+void service_metrics_markdown(FILE *out)
+{
+    struct metric_row all[SERVICE_METRIC_COUNT + 1] = {requests_row};
+
+    assert(out != NULL);
+    for (size_t i = 0; i < SERVICE_METRIC_COUNT; i++) {
+        all[i + 1] = rows[i];
+    }
+    metrics_markdown(out, all, ARRAY_LEN(all));
 }
 
 size_t service_metrics_group_series(size_t members)

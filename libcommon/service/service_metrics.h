@@ -55,6 +55,8 @@ struct service_metrics *service_metrics_open(struct endpoint *endpoints,
                                              size_t consumer_count);
 void service_metrics_close(struct service_metrics **metrics);
 struct metrics *service_metrics_rows(struct service_metrics *metrics);
+/* Every row as a table for the reference. */
+void service_metrics_markdown(FILE *out);
 void service_metrics_write(const struct service_metrics *metrics, struct buf *out);
 /* Series of METRIC_GROUPS for a group of this many members. */
 size_t service_metrics_group_series(size_t members);

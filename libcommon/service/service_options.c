@@ -9,6 +9,7 @@
 #include "libcommon/io/pg_pool.h"
 #include "libcommon/service/admin_ask.h"
 #include "libcommon/service/effects.h"
+#include "libcommon/service/service_metrics.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -66,6 +67,7 @@ static int help(const struct service *self, struct service_config *config)
                  "  --ready            ask the admin port of the running service, then exit\n"
                  "  --print-config     show the settings in force, secrets masked\n"
                  "  --config-markdown  the settings as a table for the documentation\n"
+                 "  --metrics-markdown the metrics as a table for the documentation\n"
                  "  --version\n  --help\n%s\n",
                  self->name,
                  self->version,
@@ -81,6 +83,14 @@ static int markdown(const struct service *self, struct service_config *config)
     size_t count = service_config_tables(self, config, tables);
 
     config_markdown(stdout, tables, count);
+    return EXIT_SUCCESS;
+}
+
+static int metrics(const struct service *self, struct service_config *config)
+{
+    (void)self;
+    (void)config;
+    service_metrics_markdown(stdout);
     return EXIT_SUCCESS;
 }
 
@@ -331,13 +341,14 @@ static const struct {
     const char *name;
     int (*run)(const struct service *self, struct service_config *config);
 } options[] = {
-    {"--help",            help        },
-    {"--version",         version     },
-    {"--print-config",    print_config},
-    {"--config-markdown", markdown    },
-    {"--ready",           ready       },
-    {"--migrate",         migrate     },
-    {"--check-sql",       check_sql   },
+    {"--help",             help        },
+    {"--version",          version     },
+    {"--print-config",     print_config},
+    {"--config-markdown",  markdown    },
+    {"--metrics-markdown", metrics     },
+    {"--ready",            ready       },
+    {"--migrate",          migrate     },
+    {"--check-sql",        check_sql   },
 };
 
 bool service_options(int argc,

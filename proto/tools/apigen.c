@@ -5,6 +5,7 @@
  *   apigen ops-h|ops-c         DESCRIPTOR_SET OUT SERVICE   build/gen/<service>_ops.gen.h, .c
  *   apigen openapi             DESCRIPTOR_SET OUT VERSION   OpenAPI 3.1, JSON
  *   apigen markdown            DESCRIPTOR_SET OUT           the reference of the interface
+ *   apigen errors|events       DESCRIPTOR_SET OUT           the reference of refusals, of events
  *
  * The descriptor set comes from `protoc --include_imports --descriptor_set_out`.
  */
@@ -26,6 +27,8 @@ static const struct kind kinds[] = {
     {"ops-c",     "SERVICE", gen_write_ops_table     },
     {"openapi",   "VERSION", gen_write_openapi       },
     {"markdown",  NULL,      gen_write_markdown      },
+    {"errors",    NULL,      gen_write_errors        },
+    {"events",    NULL,      gen_write_events        },
 };
 
 static const struct kind *kind_find(const char *name)
@@ -35,7 +38,9 @@ static const struct kind *kind_find(const char *name)
             return &kinds[i];
         }
     }
-    host_die("unknown kind %s: methods-h, methods-c, ops-h, ops-c, openapi or markdown", name);
+    host_die("unknown kind %s: methods-h, methods-c, ops-h, ops-c, openapi, markdown, errors or "
+             "events",
+             name);
 }
 
 int main(int argc, char **argv)

@@ -86,10 +86,11 @@ static void wait_get(const char *path, long status)
 static void options_need_no_settings(void **state)
 {
     static const char *const options[][2] = {
-        {"--help",            "AVANTA_ENVELOPE_KEY"    },
-        {"--print-config",    "AVANTA_PG_CONNECTIONS=4"},
-        {"--config-markdown", "| AVANTA_PG_DSN |"      },
-        {"--version",         "toy 1.2.3"              },
+        {"--help",             "AVANTA_ENVELOPE_KEY"                                            },
+        {"--print-config",     "AVANTA_PG_CONNECTIONS=4"                                        },
+        {"--config-markdown",  "| AVANTA_PG_DSN |"                                              },
+        {"--metrics-markdown", "| avanta_requests_total | counter | number | `method`, `code` |"},
+        {"--version",          "toy 1.2.3"                                                      },
     };
 
     (void)state;

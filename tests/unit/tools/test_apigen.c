@@ -74,6 +74,8 @@ static int good_setup(void **state)
     generate("ops-c", &set, "gateway_local.gen.c", "gateway");
     generate("openapi", &set, "openapi.json", "7.8.9");
     generate("markdown", &set, "api.md", NULL);
+    generate("errors", &set, "errors.md", NULL);
+    generate("events", &set, "events.md", NULL);
     file = tool_scratch("handlers.c");
     tool_write(&file, handlers);
     library = tool_load("good.so", sources, ROWS_OF(sources));
@@ -420,13 +422,27 @@ static void markdown_shows_the_rules(void **state)
         "| `lines` | body | list of [tools.Line](#toolsline) | at most 5 items |",
         "Free \\| text",
         "Over the bus only: `rpc.stock-room.CountAgain`.",
-        "| `evt.stock-room.item.created` | item | create | `item` |",
-        "| `VALIDATION_ERROR` | 400 |",
-        "| `INVALID_CREDENTIALS` | 401 |",
     };
 
     (void)state;
     holds_all("api.md", texts, ROWS_OF(texts));
+}
+
+static void errors_and_events_have_pages(void **state)
+{
+    static const char *const errors[] = {
+        "| `VALIDATION_ERROR` | 400 | validation | no | The request is not valid | correct the",
+        "| `TIMEOUT` | 504 | dependency | yes |",
+        "| `INVALID_CREDENTIALS` | 401 | no |",
+    };
+    static const char *const events[] = {
+        "| `evt.stock-room.item.created` | `avanta.tools.ItemCreated` | item | create | "
+        "`item` (avanta.tools.Item) |",
+    };
+
+    (void)state;
+    holds_all("errors.md", errors, ROWS_OF(errors));
+    holds_all("events.md", events, ROWS_OF(events));
 }
 
 static void outputs_are_stable(void **state)
@@ -457,6 +473,7 @@ int main(void)
         cmocka_unit_test(unreached_messages_have_no_rules),
         cmocka_unit_test(openapi_shows_the_rules),
         cmocka_unit_test(markdown_shows_the_rules),
+        cmocka_unit_test(errors_and_events_have_pages),
         cmocka_unit_test(outputs_are_stable),
     };
 
