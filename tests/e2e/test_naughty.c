@@ -45,14 +45,16 @@ struct points {
 
 static void points_of(const char *text, struct points *out)
 {
-    utf8proc_ssize_t count = utf8proc_decompose((const utf8proc_uint8_t *)text,
-                                                0,
-                                                out->at,
-                                                sizeof out->at / sizeof out->at[0],
-                                                UTF8PROC_NULLTERM | UTF8PROC_COMPOSE);
+    utf8proc_ssize_t count =
+        utf8proc_decompose((const utf8proc_uint8_t *)text,
+                           0,
+                           out->at,
+                           sizeof out->at / sizeof out->at[0],
+                           (utf8proc_option_t)(UTF8PROC_NULLTERM | UTF8PROC_COMPOSE));
 
     assert_in_range(count, 0, sizeof out->at / sizeof out->at[0]);
-    count = utf8proc_normalize_utf32(out->at, count, UTF8PROC_COMPOSE | UTF8PROC_STABLE);
+    count = utf8proc_normalize_utf32(
+        out->at, count, (utf8proc_option_t)(UTF8PROC_COMPOSE | UTF8PROC_STABLE));
     assert_true(count >= 0);
     out->count = (size_t)count;
 }

@@ -101,7 +101,7 @@ static void exchanges_are_judged(void **state)
         bool good = openapi_valid(&check, &x);
 
         assert_row(i, good == (rows[i].why == NULL));
-        assert_row(i, good || strstr(check.why, rows[i].why) != NULL);
+        assert_row(i, good || (rows[i].why != NULL && strstr(check.why, rows[i].why) != NULL));
     }
 }
 
