@@ -26,13 +26,13 @@ export PATH := $(PATH):/usr/sbin:/sbin# nats-server and nginx live there, and a 
 # --- packages --------------------------------------------------------------------
 # One list for every use; deps.lib is what the programs of deps.build need when they run.
 deps.build    := gcc make pkg-config libuv1-dev libnats-dev libpq-dev libprotobuf-c-dev protobuf-c-compiler \
-                 protobuf-compiler libprotobuf-dev libjwt-dev libssl-dev libyajl-dev libargon2-dev libutf8proc-dev \
+                 protobuf-compiler libprotobuf-dev libssl-dev libyajl-dev libargon2-dev libutf8proc-dev \
                  node-llhttp
-deps.lib      := libuv1 libnats3.4 libpq5 libprotobuf-c1 libjwt0 libssl3 libyajl2 libargon2-1 libutf8proc2
+deps.lib      := libuv1 libnats3.4 libpq5 libprotobuf-c1 libssl3 libyajl2 libargon2-1 libutf8proc2
 deps.postgres := postgresql-15
 deps.nats     := nats-server
 deps.run      := $(deps.postgres) $(deps.nats) curl jq
-deps.test     := clang clang-format clang-tidy libclang-rt-14-dev libcmocka-dev libcurl4-openssl-dev libjansson-dev
+deps.test     := clang clang-format clang-tidy libclang-rt-14-dev libcmocka-dev libcurl4-openssl-dev libjansson-dev libjwt-dev
 deps.bench    := wrk nginx-light
 # A Docker that is there already is kept, wherever it came from.
 deps.compose   = debootstrap iproute2 $(if $(shell command -v dockerd),,docker.io) \
@@ -91,7 +91,7 @@ opt.tsan    := -O1 -g3 -fsanitize=thread -fno-omit-frame-pointer
 opt.cov     := -O0 -g3 --coverage
 opt.fuzz    := -O1 -g3 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 link.release := -pie -Wl,-z,relro,-z,now
-packages := libuv libnats libpq libprotobuf-c libjwt libcrypto yajl libargon2 libutf8proc
+packages := libuv libnats libpq libprotobuf-c libcrypto yajl libargon2 libutf8proc
 pkg.cflags := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(packages) 2>/dev/null)) \
               -isystem /usr/include/postgresql -isystem /usr/share/include/llhttp
 LDLIBS   := $(shell pkg-config --libs $(packages) 2>/dev/null) -lpthread
@@ -242,7 +242,7 @@ $(O)/libtest.a: $(support.obj) $(testpb.src:$(G)/%.c=$(O)/gen/%.o)
 $(patsubst %.c,$(O)/%,$(filter tests/unit/gateway/%,$(test.src))): $(O)/libgateway.a
 $(patsubst %.c,$(O)/%,$(test.src) $(compose.src)): $(O)/%: $(O)/%.o $(O)/libtest.a $(O)/libcommon.a $(O)/libproto.a
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter-out %/libcommon.a %/libproto.a %/libtest.a,$(filter %.a,$^)) \
-	  $(O)/libtest.a $(O)/libcommon.a $(O)/libproto.a $(O)/libcommon.a $(LDLIBS) -lcmocka -lcurl -ljansson
+	  $(O)/libtest.a $(O)/libcommon.a $(O)/libproto.a $(O)/libcommon.a $(LDLIBS) -lcmocka -lcurl -ljansson -ljwt
 export AVANTA_SUITES ?= $(abspath ../shared/suites)
 $(O)/%.ok: $(O)/%
 	$(call say,TEST,$(O)/$*)AVANTA_BUILD=$(abspath $(O)) $< > $<.log 2>&1 || { cat $<.log; echo "FAILED: $<"; exit 1; }; \
@@ -302,7 +302,7 @@ check-format:
 	$(call say,CHECK,format)clang-format --dry-run -Werror $(own.c) $(own.h)
 # Every C file there is, and those some program is made of.
 built.c := $(sort $(lib.src) $(apigen.src) $(sqlgen.src) $(tidy.src) $(gateway.src) $(foreach s,$(services),$($(s).src)) \
-             $(test.src) $(compose.src) $(wildcard tests/support/*.c) $(fuzz.src) $(wildcard tests/bench/*.c))
+             $(test.src) $(compose.src) $(wildcard tests/support/*.c) $(fuzz.src))
 check-tidy: $(tidy) | $(generated)
 	$(call say,CHECK,tidy)mkdir -p build/tidy && { find libcommon gateway services proto tests -name '*.[ch]' | sort | sed 's/^/own /'; \
 	  printf 'built %s\n' $(filter-out $(G)/%,$(built.c)); printf 'gen %s\n' $(filter %.c %.h,$(generated)); } > build/tidy/list && $(tidy) . build/tidy/list

@@ -37,8 +37,24 @@ rate() { awk '/Requests\/sec/{print $2}'; }
 p99() { awk '/99%/{t=$2; if(t~/us$/)print t/1000; else if(t~/ms$/)print t+0; else print t*1000}'; }
 fails() { awk '/Non-2xx/{n=$NF} /Socket errors/{s=$0} END{print (n?n:0) (s?" " s:"")}'; }
 
-echo "# Idle: one connection, GET /api/transactions?limit=50 with 200 rows"
+metric() { curl -fsS "http://127.0.0.1:$1/metrics" | awk -v name="$2" '$1==name{print $2}'; }
+# Waits until every event is on its stream and every audit record is stored: nothing waits, and for a second
+# nothing came.
+settled() {
+    local done before=
+    for _ in $(seq 60); do
+        sleep 1
+        done=$(metric "$ADMIN_AUDIT_LOG" 'avanta_consumer_messages_total{outcome="done"}')
+        [ "$(metric "$ADMIN_LEDGER" avanta_outbox_rows)/$done" != "0/$before" ] || return 0
+        before=$done
+    done
+    echo "the events of the load did not settle within 60 s" >&2
+    return 1
+}
+
+echo "# Idle: one connection, GET /api/transactions?limit=50 of all that was booked in a second"
 wrk -t1 -c1 -d1s -s "$STATE/post.lua" "$URL/api/transactions" >/dev/null
+settled # nothing else is under way
 wrk -t1 -c1 -d"${EACH}s" --latency -H "Authorization: Bearer $TOKEN" "$URL/api/transactions?limit=50" |
     awk '$1=="50%"{print "median " $2 "   (target <= 3 ms)"}'
 
@@ -86,7 +102,9 @@ g=$(awk '$1=="gateway"{print $2}' "$STATE/health" | median)
 awk -v n="$n" -v g="$g" 'BEGIN{printf "gateway %.0f/s, nginx %.0f/s, ratio %.2f (target >= 0.8)\n",g,n,g/n}'
 
 echo "# Memory of the gateway with 1000 idle connections"
-wrk -t1 -c1000 -d3s --timeout 10s "$URL/api/health/live" >/dev/null &
+echo 'function delay() return 60000 end' >"$STATE/idle.lua"
+wrk -t1 -c1000 -d4s --timeout 10s -s "$STATE/idle.lua" "$URL/api/health/live" >/dev/null &
 sleep 2
-awk '/VmRSS/{printf "%.1f MiB under 1000 connections (target < 64 MiB)\n",$2/1024}' "/proc/$(cat "$STATE/gateway.pid")/status"
+echo "$(metric "$ADMIN_GATEWAY" avanta_http_connections_open) connections are open"
+awk '/VmRSS/{printf "%.1f MiB (target < 64 MiB)\n",$2/1024}' "/proc/$(cat "$STATE/gateway.pid")/status"
 wait $! || true
