@@ -6,7 +6,8 @@
 -- in: avanta.ledger.ListTransactionsRequest
 -- out: avanta.ledger.Transaction
 -- each: ORDER = date_desc: t.date DESC, t.id DESC | date_asc: t.date ASC, t.id DESC | amount_desc: t.amount DESC, t.id DESC | amount_asc: t.amount ASC, t.id DESC | description_desc: t.description COLLATE "es-x-icu" DESC, t.id DESC | description_asc: t.description COLLATE "es-x-icu" ASC, t.id DESC | created_at_desc: t.id DESC | created_at_asc: t.id ASC
--- One row more than the page holds tells that there are more. Only the page's rows are fetched whole.
+-- One row more than the page holds tells that there are more. Only the page's rows are fetched whole, each
+-- by its key: LIMIT 1 keeps the planner from joining the page with all of the user's rows when it thinks them few.
 SELECT f.*,
     (SELECT a.name FROM account a WHERE a.user_id = :user_id AND a.id = f.account_id) AS account
 FROM (
@@ -32,8 +33,11 @@ FROM (
     OFFSET CASE WHEN :page::bigint IS NULL THEN coalesce(:offset::bigint, 0)
         ELSE (:page::bigint - 1) * coalesce(:limit::bigint, 50) END
 ) page
-JOIN transaction t ON t.user_id = :user_id AND t.id = page.id
-CROSS JOIN LATERAL transaction_face(t) f
+CROSS JOIN LATERAL (
+    SELECT t AS whole, t.id, t.date, t.amount, t.description
+    FROM transaction t WHERE t.user_id = :user_id AND t.id = page.id LIMIT 1
+) t
+CROSS JOIN LATERAL transaction_face(t.whole) f
 ORDER BY {ORDER};
 
 -- name: transaction_list_account
@@ -74,8 +78,11 @@ FROM (
     OFFSET CASE WHEN :page::bigint IS NULL THEN coalesce(:offset::bigint, 0)
         ELSE (:page::bigint - 1) * coalesce(:limit::bigint, 50) END
 ) page
-JOIN transaction t ON t.user_id = :user_id AND t.id = page.id
-CROSS JOIN LATERAL transaction_face(t) f
+CROSS JOIN LATERAL (
+    SELECT t AS whole, t.id, t.date, t.amount, t.description
+    FROM transaction t WHERE t.user_id = :user_id AND t.id = page.id LIMIT 1
+) t
+CROSS JOIN LATERAL transaction_face(t.whole) f
 ORDER BY {ORDER};
 
 -- name: transaction_totals
