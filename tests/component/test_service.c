@@ -520,9 +520,13 @@ static void services_protocol_is_spoken(void **state)
                                         "\"processing_time\":",
                                         "\"average_processing_time\":",
                                         NULL};
+    const struct toy_question twice = {TOY_ADD, "u8", .name = "twice"};
     natsConnection *connection = NULL;
+    struct toy_answer answer = {0};
 
     (void)state;
+    assert_int_equal(toy_ask_wait(&caller, &twice, &answer), OK);
+    assert_int_equal(toy_ask_wait(&caller, &twice, &answer), ERR_CONFLICT); /* Add's last error */
     assert_int_equal(natsConnection_ConnectTo(&connection, url), NATS_OK);
     ask_srv(connection, "$SRV.PING", ping);
     ask_srv(connection, "$SRV.PING.toy", ping);
