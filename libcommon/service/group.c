@@ -392,7 +392,7 @@ static bool round_send(struct group *group)
             break;
         } else if (!member_unsent(group, r, &err)) {
             group->lost = true;
-            return false;
+            return sent; /* what is under way is told first that it is lost */
         }
     }
     return sent;

@@ -40,6 +40,7 @@ struct pg_conn {
     struct fake *fake;
     bool held;
     bool broken;
+    bool doomed; /* nothing more is sent; what was is lost with the flush */
     bool in_transaction;
     bool aborted;
     struct pg_holder holder;
@@ -214,6 +215,15 @@ static const struct pg_query *fake_describe(void *ctx, struct statement statemen
                                              : &toy_service.queries[statement.query];
 }
 
+static void fake_clear(struct pg_result **result)
+{
+    if (*result != NULL) {
+        (*result)->fake->results_alive--;
+        free(*result);
+        *result = NULL;
+    }
+}
+
 /* A row for everyone but TOY_UNKNOWN. */
 static enum code fake_query_set(
     void *ctx, struct pg_conn *conn, const struct set_call *call, void *tag, struct err *err)
@@ -223,7 +233,7 @@ static enum code fake_query_set(
     char name[64];
 
     assert_true(call->list.count <= PG_BATCH_MAX);
-    if (conn->broken) {
+    if (conn->broken || conn->doomed) {
         return err_set(err, ERR_UNAVAILABLE, "broken");
     }
     item = item_add(conn);
@@ -266,7 +276,7 @@ static enum code fake_query(
         };
         return fake_query_set(ctx, conn, &set, tag, err);
     }
-    if (conn->broken) {
+    if (conn->broken || conn->doomed) {
         return err_set(err, ERR_UNAVAILABLE, "broken");
     }
     item = item_add(conn);
@@ -281,6 +291,12 @@ static enum code fake_query(
     buf_printf(
         &text, "%s(%s)", toy_service.queries[call->statement.query].name, argument(call->in, name));
     assert_true(buf_terminate(&text));
+    if (f->unsendable != NULL && strstr(item->text, f->unsendable) != NULL) {
+        conn->doomed = true;
+        fake_clear(&item->result);
+        conn->queued--;
+        return err_set(err, ERR_UNAVAILABLE, "doomed");
+    }
     put_copy(item->result->name, sizeof item->result->name, name);
     item->result->rows = 1;
     item->result->affected = 1;
@@ -294,7 +310,7 @@ fake_command(void *ctx, struct pg_conn *conn, const char *sql, void *tag, struct
     struct item *item = NULL;
 
     (void)ctx;
-    if (conn->broken) {
+    if (conn->broken || conn->doomed) {
         return err_set(err, ERR_UNAVAILABLE, "broken");
     }
     item = item_add(conn);
@@ -344,15 +360,6 @@ static uint64_t fake_place(const struct pg_result *result, size_t row)
 static size_t fake_affected(const struct pg_result *result)
 {
     return result->affected;
-}
-
-static void fake_clear(struct pg_result **result)
-{
-    if (*result != NULL) {
-        (*result)->fake->results_alive--;
-        free(*result);
-        *result = NULL;
-    }
 }
 
 static void clear_hook(void *object)
@@ -521,6 +528,7 @@ static void conn_lose(struct pg_conn *conn, size_t from)
     size_t flushed = conn->flushed;
 
     conn->broken = true;
+    conn->doomed = false;
     for (size_t i = from; i < flushed; i++) {
         struct pg_answer answer = {.outcome = PG_OUTCOME_LOST};
         answer.err.code = ERR_UNAVAILABLE;
@@ -550,6 +558,10 @@ static void conn_answer(struct pg_conn *conn)
 {
     bool skipping = false;
 
+    if (conn->doomed) {
+        conn_lose(conn, 0);
+        return;
+    }
     for (size_t i = 0; i < conn->flushed; i++) {
         struct item *item = &conn->items[i];
         if (item->kind == ITEM_SYNC) {

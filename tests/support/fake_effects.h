@@ -53,6 +53,7 @@ struct fake {
     bool no_connection; /* take() gives none */
     bool woken;
     bool ticking;
+    const char *unsendable; /* sending a statement with this text in it dooms the connection */
     bool misplaced; /* the next set statement's last row is nobody's */
     bool key_taken; /* claims find the lock held elsewhere */
     uint64_t mono_us;

@@ -137,6 +137,39 @@ static void set_that_is_lost_runs_again(void **state)
     assert_int_equal(code_of(b), OK);
 }
 
+static void set_under_way_when_sending_breaks_runs_again(void **state)
+{
+    (void)state;
+    hold("first");
+    size_t a = toy_send(rig, TOY_JOIN, "u1", "a");
+    size_t b = toy_send(rig, TOY_JOIN, "u1", "b");
+    size_t c = toy_send(rig, TOY_ADD, "u2", "c");
+    rig->fake->unsendable = "insert(c)";
+    assert_true(fake_answer(rig->fake));
+    toy_pass(rig);
+    assert_true(fake_answer(rig->fake)); /* first is committed */
+    toy_pass(rig);                       /* the set is sent, c is not */
+    rig->fake->unsendable = NULL;
+    toy_settle(rig);
+    assert_int_equal(code_of(a), OK);
+    assert_int_equal(code_of(b), OK);
+    assert_int_equal(code_of(c), OK);
+    assert_int_equal(toy_metric(rig, METRIC_LOST), 1);
+}
+
+static void sending_that_breaks_twice_is_an_error(void **state)
+{
+    (void)state;
+    hold("first");
+    size_t a = toy_send(rig, TOY_ADD, "u1", "a");
+    size_t b = toy_send(rig, TOY_ADD, "u1", "b");
+    rig->fake->unsendable = "insert(b)";
+    toy_settle(rig);
+    assert_int_equal(code_of(a), ERR_UNAVAILABLE);
+    assert_int_equal(code_of(b), ERR_UNAVAILABLE);
+    assert_int_equal(toy_metric(rig, METRIC_LOST), 2);
+}
+
 static void expired_member_of_a_set_is_rolled_back(void **state)
 {
     (void)state;
@@ -165,6 +198,8 @@ int main(void)
         SET(failed_set_finds_its_culprit),
         SET(row_of_nobody_is_an_error),
         SET(set_that_is_lost_runs_again),
+        SET(set_under_way_when_sending_breaks_runs_again),
+        SET(sending_that_breaks_twice_is_an_error),
         SET(expired_member_of_a_set_is_rolled_back),
     };
 
