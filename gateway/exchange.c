@@ -21,6 +21,7 @@
 #define RETRY_PAUSE_MS     50
 #define UNDELIVERED_MS_MAX 2000
 #define IN_FLIGHT_PAUSE_MS 200
+#define AGENT_BYTES_MAX    512
 #define RESPONSE_BYTES_MAX ((size_t)8 * 1024 * 1024)
 #define SLOW_REQUEST_MS    1000
 
@@ -170,12 +171,10 @@ static void reply_to_http(struct exchange *e, const Avanta__Reply *reply)
         bool refused =
             reply->has_reason && reply->reason > 0 && (size_t)reply->reason < API_REASON_COUNT;
 
+        const struct api_reason *reason = refused ? &api_reasons[reply->reason] : NULL;
+        const char *detail = reason != NULL && reply->detail == NULL ? reason->text : reply->detail;
         answer_violations(e, reply);
-        fail(e,
-             code,
-             refused ? api_reasons[reply->reason].wire : NULL,
-             reply->detail,
-             reply->retry_after_s);
+        fail(e, code, reason == NULL ? NULL : reason->wire, detail, reply->retry_after_s);
         return;
     }
     transcode_allocator(&allocator, e->arena);
@@ -198,7 +197,7 @@ static bool may_retry(const struct exchange *e, enum code code)
     if (now + RETRY_PAUSE_MS >= e->deadline_ms) {
         return false;
     }
-    if (code == ERR_UNAVAILABLE) { /* no one was listening */
+    if (code == ERR_UNAVAILABLE) { /* nobody got it */
         return e->undelivered * RETRY_PAUSE_MS < UNDELIVERED_MS_MAX;
     }
     return code == ERR_TIMEOUT && harmless && e->attempts < ATTEMPTS_MAX;
@@ -229,13 +228,14 @@ static void on_reply(void *ctx, enum code code, struct str payload)
 
     if (code != OK && may_retry(e, code)) {
         e->undelivered += code == ERR_UNAVAILABLE;
-        retry_in(e, code == ERR_UNAVAILABLE ? RETRY_PAUSE_MS : 0);
+        retry_in(e, RETRY_PAUSE_MS); /* a lost connection is often back by then */
         return;
     }
     if (code != OK) {
         fail(e, code, NULL, NULL, 0);
         return;
     }
+    struct arena_mark mark = arena_mark(e->arena);
     code = envelope_open_reply(
         worker_sealer(e->worker, service), payload, e->nonce, e->arena, &reply, &err);
     if (code != OK) {
@@ -245,6 +245,7 @@ static void on_reply(void *ctx, enum code code, struct str payload)
     }
     e->worker->service_seen_ms[worker_service(service)] = loop_now_ms(e->worker->loop);
     if (meets_own_attempt(e, reply)) {
+        arena_rewind(e->arena, mark);
         retry_in(e, IN_FLIGHT_PAUSE_MS);
         return;
     }
@@ -273,8 +274,8 @@ static void exchange_call(struct exchange *e)
     struct sealer *sealer = worker_sealer(e->worker, method->service);
     bool repeatable = !method->writes || e->request.idempotency_key != NULL;
     uint64_t now = loop_now_ms(e->worker->loop);
-    uint64_t until =
-        repeatable && now + ATTEMPT_MS_MAX < e->deadline_ms ? now + ATTEMPT_MS_MAX : e->deadline_ms;
+    uint64_t until = e->deadline_ms; /* also of the last attempt: it may be slow, not lost */
+    struct arena_mark mark = arena_mark(e->arena);
     struct str frame = STR_EMPTY;
     struct pool_handle handle;
     struct err err = {.code = OK};
@@ -282,6 +283,9 @@ static void exchange_call(struct exchange *e)
 
     assert(sealer != NULL);
     e->attempts++;
+    if (repeatable && e->attempts < ATTEMPTS_MAX && now + ATTEMPT_MS_MAX < until) {
+        until = now + ATTEMPT_MS_MAX;
+    }
     random_bytes(e->nonce, sizeof e->nonce);
     e->request.nonce = (ProtobufCBinaryData){sizeof e->nonce, e->nonce};
     e->request.issued_ms = clock_wall_ms();
@@ -294,6 +298,7 @@ static void exchange_call(struct exchange *e)
     if (code == OK) {
         code = bus_call(e->worker->bus, method->subject, frame, until, on_reply, e, &handle, &err);
     }
+    arena_rewind(e->arena, mark); /* the bus has its own copy */
     if (code != OK) {
         fail_err(e, code, &err);
     }
@@ -342,7 +347,7 @@ static enum code envelope_fill(struct exchange *e)
     request->client_ip = arena_strdup(e->arena, http_exchange_peer(e->x));
     request->user_agent = agent.ptr == NULL || !utf8_valid(agent)
                               ? NULL
-                              : arena_strdup(e->arena, str_sub(agent, 0, 512));
+                              : arena_strdup(e->arena, utf8_cut(agent, AGENT_BYTES_MAX));
     if (e->credential.kind != CREDENTIAL_NONE) {
         e->principal.user_id = e->credential.principal.user_id;
         e->principal.role = e->credential.principal.role;
@@ -350,7 +355,7 @@ static enum code envelope_fill(struct exchange *e)
         e->principal.email = e->credential.principal.email;
         request->principal = &e->principal;
     }
-    return e->match.method->writes
+    return api_method_keyed(e->match.method)
                ? bind_idempotency_key(e->http, e->arena, &request->idempotency_key, e->violations)
                : OK;
 }

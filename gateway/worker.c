@@ -22,7 +22,7 @@
 #define KEYS_FIRST_MS      100
 #define KEYS_EVERY_MS      5000
 #define KEYS_DEADLINE_MS   3000
-#define KEYS_BYTES_MAX     ((size_t)256 * 1024)
+#define KEYS_BYTES_MAX     ((size_t)4 * 1024 * 1024) /* 10,000 ended sessions, packed twice */
 
 enum gateway_service worker_service(const char *service)
 {
@@ -65,13 +65,17 @@ static void keys_take(struct worker *worker, struct keys_fetch *fetch, struct st
 
     if (envelope_open_reply(
             worker->sealers[GATEWAY_IDENTITY], payload, fetch->nonce, fetch->arena, &reply, &err) !=
-            OK ||
-        strcmp(reply->code, code_wire(OK)) != 0) {
+        OK) {
+        log_event(LOG_ERROR, "keys_unreadable", LOG_S("why", err.text));
+        return;
+    }
+    if (strcmp(reply->code, code_wire(OK)) != 0) {
         return;
     }
     transcode_allocator(&allocator, fetch->arena);
     keys = avanta__identity__get_keys_reply__unpack(&allocator, reply->body.len, reply->body.data);
     if (keys == NULL || keys->n_keys == 0) {
+        log_event(LOG_ERROR, "keys_unreadable", LOG_S("why", "no keys, or too much of them"));
         return;
     }
     key_set_replace(&worker->keys, keys);

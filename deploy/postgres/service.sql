@@ -10,3 +10,5 @@ SELECT format('CREATE DATABASE %I OWNER %I', 'avanta_' || :'role', :'role' || '_
 WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'avanta_' || :'role') \gexec
 SELECT format('REVOKE ALL ON DATABASE %I FROM PUBLIC', 'avanta_' || :'role') \gexec
 SELECT format('GRANT CONNECT ON DATABASE %I TO %I', 'avanta_' || :'role', :'role') \gexec
+-- A deadlock is looked for soon: who waits in the same group commit waits with it. A second is PostgreSQL's own.
+SELECT format('ALTER ROLE %I SET deadlock_timeout = %L', :'role', '50ms') \gexec

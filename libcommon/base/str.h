@@ -49,6 +49,8 @@ size_t base64url_encode(const uint8_t *bytes, size_t len, char *out, size_t cap)
 bool utf8_valid(struct str s);
 /* The same, and counts code points. */
 bool utf8_length(struct str s, size_t *out_code_points);
+/* The longest beginning of a valid text in at most `bytes_max` bytes that ends with a character. */
+struct str utf8_cut(struct str s, size_t bytes_max);
 /* True when the text holds a control character other than those in `allowed` (e.g. "\t\n\r"). */
 bool utf8_has_control(struct str s, const char *allowed);
 

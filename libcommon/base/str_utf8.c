@@ -106,6 +106,17 @@ bool utf8_valid(struct str s)
     return utf8_length(s, &count);
 }
 
+struct str utf8_cut(struct str s, size_t bytes_max)
+{
+    size_t len = s.len < bytes_max ? s.len : bytes_max;
+
+    /* What would be cut off may not begin inside a character: continuation bytes are 10xxxxxx. */
+    while (len > 0 && len < s.len && ((unsigned char)s.ptr[len] & 0xC0u) == 0x80u) {
+        len--;
+    }
+    return (struct str){s.ptr, len};
+}
+
 /* True when one of the eight bytes is below 0x20, is 0x7F, or is not ASCII. Borrows may raise a
  * false alarm for a byte above a real one, never hide one; the slow path then looks closer. */
 static bool word_suspicious(uint64_t word)

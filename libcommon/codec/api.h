@@ -101,6 +101,13 @@ struct api_method {
     const char *summary;
 };
 
+/* Whether a reply is kept under an Idempotency-Key. Not what anybody may call: those give out tokens
+ * and take passwords, which are stored nowhere. */
+static inline bool api_method_keyed(const struct api_method *method)
+{
+    return method->writes && method->permission != API_PUBLIC;
+}
+
 /* One HTTP binding. Segments are the path split at '/', "{name}" being parameters. */
 struct api_route {
     const char *verb;

@@ -4,7 +4,8 @@
  * request/reply with one inbox, JetStream. Messages arrive on nats.c's threads, cross a bounded
  * ring, and are handled on the loop thread only. Every call has a deadline; every table a bound.
  * The connection retries for ever with back-off; while it is down calls answer ERR_UNAVAILABLE at
- * once, and those that were waiting when it went down too. Several loops of a process may each have
+ * once: nothing was sent. Those that were waiting when it went down end with ERR_TIMEOUT, since
+ * their message may have arrived. Several loops of a process may each have
  * their bus. All functions belong to the loop thread. Callbacks may call any of them, bus_close()
  * included.
  */
@@ -75,8 +76,8 @@ enum code bus_respond(struct bus *bus,
 
 /*
  * Request/reply. `done` runs exactly once on the loop, never inside bus_call: OK with the payload
- * (valid during the callback), ERR_TIMEOUT at the deadline, ERR_UNAVAILABLE when nobody listens or
- * the connection is down. Late replies are counted and dropped. ERR_OVERLOADED at once when
+ * (valid during the callback), ERR_TIMEOUT at the deadline or when the connection goes meanwhile,
+ * ERR_UNAVAILABLE when nobody listens or the connection is down: then nobody got it. Late replies are counted and dropped. ERR_OVERLOADED at once when
  * in_flight_max are waiting.
  */
 typedef void (*bus_call_done)(void *ctx, enum code code, struct str payload);

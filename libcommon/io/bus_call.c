@@ -82,7 +82,9 @@ void bus_calls_fail(struct bus *bus)
     struct call *call = NULL;
 
     while ((call = pool_next(bus->calls, &slot)) != NULL) {
-        finish(bus, call, ERR_UNAVAILABLE, STR_EMPTY);
+        /* A request may have arrived; what is left to JetStream has an id and may be repeated. */
+        bool unknown = call->kind == CALL_PARTS && !bus->closing;
+        finish(bus, call, unknown ? ERR_TIMEOUT : ERR_UNAVAILABLE, STR_EMPTY);
     }
 }
 

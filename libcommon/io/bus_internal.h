@@ -222,7 +222,7 @@ struct call_request {
 };
 enum code bus_calls_open(struct bus *bus, uint32_t in_flight_max, struct err *err) MUST_CHECK;
 void bus_calls_close(struct bus *bus);
-void bus_calls_fail(struct bus *bus); /* all: ERR_UNAVAILABLE */
+void bus_calls_fail(struct bus *bus); /* all, with the codes of bus.h */
 enum code bus_call_start(struct bus *bus,
                          const struct call_request *request,
                          struct pool_handle *out_handle,

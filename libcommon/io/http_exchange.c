@@ -162,7 +162,7 @@ void http_exchange_refuse(struct http_exchange *x, enum code code, const char *d
 
 void http_exchange_reply(struct http_exchange *x, const struct http_response *response)
 {
-    static uint64_t logged_ms;
+    static _Thread_local uint64_t logged_ms;
     struct http_server *server = NULL;
     struct err err = {.code = OK};
 

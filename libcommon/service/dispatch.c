@@ -1,6 +1,7 @@
 #include "libcommon/service/dispatch.h"
 
 #include "libcommon/base/id.h"
+#include "libcommon/base/limits.h"
 #include "libcommon/base/log.h"
 #include "libcommon/base/table.h"
 #include "libcommon/codec/rules.h"
@@ -11,6 +12,8 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define REFUSAL_BYTES_MAX ((size_t)ARENA_CHUNK_BYTES)
 
 struct dispatch {
     struct dispatch_options options;
@@ -23,11 +26,11 @@ struct dispatch {
 
 /* --- replies ----------------------------------------------------------------------------- */
 
-static void send_reply(struct dispatch *dispatch,
-                       const Avanta__Request *request,
-                       const char *reply_subject,
-                       Avanta__Reply *reply,
-                       struct arena *arena)
+static enum code send_reply(struct dispatch *dispatch,
+                            const Avanta__Request *request,
+                            const char *reply_subject,
+                            Avanta__Reply *reply,
+                            struct arena *arena)
 {
     struct str frame = STR_EMPTY;
     struct err err = {0};
@@ -45,22 +48,10 @@ static void send_reply(struct dispatch *dispatch,
                   LOG_S("request_id", request->request_id),
                   LOG_S("error", err.text));
     }
+    return code;
 }
 
-static void finish(void *ctx, struct req *r)
-{
-    struct dispatch *dispatch = ctx;
-    Avanta__Reply reply;
-    struct err err = {0};
-
-    if (req_reply(r, &reply, &err) != OK) {
-        avanta__reply__init(&reply);
-        reply.code = proto_text(code_wire(err.code));
-    }
-    send_reply(dispatch, r->envelope, r->source_data, &reply, r->arena);
-}
-
-/* An answer to a request that never became one of the runner's. */
+/* An answer without a body. */
 static void refuse(struct dispatch *dispatch,
                    const Avanta__Request *request,
                    const char *reply_subject,
@@ -72,7 +63,43 @@ static void refuse(struct dispatch *dispatch,
     reply.code = proto_text(code_wire(code));
     reply.has_retry_after_s = code_retryable(code);
     reply.retry_after_s = 1;
-    send_reply(dispatch, request, reply_subject, &reply, arena);
+    (void)send_reply(dispatch, request, reply_subject, &reply, arena);
+}
+
+/* The code for a verdict that cannot be told in full. What was done is no refusal. */
+static enum code untold(const struct req *r, enum code code)
+{
+    if (r->code != OK) {
+        return r->code;
+    }
+    return r->wrote ? ERR_INTERNAL : code;
+}
+
+/* The request's own arena is full: its verdict goes without a body, from a small one. */
+static void send_bare(struct dispatch *dispatch, const struct req *r)
+{
+    struct arena *arena = arena_open(dispatch->options.arenas, REFUSAL_BYTES_MAX);
+
+    if (arena == NULL) {
+        return; /* the caller's deadline ends it */
+    }
+    refuse(dispatch, r->envelope, r->source_data, untold(r, ERR_TOO_LARGE), arena);
+    arena_dispose(&arena);
+}
+
+static void finish(void *ctx, struct req *r)
+{
+    struct dispatch *dispatch = ctx;
+    Avanta__Reply reply;
+    struct err err = {0};
+
+    if (req_reply(r, &reply, &err) != OK) {
+        avanta__reply__init(&reply);
+        reply.code = proto_text(code_wire(untold(r, err.code)));
+    }
+    if (send_reply(dispatch, r->envelope, r->source_data, &reply, r->arena) == ERR_TOO_LARGE) {
+        send_bare(dispatch, r);
+    }
 }
 
 /* --- checks ------------------------------------------------------------------------------ */
@@ -131,7 +158,7 @@ static void check_key(struct req *r)
 {
     const char *key = r->envelope->idempotency_key;
 
-    if (key == NULL || !r->endpoint->method->writes || r->endpoint->op->tx < TX_WRITE) {
+    if (key == NULL || !api_method_keyed(r->endpoint->method) || r->endpoint->op->tx < TX_WRITE) {
         return;
     }
     if (!idempotency_key_valid(str_from(key))) {
@@ -155,11 +182,19 @@ static void check(struct req *r)
 
 /* --- in ---------------------------------------------------------------------------------- */
 
+static char *text_or_none(char *text)
+{
+    return utf8_valid(str_from(text)) ? text : NULL;
+}
+
 static void context_fill(struct req *r)
 {
-    const Avanta__Request *envelope = r->envelope;
+    Avanta__Request *envelope = r->envelope;
     struct pg_context *context = &r->context;
 
+    /* What no database takes would cost the request, or later its audit record. */
+    envelope->client_ip = text_or_none(envelope->client_ip);
+    envelope->user_agent = text_or_none(envelope->user_agent);
     if (envelope->principal != NULL) {
         context->user_id = envelope->principal->user_id;
         context->actor_id = envelope->principal->user_id;

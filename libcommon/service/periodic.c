@@ -30,6 +30,9 @@ static void finish(void *ctx, struct req *r)
     assert(periodic->running);
     periodic->running = false;
     periodic->succeeded = periodic->succeeded || r->code == OK;
+    if (periodic->row->at_start && periodic->succeeded && periodic->timer != NULL) {
+        loop_timer_stop(periodic->timer);
+    }
     if (r->code != OK && code_http(r->code) < 500) { /* worse ones the runner logs */
         log_event(LOG_WARN,
                   "periodic_failed",

@@ -67,14 +67,17 @@ static Avanta__AuditRecord *record_new(struct req *r, const char *user_id, const
     return record;
 }
 
+/* What is kept goes into the request's arena, the rest into `scratch`: a request may emit
+ * thousands. */
 static bool event_pack(struct req *r,
                        const struct api_event *row,
-                       const char *user_id,
+                       const Avanta__AuditRecord *audit,
                        const ProtobufCMessage *event,
+                       struct arena *scratch,
                        struct str *out)
 {
     Avanta__EventRecord record = AVANTA__EVENT_RECORD__INIT;
-    uint8_t *body = arena_alloc(r->arena, protobuf_c_message_get_packed_size(event));
+    uint8_t *body = arena_alloc(scratch, protobuf_c_message_get_packed_size(event));
     uint8_t *packed = NULL;
 
     if (body == NULL) {
@@ -83,9 +86,9 @@ static bool event_pack(struct req *r,
     record.body.len = protobuf_c_message_pack(event, body);
     record.body.data = body;
     record.subject = proto_text(row->subject);
-    record.user_id = proto_text(user_id);
-    record.occurred_ms = req_now_ms(r);
-    record.request_id = r->envelope->request_id;
+    record.user_id = audit->user_id;
+    record.occurred_ms = audit->occurred_ms;
+    record.request_id = audit->request_id;
     record.traceparent = r->envelope->traceparent;
     packed = arena_alloc(r->arena, avanta__event_record__get_packed_size(&record));
     if (packed == NULL) {
@@ -93,6 +96,32 @@ static bool event_pack(struct req *r,
     }
     *out = (struct str){(const char *)packed, avanta__event_record__pack(&record, packed)};
     return true;
+}
+
+/* Fills what an event adds to its audit record, and packs it. */
+static enum code event_keep(struct req *r,
+                            const struct api_event *row,
+                            const ProtobufCMessage *event,
+                            Avanta__AuditRecord *record,
+                            struct str *out)
+{
+    struct arena *scratch = arena_open(r->runner->options.arenas, REQ_ARENA_BYTES_MAX);
+    struct str details = STR_EMPTY;
+    struct err err = {0};
+    enum code code = ERR_TOO_LARGE;
+
+    if (scratch != NULL && event_pack(r, row, record, event, scratch, out)) {
+        code = transcode_to_json(event, row->rules, -1, scratch, DETAILS_BYTES_MAX, &details, &err);
+    }
+    if (code == OK) {
+        record->details = arena_strdup(r->arena, details);
+        code = record->details == NULL ? ERR_TOO_LARGE : OK;
+    }
+    arena_dispose(&scratch);
+    if (code != OK) {
+        req_set_error(r, code, err.code == OK ? NULL : &err);
+    }
+    return code;
 }
 
 void req_emit_for(struct req *r,
@@ -103,8 +132,6 @@ void req_emit_for(struct req *r,
     const struct api_event *row = event_row(r->runner, event->descriptor);
     const char *owner = user_id == NULL ? req_user_id(r) : user_id;
     struct str body = STR_EMPTY;
-    struct str details = STR_EMPTY;
-    struct err err = {0};
     Avanta__AuditRecord *record = NULL;
 
     assert(row != NULL); /* the message carries the event option */
@@ -112,22 +139,15 @@ void req_emit_for(struct req *r,
     assert(r->emission_count < REQ_EVENTS_MAX);
     r->emission_count++;
     record = record_new(r, owner, entity_id);
-    if (record == NULL || !event_pack(r, row, owner, event, &body)) {
+    if (record == NULL) {
         req_set_error(r, ERR_TOO_LARGE, NULL);
         return;
     }
-    if (transcode_to_json(event, row->rules, -1, r->arena, DETAILS_BYTES_MAX, &details, &err) !=
-        OK) {
-        req_set_error(r, err.code, &err);
+    if (event_keep(r, row, event, record, &body) != OK) {
         return;
     }
     record->action_type = proto_text(row->action);
     record->entity_type = proto_text(row->entity);
-    record->details = arena_strdup(r->arena, details);
-    if (record->details == NULL) {
-        req_set_error(r, ERR_TOO_LARGE, NULL);
-        return;
-    }
     record->status = proto_text("success");
     emission_add(r,
                  &(struct emission){.kind = EMISSION_EVENT, .subject = row->subject, .body = body});

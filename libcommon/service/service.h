@@ -31,8 +31,8 @@ struct consumer_row {
 };
 
 /* A job that runs every `every_ms` as a request of its own (principal NULL), one at a time per
- * process. One that is `at_start` runs at once besides, and the process is not ready before it has
- * succeeded. */
+ * process. One that is `at_start` runs at once and then until it has succeeded; the process is not
+ * ready before. */
 struct periodic_row {
     const char *name;
     uint64_t every_ms;

@@ -242,7 +242,8 @@ static void put_endpoint(FILE *file, const struct gen_rpc *rpc)
                   "For %s. Answers %u.%s\n\n",
                   permissions[rpc->permission],
                   http->status,
-                  http->writes != 0 ? " Takes `Idempotency-Key`." : "");
+                  http->writes != 0 && rpc->permission != API_PUBLIC ? " Takes `Idempotency-Key`."
+                                                                     : "");
     put_request(file, rpc);
     put_reply(file, rpc);
 }

@@ -267,8 +267,9 @@ static enum step bootstrap_insert(struct req *r)
 
 static enum step bootstrap_done(struct req *r)
 {
-    (void)r;
-    return STEP_DONE;
+    return req_rows(r) > 0
+               ? STEP_DONE
+               : req_fail(r, ERR_CONFLICT, "the administrator's e-mail is that of a user");
 }
 
 const struct op op_identity_bootstrap = {

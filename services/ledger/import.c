@@ -101,12 +101,13 @@ static enum step confirm_emit(struct req *r)
     import->booked = req_rows(r);
     for (size_t i = 0; i < import->booked; i++) {
         Avanta__Ledger__TransactionCreated event = AVANTA__LEDGER__TRANSACTION_CREATED__INIT;
+        Avanta__Ledger__Transaction row = AVANTA__LEDGER__TRANSACTION__INIT;
 
-        event.transaction = (Avanta__Ledger__Transaction *)(void *)req_row_new(r, i);
-        if (event.transaction == NULL) {
+        event.transaction = &row; /* packed at once: one for all */
+        if (!req_row(r, i, &row.base)) {
             return STEP_FAIL;
         }
-        req_emit(r, &event.base, ledger_id_text(event.transaction->id).text);
+        req_emit(r, &event.base, ledger_id_text(row.id).text);
     }
     avanta__ledger__import_key__init(&import->key);
     import->key.import_id = import->items.import_id;

@@ -11,7 +11,7 @@
 #include "libcommon/base/clock.h"
 #include "libcommon/base/money.h"
 
-#define STATEMENT_ROWS_MAX    4000
+#define STATEMENT_ROWS_MAX    2000
 #define STATEMENT_ERRORS_MAX  100
 #define STATEMENT_COLUMNS_MAX 64
 

@@ -220,9 +220,22 @@ static void nul_is_never_allowed(void **state)
     assert_true(utf8_valid(STR("a\0b")));
 }
 
+static void texts_are_cut_between_characters(void **state)
+{
+    static const char text[] = "a\xC3\xB1\xE2\x82\xAC\xF0\x9F\x92\xB0z";
+    static const size_t ends[] = {0, 1, 1, 3, 3, 3, 6, 6, 6, 6, 10, 11, 11, 11};
+
+    (void)state;
+    for (size_t max = 0; max < ARRAY_LEN(ends); max++) {
+        struct str cut = utf8_cut(str_from(text), max);
+        assert_row(max, cut.ptr == text && cut.len == ends[max] && utf8_valid(cut));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(texts_are_cut_between_characters),
         cmocka_unit_test(sequences_at_every_place),
         cmocka_unit_test(every_code_point),
         cmocka_unit_test(random_bytes_agree_with_the_plain_reading),

@@ -1,0 +1,153 @@
+/* Users with an account that bend what they may send: the audit trail stays whole, secrets are not
+ * kept, what is promised as most is taken, and what is refused says why. */
+#include "tests/support/api.h"
+#include "tests/support/stack.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define IMPORT_ROWS 2000
+#define SOON_TURNS  100
+
+static struct api api;
+
+static int setup(void **state)
+{
+    if (stack_setup(state) != 0) {
+        return 1;
+    }
+    api_open(&api, stack_url());
+    api_register(&api, "abuse");
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    api_close(&api);
+    return stack_teardown(state);
+}
+
+/* The agent is cut at 512 bytes, which here is inside a character. */
+static void an_agent_cut_short_is_still_audited(void **state)
+{
+    char agent[600] = "User-Agent: ";
+    int64_t records = 0;
+
+    (void)state;
+    memset(agent + strlen(agent), 'x', 511);
+    (void)snprintf(agent + strlen(agent), 8, "\xC3\xA9\xC3\xA9");
+    api.header = agent;
+    api_send(&api, "POST", "/api/accounts", json_pack("{s:s,s:s}", "name", "Caja", "type", "cash"));
+    api.header = NULL;
+    assert_int_equal(api.status, 201);
+    for (int i = 0; i < SOON_TURNS && records == 0; i++) {
+        (void)usleep(50000);
+        assert_int_equal(api_get(&api, "/api/audit-log?entity_type=account"), 200);
+        records = api_int(&api, "total");
+    }
+    assert_int_equal(records, 1);
+    assert_int_equal(strlen(api_text(&api, "logs.0.user_agent")), 511);
+}
+
+static void a_login_is_kept_under_no_key(void **state)
+{
+    static char first[4096];
+
+    (void)state;
+    (void)snprintf(api.key, sizeof api.key, "login-1");
+    api_send(&api,
+             "POST",
+             "/api/auth/login",
+             json_pack("{s:s,s:s}", "email", "abuse@example.com", "password", "Una clave larga 7"));
+    assert_int_equal(api.status, 200);
+    (void)snprintf(first, sizeof first, "%s", api_text(&api, "token"));
+    api_send(&api,
+             "POST",
+             "/api/auth/login",
+             json_pack("{s:s,s:s}", "email", "abuse@example.com", "password", "Una clave larga 7"));
+    api.key[0] = '\0';
+    assert_int_equal(api.status, 200);
+    assert_string_not_equal(api_text(&api, "token"), first);
+}
+
+static json_t *import_rows(int count, const char *date)
+{
+    char text[300];
+    json_t *rows = json_array();
+
+    for (int i = 0; i < count; i++) {
+        (void)snprintf(text, sizeof text, "%-240d %d", i, i);
+        for (char *at = strchr(text, ' '); at != NULL; at = strchr(at, ' ')) {
+            *at = '.';
+        }
+        json_array_append_new(rows,
+                              json_pack("{s:s,s:s,s:i,s:s}",
+                                        "date",
+                                        date,
+                                        "description",
+                                        text,
+                                        "amount",
+                                        2,
+                                        "type",
+                                        "gasto"));
+    }
+    return json_pack("{s:o}", "transactions", rows);
+}
+
+static void the_largest_import_is_taken(void **state)
+{
+    (void)state;
+    api_send(&api, "POST", "/api/import/confirm", import_rows(IMPORT_ROWS + 1, "2025-01-31"));
+    assert_int_equal(api.status, 400);
+    api_send(&api, "POST", "/api/import/confirm", import_rows(IMPORT_ROWS, "2025-01-31"));
+    assert_int_equal(api.status, 200);
+    assert_int_equal(api_int(&api, "summary.recordsImported"), IMPORT_ROWS);
+    assert_int_equal(api_get(&api, "/api/transactions?include_stats=true"), 200);
+    assert_int_equal(api_int(&api, "statistics.total_transactions"), IMPORT_ROWS);
+}
+
+static void the_future_is_not_imported(void **state)
+{
+    (void)state;
+    api_send(&api, "POST", "/api/import/confirm", import_rows(1, "9999-12-31"));
+    assert_int_equal(api.status, 400);
+    assert_string_equal(api_text(&api, "errors.0.field"), "transactions[0].date");
+}
+
+static void a_refusal_says_why(void **state)
+{
+    (void)state;
+    api_send(&api,
+             "POST",
+             "/api/transactions",
+             json_pack("{s:s,s:s,s:i,s:s,s:s,s:s}",
+                       "date",
+                       "2025-01-31",
+                       "description",
+                       "x",
+                       "amount",
+                       1,
+                       "type",
+                       "gasto",
+                       "category",
+                       "personal",
+                       "account",
+                       "Nada"));
+    assert_int_equal(api.status, 422);
+    assert_string_equal(api_text(&api, "code"), "ACCOUNT_NOT_FOUND");
+    assert_string_equal(api_text(&api, "detail"), "The account does not exist");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_agent_cut_short_is_still_audited),
+        cmocka_unit_test(a_login_is_kept_under_no_key),
+        cmocka_unit_test(the_largest_import_is_taken),
+        cmocka_unit_test(the_future_is_not_imported),
+        cmocka_unit_test(a_refusal_says_why),
+    };
+
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
