@@ -101,8 +101,8 @@ struct api_method {
     const char *summary;
 };
 
-/* Whether a reply is kept under an Idempotency-Key. Not what anybody may call: those give out tokens
- * and take passwords, which are stored nowhere. */
+/* Whether a reply is kept under an Idempotency-Key. Not what anybody may call: those give out
+ * tokens and take passwords, which are stored nowhere. */
 static inline bool api_method_keyed(const struct api_method *method)
 {
     return method->writes && method->permission != API_PUBLIC;

@@ -76,9 +76,9 @@ enum code bus_respond(struct bus *bus,
 
 /*
  * Request/reply. `done` runs exactly once on the loop, never inside bus_call: OK with the payload
- * (valid during the callback), ERR_TIMEOUT at the deadline or when the connection goes meanwhile,
- * ERR_UNAVAILABLE when nobody listens or the connection is down: then nobody got it. Late replies are counted and dropped. ERR_OVERLOADED at once when
- * in_flight_max are waiting.
+ * (valid during the callback); ERR_TIMEOUT at the deadline or when the connection goes meanwhile;
+ * ERR_UNAVAILABLE when nobody listens or the connection is down: then nobody got it. Late replies
+ * are counted and dropped. ERR_OVERLOADED at once when in_flight_max are waiting.
  */
 typedef void (*bus_call_done)(void *ctx, enum code code, struct str payload);
 enum code bus_call(struct bus *bus,

@@ -54,8 +54,8 @@ struct fake {
     bool woken;
     bool ticking;
     const char *unsendable; /* sending a statement with this text in it dooms the connection */
-    bool misplaced; /* the next set statement's last row is nobody's */
-    bool key_taken; /* claims find the lock held elsewhere */
+    bool misplaced;         /* the next set statement's last row is nobody's */
+    bool key_taken;         /* claims find the lock held elsewhere */
     uint64_t mono_us;
     uint64_t wall_ms;
     char trace[FAKE_TRACE_BYTES];
