@@ -214,6 +214,8 @@ static bool meets_own_attempt(const struct exchange *e, const Avanta__Reply *rep
 
 static void retry_in(struct exchange *e, uint64_t pause_ms)
 {
+    assert(list_empty(&e->waiting));
+    assert(loop_now_ms(e->worker->loop) + pause_ms < e->deadline_ms);
     e->retry_at_ms = loop_now_ms(e->worker->loop) + pause_ms;
     list_push_back(&e->worker->retries, &e->waiting);
     metric_add(e->worker->gateway->metrics, GATEWAY_METRIC_RETRIES, 0, 1);

@@ -114,6 +114,7 @@ struct str utf8_cut(struct str s, size_t bytes_max)
     while (len > 0 && len < s.len && ((unsigned char)s.ptr[len] & 0xC0u) == 0x80u) {
         len--;
     }
+    assert(len <= bytes_max);
     return (struct str){s.ptr, len};
 }
 

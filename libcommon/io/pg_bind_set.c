@@ -138,6 +138,7 @@ static size_t array_bytes(const struct array *array, bool *out_nulls)
     size_t bytes = ARRAY_HEAD_BYTES;
     struct element element = {0};
 
+    assert(array->oid != PG_OID_INFERRED);
     *out_nulls = false;
     for (size_t i = 0; i < array->list->count; i++) {
         set_element(&element, array->slot, &array->list->members[i]);
@@ -152,6 +153,7 @@ static void array_write(const struct array *array, bool nulls, char *at)
 {
     struct element element = {0};
 
+    assert(array->list->count <= PG_BATCH_MAX);
     at = put_be32(at, 1);
     at = put_be32(at, nulls ? 1 : 0);
     at = put_be32(at, element_oid(array->oid));

@@ -23,7 +23,9 @@ bool runner_accept_answer(struct req *r)
         runner_database_error(r, answer);
         return false;
     }
+    assert(r->effect == EFFECT_STATEMENT);
     if (r->shared != NULL) {
+        assert(r->group != NULL);
         r->result = r->shared; /* with its rows; the group clears it when it ends */
         r->shared = NULL;
         r->affected = db->affected(r->result);

@@ -80,6 +80,7 @@ static void send_bare(struct dispatch *dispatch, const struct req *r)
 {
     struct arena *arena = arena_open(dispatch->options.arenas, REFUSAL_BYTES_MAX);
 
+    assert(r->source_data != NULL);
     if (arena == NULL) {
         return; /* the caller's deadline ends it */
     }
@@ -93,6 +94,8 @@ static void finish(void *ctx, struct req *r)
     Avanta__Reply reply;
     struct err err = {0};
 
+    assert(r->envelope != NULL);
+    assert(r->source_data != NULL);
     if (req_reply(r, &reply, &err) != OK) {
         avanta__reply__init(&reply);
         reply.code = proto_text(code_wire(untold(r, err.code)));

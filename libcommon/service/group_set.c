@@ -80,6 +80,7 @@ static bool give_rows(struct group *group, struct pg_result *result)
     size_t rows = db->rows(result);
     size_t row = 0;
 
+    assert(group->set_count <= group->member_count);
     for (uint32_t i = 0; i < group->set_count; i++) {
         struct req *r = group->set[i];
         r->shared = result;
@@ -98,6 +99,7 @@ static void tell_members(struct group *group, const struct pg_answer *answer)
 
     for (uint32_t i = 0; i < group->set_count; i++) {
         struct req *r = group->set[i];
+        assert(r->group == group);
         if (r->sm.state == REQ_EXPIRED) { /* nobody reads its rows; that it wrote still matters */
             r->effect = EFFECT_NONE;
             r->wrote = r->wrote || (answer->outcome == PG_OUTCOME_OK &&

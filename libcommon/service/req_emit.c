@@ -22,6 +22,7 @@ static void emission_add(struct req *r, const struct emission *emission)
 {
     struct emission *kept = arena_alloc(r->arena, sizeof *kept);
 
+    assert((r->emissions == NULL) == (r->emission_last == NULL));
     if (kept == NULL) {
         req_set_error(r, ERR_TOO_LARGE, NULL);
         return;
@@ -110,6 +111,8 @@ static enum code event_keep(struct req *r,
     struct err err = {0};
     enum code code = ERR_TOO_LARGE;
 
+    assert(record->details == NULL);
+    assert(record->user_id != NULL);
     if (scratch != NULL && event_pack(r, row, record, event, scratch, out)) {
         code = transcode_to_json(event, row->rules, -1, scratch, DETAILS_BYTES_MAX, &details, &err);
     }
