@@ -204,7 +204,7 @@ bool req_rows_all(struct req *r, size_t *out_count, ProtobufCMessage ***out)
 
 void req_changed_nothing(struct req *r)
 {
-    assert(r->code == OK); /* it is said before the refusal */
+    assert(r->code == OK);      /* it is said before the refusal */
     assert(r->statements == 1); /* what earlier ones did is not known any more */
     r->wrote = false;
 }
