@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define INBOX_RANDOM 8
+#define INBOX_RANDOM (BUS_INBOX_RANDOM_DIGITS / 2)
 
 static const struct sm_row bus_rows[BUS_STATE_COUNT] = {
     [BUS_WAITING] = {"waiting",    0, MAY(BUS_CONNECTING)                             },
@@ -33,6 +33,7 @@ static void bus_free(struct bus *bus)
     loop_pass_close(&bus->flush);
     bus_link_close(bus);
     bus_calls_close(bus);
+    bus_packs_close(bus);
     bus_streams_close(bus);
     bus_consumers_close(bus);
     free(bus);
@@ -93,6 +94,7 @@ static void bus_lose(struct bus *bus)
         return;
     }
     say_state(bus, false, bus->closing ? "closed" : "connection lost");
+    bus_packs_end(bus, false);
     bus_calls_fail(bus);
     if (bus->on_state != NULL && !bus->closing) {
         bus->on_state(bus->on_state_ctx, false);
@@ -117,7 +119,12 @@ static void bus_woken(void *arg)
 
 static bool flush_pass(void *arg)
 {
-    bus_link_flush(arg);
+    struct bus *bus = arg;
+
+    if (bus_usable(bus)) {
+        bus_packs_flush(bus);
+    }
+    bus_link_flush(bus);
     return false;
 }
 
@@ -256,6 +263,9 @@ bus_open(struct loop *loop, const struct bus_options *options, struct bus **out,
     }
     code = handles_open(bus, err);
     if (code == OK) {
+        code = bus_packs_open(bus, err);
+    }
+    if (code == OK) {
         code = bus_streams_open(bus, err);
     }
     if (code == OK) {
@@ -326,6 +336,7 @@ void bus_close(struct bus **bus)
     closing->closing = true;
     closing->on_drained = NULL;
     bus_consumers_end(closing);
+    bus_packs_end(closing, closing->sm.state == BUS_UP);
     if (closing->calls != NULL) {
         bus_calls_fail(closing);
     }

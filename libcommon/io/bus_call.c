@@ -18,6 +18,7 @@ struct call {
     void *ctx;
     uint64_t deadline_ms;
     enum call_kind kind;
+    uint32_t pack; /* the request went in it; 0: alone */
     /* A reply in parts: every part but the last is full, so each has its place at once. */
     uint32_t part_count; /* 0: none came yet */
     uint32_t parts_seen; /* bit per part */
@@ -88,6 +89,19 @@ void bus_calls_fail(struct bus *bus)
     }
 }
 
+void bus_calls_end_pack(struct bus *bus, uint32_t number, enum code code)
+{
+    uint32_t slot = 0;
+    struct call *call = NULL;
+
+    assert(code != OK);
+    while (number != 0 && (call = pool_next(bus->calls, &slot)) != NULL) {
+        if (call->pack == number) {
+            finish(bus, call, code, STR_EMPTY);
+        }
+    }
+}
+
 /* --- deadlines ----------------------------------------------------------------------- */
 
 static void sweep_tick(struct bus *bus, uint64_t tick, uint64_t now_tick)
@@ -142,7 +156,7 @@ static void watch_deadline(struct bus *bus, struct call *call)
 
 /* --- replies ------------------------------------------------------------------------- */
 
-static bool hex_number(struct str s, uint32_t *out)
+bool bus_hex_number(struct str s, uint32_t *out)
 {
     uint32_t value = 0;
 
@@ -170,8 +184,8 @@ static struct call *call_of_subject(const struct bus *bus, struct str subject)
     struct str part = STR_EMPTY;
     struct pool_handle handle = {0, 0};
 
-    if (!str_split(&rest, '.', &part) || !hex_number(part, &handle.slot) ||
-        !hex_number(rest, &handle.generation)) {
+    if (!str_split(&rest, '.', &part) || !bus_hex_number(part, &handle.slot) ||
+        !bus_hex_number(rest, &handle.generation)) {
         return NULL;
     }
     return pool_get(bus->calls, handle);
@@ -246,13 +260,39 @@ static void part_arrived(struct bus *bus, struct call *call, struct str data)
     }
 }
 
+/* What came for a pack: answers to some of its calls or others', or that nobody listens. */
+static void pack_arrived(struct bus *bus, const struct bus_message *message, uint32_t number)
+{
+    struct str rest = bus_message_data(message);
+    struct pack_member member;
+
+    if (natsMsg_IsNoResponders(bus_message_nats(message))) {
+        bus_calls_end_pack(bus, number, ERR_UNAVAILABLE);
+        return;
+    }
+    for (size_t i = 0; i < BUS_PACK_MEMBERS_MAX && bus_pack_next(&rest, &member); i++) {
+        struct call *call = pool_get(bus->calls, member.handle);
+
+        if (call != NULL && call->kind == CALL_PARTS) {
+            part_arrived(bus, call, member.body);
+        } else {
+            bus->late_replies++;
+        }
+    }
+}
+
 static void reply_arrived(void *ctx, struct bus_message *message)
 {
     struct bus *bus = ctx;
-    struct call *call = call_of_subject(bus, bus_message_subject(message));
+    const struct str subject = bus_message_subject(message);
+    struct call *call = call_of_subject(bus, subject);
     const struct str data = bus_message_data(message);
+    struct str inbox = STR_EMPTY;
+    uint32_t number = 0;
 
-    if (call == NULL) {
+    if (call == NULL && bus_pack_subject(subject, &inbox, &number)) {
+        pack_arrived(bus, message, number);
+    } else if (call == NULL) {
         bus->late_replies++;
     } else if (natsMsg_IsNoResponders(bus_message_nats(message))) {
         finish(bus, call, ERR_UNAVAILABLE, STR_EMPTY);
@@ -283,10 +323,10 @@ send_with_id(struct bus *bus, const struct call_request *request, const char *re
     return status;
 }
 
-static enum code send(struct bus *bus,
-                      const struct call_request *request,
-                      struct pool_handle handle,
-                      struct err *err)
+static enum code send_alone(struct bus *bus,
+                            const struct call_request *request,
+                            struct pool_handle handle,
+                            struct err *err)
 {
     char reply[BUS_INBOX_BYTES_MAX + 24];
     struct buf b = buf_over(reply, sizeof(reply));
@@ -304,6 +344,24 @@ static enum code send(struct bus *bus,
             bus->link.nc, request->subject, reply, request->payload.ptr, (int)request->payload.len);
     }
     return bus_sent(bus, status, err);
+}
+
+static enum code send(struct bus *bus,
+                      const struct call_request *request,
+                      struct pool_handle handle,
+                      struct err *err)
+{
+    const struct pack_entry entry = {
+        .subject = request->subject, .handle = handle, .body = request->payload};
+    struct call *call = pool_get(bus->calls, handle);
+
+    assert(call != NULL);
+    call->pack = 0;
+    if (request->kind != CALL_PARTS || !bus_pack_takes(request->payload)) {
+        return send_alone(bus, request, handle, err);
+    }
+    call->pack = bus_pack_add(bus, &entry);
+    return OK;
 }
 
 static enum code

@@ -306,20 +306,65 @@ void bus_subscriptions_reap(struct bus *bus)
 
 /* --- handing over ------------------------------------------------------------------ */
 
+/* A member of a pack as the message it would have been alone. */
+static void hand_member(struct bus_subscription *s,
+                        const struct bus_message *pack,
+                        struct str inbox,
+                        const struct pack_member *member)
+{
+    char reply[BUS_INBOX_BYTES_MAX + 24];
+    struct buf b = buf_over(reply, sizeof reply);
+    natsMsg *message = NULL;
+
+    buf_str(&b, inbox);
+    buf_printf(&b, "%x.%x", member->handle.slot, member->handle.generation);
+    if (!buf_terminate(&b) || natsMsg_Create(&message,
+                                             natsMsg_GetSubject(bus_message_nats(pack)),
+                                             reply,
+                                             member->body.ptr,
+                                             (int)member->body.len) != NATS_OK) {
+        (void)atomic_fetch_add_explicit(&s->bus->overflows, 1, memory_order_relaxed);
+        return; /* the caller's deadline ends it */
+    }
+    s->bus->received++;
+    s->handler(s->ctx, (struct bus_message *)(void *)message);
+}
+
+/* Takes the message; returns how many it was. */
+static uint32_t hand(struct bus_subscription *s, struct bus_message *message)
+{
+    struct str rest = bus_message_data(message);
+    struct str inbox = STR_EMPTY;
+    struct pack_member member;
+    uint32_t number = 0;
+    uint32_t count = 0;
+
+    if (s == s->bus->inbox || !bus_pack_subject(bus_message_reply(message), &inbox, &number)) {
+        s->bus->received++;
+        s->handler(s->ctx, message);
+        return 1;
+    }
+    while (count < BUS_PACK_MEMBERS_MAX && !s->ended && bus_pack_next(&rest, &member)) {
+        hand_member(s, message, inbox, &member);
+        count++;
+    }
+    bus_message_destroy(message);
+    return count > 0 ? count : 1;
+}
+
 static uint32_t hand_over(struct bus_subscription *s, uint32_t messages_max)
 {
     uint32_t count = 0;
     natsMsg *message = NULL;
 
     while (count < messages_max && (message = ring_pop(s->ring)) != NULL) {
-        count++;
         (void)atomic_fetch_sub_explicit(
             &s->bytes, (size_t)natsMsg_GetDataLength(message), memory_order_relaxed);
         if (s->ended) {
+            count++;
             natsMsg_Destroy(message);
         } else {
-            s->bus->received++;
-            s->handler(s->ctx, (struct bus_message *)(void *)message);
+            count += hand(s, (struct bus_message *)(void *)message);
         }
     }
     return count;
@@ -344,8 +389,8 @@ bool bus_deliver(struct bus *bus)
             const uint32_t burst = left < BUS_TURN_BURST ? left : BUS_TURN_BURST;
             const uint32_t count = hand_over(s, burst);
 
-            left -= count;
-            more = more || count == burst;
+            left -= count < left ? count : left; /* the last may have been a pack */
+            more = more || count >= burst;
         }
     }
     if (!list_empty(&bus->subscriptions)) {

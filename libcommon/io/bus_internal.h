@@ -1,8 +1,8 @@
 #pragma once
 /*
  * Inside the bus. Files: bus.c (life), bus_publish.c, bus_link.c (one nats.c connection on the
- * loop), bus_inbox.c (subscriptions, rings), bus_call.c (requests in flight), bus_stream.c and
- * bus_consumer.c (JetStream). Everything belongs to the loop thread but the fields marked atomic,
+ * loop), bus_inbox.c (subscriptions, rings), bus_call.c (requests in flight), bus_pack.c (many
+ * small messages as one), bus_stream.c and bus_consumer.c (JetStream). Everything belongs to the loop thread but the fields marked atomic,
  * which nats.c's threads write before they wake the loop.
  */
 
@@ -44,6 +44,12 @@
 #define BUS_TICK_MS              16 /* deadlines are kept to this */
 #define BUS_TICKS                2048
 #define BUS_INBOX_BYTES_MAX      96            /* _INBOX.<name>.<16 hex>. */
+#define BUS_INBOX_RANDOM_DIGITS  16
+#define BUS_PACKS                8 /* destinations of one turn; more make it leave in between */
+#define BUS_PACK_BYTES           (64UL * 1024)
+#define BUS_PACK_BODY_BYTES_MAX  (16UL * 1024) /* larger ones go alone */
+#define BUS_PACK_MEMBERS_MAX     64
+#define BUS_PACK_HEAD_BYTES      12
 #define BUS_API_BYTES_MAX        (64UL * 1024) /* of arena, for one request or reply of JetStream */
 
 _Static_assert(BUS_TICK_MS *(BUS_TICKS - 2) > BUS_CALL_MS_MAX, "a deadline fits the wheel");
@@ -54,6 +60,11 @@ _Static_assert(BUS_BACKLOG_MESSAGES_MAX + BUS_READ_BYTES / BUS_MESSAGE_BYTES_MIN
                "what is read fits the ring");
 _Static_assert(BUS_PART_BYTES_MAX + BUS_PART_HEAD_BYTES <= BUS_PAYLOAD_BYTES_MAX,
                "a part and its head fit one message");
+
+_Static_assert(BUS_PACK_BYTES < BUS_PAYLOAD_BYTES_MAX, "a pack fits one message");
+_Static_assert(BUS_PACK_BODY_BYTES_MAX + BUS_PART_HEAD_BYTES + BUS_PACK_HEAD_BYTES <=
+                   BUS_PACK_BYTES,
+               "a member fits a pack");
 
 enum bus_state {
     BUS_WAITING,    /* no connection; the next attempt is due when the timer says */
@@ -102,6 +113,17 @@ struct bus_subscription {
     char queue[BUS_QUEUE_BYTES_MAX + 1];
 };
 
+/* Messages that wait for the end of the turn. */
+struct bus_pack {
+    bool answers;
+    uint32_t number; /* calls carry it, to end together when nobody listens */
+    uint32_t count;  /* 0: the pack is free */
+    struct pool_handle first;
+    size_t len;
+    unsigned char *bytes;
+    char subject[BUS_SUBJECT_BYTES_MAX + 1]; /* of answers: the asker's inbox, ends in '.' */
+};
+
 struct bus {
     struct loop *loop;
     struct sm sm;
@@ -133,6 +155,10 @@ struct bus {
     bool sweeping;
     size_t reassembly_bytes;
     struct list wheel[BUS_TICKS];
+
+    struct bus_pack packs[BUS_PACKS];
+    unsigned char *pack_memory;
+    uint32_t pack_number; /* of the newest */
 
     uint64_t received;
     uint64_t published;
@@ -205,6 +231,33 @@ bool bus_backlogged(const struct bus *bus);
 uint64_t bus_subscriptions_dropped(const struct bus *bus);
 natsMsg *bus_message_nats(const struct bus_message *m);
 
+/* --- bus_pack.c ------------------------------------------------------------------- */
+struct pack_entry {
+    const char *subject; /* of a request; of an answer: the asker's inbox */
+    bool answer;
+    struct pool_handle handle;
+    struct str head; /* BUS_PART_HEAD_BYTES at most; goes before the body */
+    struct str body;
+};
+struct pack_member {
+    struct pool_handle handle;
+    struct str body;
+};
+enum code bus_packs_open(struct bus *bus, struct err *err) MUST_CHECK;
+void bus_packs_close(struct bus *bus);
+bool bus_pack_takes(struct str body); /* small enough */
+/* Copies the entry; the bus must be ready. Returns the pack's number. */
+uint32_t bus_pack_add(struct bus *bus, const struct pack_entry *entry);
+void bus_packs_flush(struct bus *bus);
+/* The end of the connection: waiting calls end with ERR_UNAVAILABLE, answers go if `answer`. */
+void bus_packs_end(struct bus *bus, bool answer);
+/* Reading: what is left of a pack; false at its end or where it makes no sense. */
+bool bus_pack_next(struct str *rest, struct pack_member *out);
+/* Splits the reply subject of a plain request of a bus; false: it is another's. */
+bool bus_pack_inbox(struct str subject, struct str *out_inbox, struct pool_handle *out_handle);
+/* The same for the reply subject of a pack. */
+bool bus_pack_subject(struct str subject, struct str *out_inbox, uint32_t *out_number);
+
 /* --- bus_call.c ------------------------------------------------------------------- */
 enum call_kind {
     CALL_PARTS,
@@ -223,6 +276,8 @@ struct call_request {
 enum code bus_calls_open(struct bus *bus, uint32_t in_flight_max, struct err *err) MUST_CHECK;
 void bus_calls_close(struct bus *bus);
 void bus_calls_fail(struct bus *bus); /* all, with the codes of bus.h */
+void bus_calls_end_pack(struct bus *bus, uint32_t number, enum code code);
+bool bus_hex_number(struct str s, uint32_t *out); /* 1 to 8 small digits */
 enum code bus_call_start(struct bus *bus,
                          const struct call_request *request,
                          struct pool_handle *out_handle,

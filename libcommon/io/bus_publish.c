@@ -118,24 +118,32 @@ enum code bus_publish(struct bus *bus, const char *subject, struct str payload, 
         bus, natsConnection_Publish(bus->link.nc, subject, payload.ptr, (int)payload.len), err);
 }
 
-static enum code respond_part(struct bus *bus,
-                              const char *subject,
-                              struct str payload,
-                              size_t index,
-                              size_t count,
-                              struct err *err)
+struct part {
+    struct str payload;
+    size_t index;
+    size_t count;
+};
+
+static void part_head(const struct part *part, unsigned char *out)
 {
+    out[0] = (unsigned char)(part->index >> 8);
+    out[1] = (unsigned char)part->index;
+    out[2] = (unsigned char)(part->count >> 8);
+    out[3] = (unsigned char)part->count;
+}
+
+static enum code
+respond_part(struct bus *bus, const char *subject, const struct part *part, struct err *err)
+{
+    const struct str payload = part->payload;
     enum code code = bus_ready(bus, err);
 
     assert(payload.len <= BUS_PART_BYTES);
-    assert(index < count);
+    assert(part->index < part->count);
     if (code != OK) {
         return code;
     }
-    bus->part[0] = (unsigned char)(index >> 8);
-    bus->part[1] = (unsigned char)index;
-    bus->part[2] = (unsigned char)(count >> 8);
-    bus->part[3] = (unsigned char)count;
+    part_head(part, bus->part);
     if (payload.len > 0) {
         memcpy(bus->part + BUS_PART_HEAD_BYTES, payload.ptr, payload.len);
     }
@@ -143,6 +151,29 @@ static enum code respond_part(struct bus *bus,
                     natsConnection_Publish(
                         bus->link.nc, subject, bus->part, (int)(BUS_PART_HEAD_BYTES + payload.len)),
                     err);
+}
+
+/* Small answers to another bus go with the turn's others to it. */
+static bool respond_packed(struct bus *bus, struct str subject, struct str payload)
+{
+    const struct part only = {payload, 0, 1};
+    unsigned char head[BUS_PART_HEAD_BYTES];
+    char inbox[BUS_INBOX_BYTES_MAX];
+    struct buf b = buf_over(inbox, sizeof inbox);
+    struct pack_entry entry = {.subject = inbox, .answer = true, .body = payload};
+    struct str name = STR_EMPTY;
+
+    if (!bus_pack_takes(payload) || !bus_pack_inbox(subject, &name, &entry.handle)) {
+        return false;
+    }
+    buf_str(&b, name);
+    if (!buf_terminate(&b)) {
+        return false;
+    }
+    part_head(&only, head);
+    entry.head = (struct str){(const char *)head, sizeof head};
+    (void)bus_pack_add(bus, &entry);
+    return true;
 }
 
 enum code
@@ -162,11 +193,17 @@ bus_respond(struct bus *bus, struct str reply_subject, struct str payload, struc
     if (code == OK && count > BUS_PARTS_MAX) {
         code = err_set(err, ERR_TOO_LARGE, "a reply of %zu bytes", payload.len);
     }
+    if (code == OK) {
+        code = bus_ready(bus, err);
+    }
+    if (code == OK && respond_packed(bus, reply_subject, payload)) {
+        return OK;
+    }
     for (size_t i = 0; code == OK && i < count; i++) {
         const size_t from = i * BUS_PART_BYTES;
-        const struct str part = str_sub(payload, from, from + BUS_PART_BYTES);
+        const struct part part = {str_sub(payload, from, from + BUS_PART_BYTES), i, count};
 
-        code = respond_part(bus, subject, part, i, count, err);
+        code = respond_part(bus, subject, &part, err);
     }
     return code;
 }

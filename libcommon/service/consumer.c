@@ -2,7 +2,9 @@
 
 #include "libcommon/base/limits.h"
 #include "libcommon/base/log.h"
+#include "libcommon/base/pool.h"
 #include "libcommon/codec/transcode.h"
+#include "libcommon/service/outbox.h"
 #include "libcommon/service/service_metrics.h"
 
 #include <assert.h>
@@ -11,8 +13,17 @@
 _Static_assert(CONSUMER_DEADLINE_MS < CONSUMER_ACK_MS,
                "a message is not delivered twice while under way");
 _Static_assert(CONSUMER_PENDING_MAX <= STREAM_ACK_PENDING_MAX, "pending messages fit the ring");
-_Static_assert(CONSUMERS_MAX *CONSUMER_PENDING_MAX <= REQUESTS_MAX,
-               "every message finds a request");
+_Static_assert(CONSUMERS_MAX *CONSUMER_PENDING_MAX *OUTBOX_PACK_RECORDS_MAX <= REQUESTS_MAX,
+               "every record finds a request");
+
+/* A message whose records are under way. */
+struct delivery {
+    struct consumer *consumer;
+    struct bus_message *message;
+    size_t pending;
+    bool again;     /* a record failed for a passing reason */
+    bool malformed; /* no records at all */
+};
 
 struct consumer {
     const struct consumer_row *row;
@@ -25,7 +36,7 @@ struct consumer {
 
 struct consumers {
     struct consumers_options options;
-    uint64_t logged_ms;
+    struct pool *deliveries;
     size_t count;
     struct consumer all[CONSUMERS_MAX];
 };
@@ -44,23 +55,19 @@ static uint32_t again_ms(uint64_t deliveries)
     return wait < CONSUMER_AGAIN_MS_MAX ? (uint32_t)wait : CONSUMER_AGAIN_MS_MAX;
 }
 
-static void give_back(struct consumers *consumers, struct bus_message *message)
+/* `id` is the message's, or a record's in it. */
+static void say_terminated(const struct delivery *delivery, struct str id, const char *cause)
 {
-    count_outcome(consumers, CONSUMED_AGAIN);
-    bus_message_nak(consumers->options.bus, message, again_ms(bus_message_deliveries(message)));
-}
+    const struct bus_message *message = delivery->message;
 
-static void end_for_good(struct consumer *consumer, struct bus_message *message, const char *cause)
-{
     log_event(LOG_ERROR,
               "message_terminated",
-              LOG_S("consumer", consumer->row->durable),
-              LOG_V("id", bus_message_id(message)),
+              LOG_S("consumer", delivery->consumer->row->durable),
+              LOG_V("id", id),
               LOG_V("subject", bus_message_subject(message)),
               LOG_U("sequence", bus_message_stream_sequence(message)),
               LOG_S("cause", cause));
-    count_outcome(consumer->owner, CONSUMED_NEVER);
-    bus_message_term(consumer->owner->options.bus, message);
+    count_outcome(delivery->consumer->owner, CONSUMED_NEVER);
 }
 
 static bool is_final(enum code code, uint64_t deliveries)
@@ -71,22 +78,48 @@ static bool is_final(enum code code, uint64_t deliveries)
     return !code_retryable(code);
 }
 
+/* One record less is under way; after the last the server hears about the message. */
+static void settle(struct delivery *delivery)
+{
+    struct consumers *consumers = delivery->consumer->owner;
+    struct bus_message *message = delivery->message;
+
+    assert(delivery->pending > 0);
+    if (--delivery->pending > 0) {
+        return;
+    }
+    if (delivery->malformed) {
+        bus_message_term(consumers->options.bus, message);
+    } else if (delivery->again) {
+        bus_message_nak(consumers->options.bus, message, again_ms(bus_message_deliveries(message)));
+    } else {
+        bus_message_ack(consumers->options.bus, message);
+    }
+    bus_message_destroy(message);
+    pool_give(consumers->deliveries, delivery);
+}
+
+static void again(struct delivery *delivery)
+{
+    delivery->again = true;
+    count_outcome(delivery->consumer->owner, CONSUMED_AGAIN);
+}
+
 static void finish(void *ctx, struct req *r)
 {
     struct consumer *consumer = ctx;
-    struct consumers *consumers = consumer->owner;
-    struct bus_message *message = r->source_data;
+    struct delivery *delivery = r->source_data;
 
+    assert(delivery->consumer == consumer);
     if (r->code == OK) {
-        count_outcome(consumers, CONSUMED_DONE);
-        bus_message_ack(consumers->options.bus, message);
-    } else if (is_final(r->code, bus_message_deliveries(message))) {
-        end_for_good(consumer, message, code_wire(r->code));
+        count_outcome(consumer->owner, CONSUMED_DONE);
+    } else if (is_final(r->code, bus_message_deliveries(delivery->message))) {
+        say_terminated(delivery, str_from(r->envelope->request_id), code_wire(r->code));
     } else {
-        give_back(consumers, message);
+        again(delivery);
     }
-    bus_message_destroy(message);
     r->source_data = NULL;
+    settle(delivery);
 }
 
 /* How old the message is, when its type says when it happened. */
@@ -107,73 +140,111 @@ static void note_lag(const struct consumer *consumer, const ProtobufCMessage *in
                occurred < now ? (int64_t)(now - occurred) : 0);
 }
 
-/* The envelope a message would have had; NULL when the arena is full. */
-static Avanta__Request *envelope_new(const struct consumer *consumer,
-                                     const struct bus_message *message,
-                                     struct arena *arena)
+/* The envelope a record would have had; NULL when the arena is full. */
+static Avanta__Request *
+envelope_new(const struct delivery *delivery, size_t index, struct arena *arena)
 {
+    const struct str message_id = bus_message_id(delivery->message);
     Avanta__Request *envelope = arena_alloc(arena, sizeof *envelope);
-    char *id = arena_strdup(arena, bus_message_id(message));
+    char *id = arena_printf(arena, "%.*s-%zu", STR_FMT(message_id), index);
 
     if (envelope == NULL || id == NULL) {
         return NULL;
     }
     avanta__request__init(envelope);
-    envelope->method = proto_text(consumer->row->durable);
+    envelope->method = proto_text(delivery->consumer->row->durable);
     envelope->request_id = id;
     envelope->issued_ms = clock_wall_ms();
     envelope->deadline_ms = envelope->issued_ms + CONSUMER_DEADLINE_MS;
     return envelope;
 }
 
-/* True: a request came of it, which owns the message from now on. */
-static bool submit(struct consumer *consumer, struct bus_message *message, struct arena **arena)
+/* A request for one record; the arena is the request's from then on. */
+static void submit(struct delivery *delivery,
+                   size_t index,
+                   const ProtobufCBinaryData *record,
+                   struct arena **arena)
 {
-    const struct consumers_options *options = &consumer->owner->options;
-    struct str data = bus_message_data(message);
+    struct consumer *consumer = delivery->consumer;
     ProtobufCAllocator allocator;
-    Avanta__Request *envelope = envelope_new(consumer, message, *arena);
+    Avanta__Request *envelope = envelope_new(delivery, index, *arena);
     ProtobufCMessage *in = NULL;
     struct req *r = NULL;
 
     transcode_allocator(&allocator, *arena);
     in = protobuf_c_message_unpack(
-        consumer->row->in->descriptor, &allocator, data.len, (const uint8_t *)data.ptr);
+        consumer->row->in->descriptor, &allocator, record->len, record->data);
     if (envelope == NULL || (in == NULL && arena_exhausted(*arena))) {
-        give_back(consumer->owner, message);
-        return false;
+        again(delivery);
+        return;
     }
     if (in == NULL) {
-        end_for_good(consumer, message, "not a message of the expected type");
-        return false;
+        say_terminated(
+            delivery, str_from(envelope->request_id), "not a record of the expected type");
+        return;
     }
-    r = runner_take(options->runner, consumer->endpoint, &consumer->source, arena);
+    r = runner_take(consumer->owner->options.runner, consumer->endpoint, &consumer->source, arena);
     if (r == NULL) {
-        give_back(consumer->owner, message);
-        return false;
+        again(delivery);
+        return;
     }
     note_lag(consumer, in);
     r->in = in;
     r->envelope = envelope;
     r->context.request_id = envelope->request_id;
-    r->source_data = message;
+    r->source_data = delivery;
+    delivery->pending++;
     runner_submit(r, clock_mono_ms() + CONSUMER_DEADLINE_MS);
-    return true;
+}
+
+/* Once one had no room the rest waits for the next delivery too. */
+static void submit_all(struct delivery *delivery, const Avanta__Records *records)
+{
+    for (size_t i = 0; i < records->n_record && !delivery->again; i++) {
+        struct arena *arena =
+            arena_open(delivery->consumer->owner->options.arenas, REQ_ARENA_BYTES_MAX);
+
+        if (arena == NULL) {
+            again(delivery);
+        } else {
+            submit(delivery, i, &records->record[i], &arena);
+        }
+        arena_dispose(&arena);
+    }
 }
 
 static void on_message(void *ctx, struct bus_message *message)
 {
     struct consumer *consumer = ctx;
-    struct arena *arena = arena_open(consumer->owner->options.arenas, REQ_ARENA_BYTES_MAX);
+    struct consumers *consumers = consumer->owner;
+    struct arena *arena = arena_open(consumers->options.arenas, REQ_ARENA_BYTES_MAX);
+    struct delivery *delivery = pool_take(consumers->deliveries, NULL);
+    const struct str data = bus_message_data(message);
+    ProtobufCAllocator allocator;
+    Avanta__Records *records = NULL;
 
-    if (arena == NULL) {
-        give_back(consumer->owner, message);
+    if (delivery == NULL) { /* a server that restarted sends again what is still under way */
+        count_outcome(consumers, CONSUMED_AGAIN);
+        bus_message_nak(consumers->options.bus, message, again_ms(bus_message_deliveries(message)));
         bus_message_destroy(message);
+        arena_dispose(&arena);
         return;
     }
-    if (!submit(consumer, message, &arena)) {
-        bus_message_destroy(message);
+    *delivery = (struct delivery){.consumer = consumer, .message = message};
+    delivery->pending = 1; /* held until all are submitted */
+    if (arena != NULL) {
+        transcode_allocator(&allocator, arena);
+        records = avanta__records__unpack(&allocator, data.len, (const uint8_t *)data.ptr);
     }
+    if (records != NULL) {
+        submit_all(delivery, records);
+    } else if (arena == NULL || arena_exhausted(arena)) {
+        again(delivery);
+    } else {
+        delivery->malformed = true;
+        say_terminated(delivery, bus_message_id(message), "not a message of records");
+    }
+    settle(delivery);
     arena_dispose(&arena);
 }
 
@@ -188,6 +259,10 @@ consumers_open(const struct consumers_options *options, struct consumers **out, 
         return err_set(err, ERR_OVERLOADED, "no memory for the consumers");
     }
     consumers->options = *options;
+    consumers->deliveries = pool_open(sizeof(struct delivery), CONSUMERS_MAX * CONSUMER_PENDING_MAX);
+    if (consumers->deliveries == NULL) {
+        code = err_set(err, ERR_OVERLOADED, "no memory for the consumers");
+    }
     for (size_t i = 0; i < options->count && code == OK; i++) {
         struct consumer *consumer = &consumers->all[i];
         const struct consumer_row *row = &options->rows[i];
@@ -233,5 +308,9 @@ void consumers_close(struct consumers **consumers)
         return;
     }
     consumers_stop(closing);
+    if (closing->deliveries != NULL) {
+        assert(pool_used(closing->deliveries) == 0);
+        pool_close(&closing->deliveries);
+    }
     free(closing);
 }

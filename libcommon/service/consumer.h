@@ -1,15 +1,16 @@
 #pragma once
 /*
- * Durable consumers: each message becomes a request of one operation. It is acknowledged after the
- * commit, given back when it failed for a passing reason, ended and logged when it can never
- * succeed. The server holds the backlog: at most CONSUMER_PENDING_MAX messages of a consumer are
- * under way.
+ * Durable consumers: each record of a message (avanta.Records) becomes a request of one operation.
+ * The message is acknowledged once all of them are committed, and given back when one failed for a
+ * passing reason: those that had succeeded come again, so operations must know a record by its id.
+ * A record that can never succeed is logged and left out. The server holds the backlog: at most
+ * CONSUMER_PENDING_MAX messages of a consumer are under way.
  */
 
 #include "libcommon/service/runner.h"
 
 #define CONSUMERS_MAX         8
-#define CONSUMER_PENDING_MAX  512
+#define CONSUMER_PENDING_MAX  16
 #define CONSUMER_ACK_MS       30000
 #define CONSUMER_DEADLINE_MS  20000 /* before the server gives the message to another */
 #define CONSUMER_AGAIN_MS_MAX 60000

@@ -4,6 +4,21 @@
 #include "service_sql.gen.h"
 
 #include <assert.h>
+#include <string.h>
+
+enum pack_stream {
+    PACK_EVENTS,
+    PACK_AUDIT,
+    PACK_STREAM_COUNT
+};
+
+/* The row of a stream that is being filled. */
+struct packing {
+    const char *subject;
+    size_t count;
+    size_t bytes;
+    ProtobufCBinaryData records[OUTBOX_PACK_RECORDS_MAX];
+};
 
 /* The statement being gathered. */
 struct gathering {
@@ -13,7 +28,8 @@ struct gathering {
     Avanta__Service__OutboxRows rows;
     struct arena_mark mark; /* what the statement's rows took begins here */
     size_t bytes;
-    size_t written;
+    size_t written; /* records */
+    struct packing packings[PACK_STREAM_COUNT];
 };
 
 static bool is_wanted(const struct req *r, const struct emission *e)
@@ -46,11 +62,60 @@ static enum code insert_rows(struct gathering *g, struct err *err)
         return OK;
     }
     code = target->database->query(target->database->ctx, target->conn, &call, NULL, err);
-    g->written += g->rows.n_subject;
     g->rows.n_subject = 0;
     g->rows.n_body = 0;
     g->bytes = 0;
-    arena_rewind(target->arena, g->mark);
+    return code;
+}
+
+/* What a stream has gathered becomes a row. */
+static enum code close_packing(struct gathering *g, struct packing *packing, struct err *err)
+{
+    Avanta__Records pack = AVANTA__RECORDS__INIT;
+    size_t at = g->rows.n_subject;
+    uint8_t *body = NULL;
+    size_t len = 0;
+
+    if (packing->count == 0) {
+        return OK;
+    }
+    pack.n_record = packing->count;
+    pack.record = packing->records;
+    body = arena_alloc(g->target->arena, avanta__records__get_packed_size(&pack));
+    if (body == NULL) {
+        return err_set(err, ERR_TOO_LARGE, "no memory for the outbox");
+    }
+    len = avanta__records__pack(&pack, body);
+    g->rows.subject[at] = proto_text(packing->subject);
+    g->rows.body[at] = (ProtobufCBinaryData){len, body};
+    g->rows.n_subject++;
+    g->rows.n_body++;
+    g->bytes += len;
+    g->written += packing->count;
+    packing->count = 0;
+    packing->bytes = 0;
+    return OK;
+}
+
+static enum code close_all(struct gathering *g, struct err *err)
+{
+    enum code code = OK;
+
+    for (size_t i = 0; i < PACK_STREAM_COUNT && code == OK; i++) {
+        code = close_packing(g, &g->packings[i], err);
+    }
+    return code;
+}
+
+/* A statement is full: what its rows took from the arena is free again. */
+static enum code statement_end(struct gathering *g, struct err *err)
+{
+    enum code code = close_all(g, err);
+
+    if (code == OK) {
+        code = insert_rows(g, err);
+    }
+    arena_rewind(g->target->arena, g->mark);
     return code;
 }
 
@@ -74,24 +139,34 @@ record_pack(struct gathering *g, const struct req *r, Avanta__AuditRecord *recor
 static enum code
 add(struct gathering *g, const struct req *r, const struct emission *e, struct err *err)
 {
+    const bool event = e->kind == EMISSION_EVENT;
+    const char *subject = event ? e->subject : g->audit_subject;
+    struct packing *packing = &g->packings[event ? PACK_EVENTS : PACK_AUDIT];
     struct str body = e->body;
-    size_t at = g->rows.n_subject;
+    enum code code = OK;
 
-    if (e->kind != EMISSION_EVENT && record_pack(g, r, e->record, &body) != OK) {
+    if (!event && record_pack(g, r, e->record, &body) != OK) {
         return err_set(err, ERR_TOO_LARGE, "no memory for the outbox");
     }
-    g->rows.subject[at] = proto_text(e->kind == EMISSION_EVENT ? e->subject : g->audit_subject);
-    g->rows.body[at] = (ProtobufCBinaryData){body.len, (uint8_t *)(void *)proto_text(body.ptr)};
-    g->rows.n_subject++;
-    g->rows.n_body++;
-    g->bytes += body.len;
-    if (g->rows.n_subject == OUTBOX_ROWS_MAX || g->bytes >= OUTBOX_BYTES_MAX) {
-        return insert_rows(g, err);
+    if (packing->count == OUTBOX_PACK_RECORDS_MAX ||
+        packing->bytes + body.len > OUTBOX_PACK_BYTES_MAX ||
+        (packing->count > 0 && strcmp(packing->subject, subject) != 0)) {
+        code = close_packing(g, packing, err);
+    }
+    if (code != OK) {
+        return code;
+    }
+    packing->subject = subject;
+    packing->records[packing->count++] =
+        (ProtobufCBinaryData){body.len, (uint8_t *)(void *)proto_text(body.ptr)};
+    packing->bytes += body.len;
+    if (g->rows.n_subject + PACK_STREAM_COUNT >= OUTBOX_ROWS_MAX || g->bytes >= OUTBOX_BYTES_MAX) {
+        return statement_end(g, err);
     }
     return OK;
 }
 
-static size_t count_rows(const struct list *members)
+static size_t count_records(const struct list *members)
 {
     size_t count = 0;
 
@@ -116,23 +191,23 @@ static enum code add_all(struct gathering *g, const struct list *members, struct
             code = is_wanted(r, e) ? add(g, r, e, err) : OK;
         }
     }
-    return code == OK ? insert_rows(g, err) : code;
+    return code == OK ? statement_end(g, err) : code;
 }
 
 enum code outbox_write(const struct outbox_target *target,
                        const char *service,
                        const struct list *members,
-                       size_t *out_rows,
+                       size_t *out_records,
                        struct err *err)
 {
     struct gathering g = {
         .target = target, .service = service, .rows = AVANTA__SERVICE__OUTBOX_ROWS__INIT};
-    size_t count = count_rows(members);
+    size_t count = count_records(members);
     size_t at_once = count < OUTBOX_ROWS_MAX ? count : OUTBOX_ROWS_MAX;
     enum code code = OK;
 
     assert(service != NULL);
-    *out_rows = 0;
+    *out_records = 0;
     if (count == 0) {
         return OK;
     }
@@ -144,7 +219,7 @@ enum code outbox_write(const struct outbox_target *target,
     }
     g.mark = arena_mark(target->arena);
     code = add_all(&g, members, err);
-    *out_rows = g.written;
+    *out_records = g.written;
     assert(code != OK || g.written == count);
     return code;
 }

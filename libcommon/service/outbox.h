@@ -1,12 +1,16 @@
 #pragma once
 /*
  * Writing to the outbox: events and audit records of all members of a group commit become rows in
- * the same transaction. The relay (relay.h) publishes them afterwards.
+ * the same transaction. The relay (relay.h) publishes them afterwards. A row is a pack
+ * (avanta.Records): consecutive records of a stream that have the same subject share one, since a
+ * message costs the database and the stream more than what is in it.
  */
 
 #include "libcommon/service/req_internal.h"
 
-#define OUTBOX_ROWS_MAX 4096 /* in one statement */
+#define OUTBOX_ROWS_MAX         4096 /* in one statement */
+#define OUTBOX_PACK_RECORDS_MAX 64   /* in one row */
+#define OUTBOX_PACK_BYTES_MAX   ((size_t)128 * 1024) /* of records in one row, or one record */
 #define OUTBOX_BYTES_MAX \
     ((size_t)4 * 1024 * 1024) /* of bodies in one statement, give or take one row */
 
@@ -23,7 +27,7 @@ struct outbox_target {
 enum code outbox_write(const struct outbox_target *target,
                        const char *service,
                        const struct list *members,
-                       size_t *out_rows,
+                       size_t *out_records,
                        struct err *err) MUST_CHECK;
 /* The request has rows to write, given its verdict. */
 bool outbox_wants(const struct req *r);

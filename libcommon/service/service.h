@@ -17,15 +17,15 @@
 #include "libcommon/io/pg_query.h"
 #include "libcommon/service/op.h"
 
-/* A durable JetStream consumer whose messages become requests of one operation: the message's bytes
- * are unpacked as the operation's input, acknowledged after commit, retried when it fails for a
- * passing reason, terminated and logged when it can never succeed. Reserved parameter request_id
- * holds Nats-Msg-Id. */
+/* A durable JetStream consumer whose records become requests of one operation each: the record's
+ * bytes are unpacked as the operation's input. consumer.h says when a message is acknowledged and
+ * when it comes again. Reserved parameter request_id holds the record's id, the same each time:
+ * the operation must do nothing for an id it has seen. */
 struct consumer_row {
     const char *stream;
     const char *durable;
     const char *filter_subject;
-    const struct message_rules *in; /* its descriptor unpacks the message; rules are not checked */
+    const struct message_rules *in; /* its descriptor unpacks the record; rules are not checked */
     const ProtobufCMessageDescriptor *out; /* NULL: no reply message */
     const struct op *op;
 };

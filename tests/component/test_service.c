@@ -402,7 +402,7 @@ static void message_that_cannot_succeed_is_terminated(void **state)
     /* The table refuses this subject: as if a service had emitted it. */
     scratch_pg_run(dsn,
                    "INSERT INTO outbox (subject, body) VALUES ('evt.toy.row.bad',"
-                   " '\\x0a0f6576742e746f792e726f772e62616412027531180132020000')");
+                   " '\\x0a1b0a0f6576742e746f792e726f772e62616412027531180132020000')");
     const uint64_t end = clock_mono_ms() + 15000;
     while (!toy_process_logged(&toy, "event=message_terminated") && clock_mono_ms() < end) {
         bus_rig_run(&caller.rig, 50);

@@ -1,13 +1,23 @@
 -- name: audit_insert
 -- in: avanta.audit_log.AuditRow
 -- out: none
+-- set: place
 -- unscoped: records come from the stream, each with its owner
--- request_id of the context is the message's id on the stream: a second delivery adds nothing.
+-- request_id of the context is the record's id on the stream: a second delivery adds nothing.
 INSERT INTO audit_record (user_id, message_id, actor_id, action_type, entity_type, entity_id, action_details,
                           ip_address, user_agent, session_id, occurred_at, severity, status, request_id, service)
-VALUES (:owner::uuid, :request_id, :actor, :action_type, :entity_type, :entity_id, :details,
-        :ip_address, :agent, :session, to_timestamp(:occurred_ms::double precision / 1000), :severity, :status,
-        :request, :service)
+SELECT owner, record_id, actor, action_type, entity_type, entity_id, details, ip_address, agent, session,
+       to_timestamp(occurred_ms::double precision / 1000), severity, status, request, service
+FROM unnest(
+    (SELECT :owner::uuid[]), (SELECT :request_id::text[]), (SELECT :actor::text[]),
+    (SELECT :action_type::text[]), (SELECT :entity_type::text[]), (SELECT :entity_id::text[]),
+    (SELECT :details::text[]), (SELECT :ip_address::text[]), (SELECT :agent::text[]),
+    (SELECT :session::text[]), (SELECT :occurred_ms::bigint[]), (SELECT :severity::text[]),
+    (SELECT :status::text[]), (SELECT :request::text[]), (SELECT :service::text[])
+) WITH ORDINALITY AS r (
+    owner, record_id, actor, action_type, entity_type, entity_id, details, ip_address, agent, session,
+    occurred_ms, severity, status, request, service, place)
+ORDER BY place
 ON CONFLICT (message_id) DO NOTHING;
 
 -- name: audit_list
