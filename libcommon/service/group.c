@@ -173,6 +173,10 @@ static void on_answer(void *ctx, void *tag, struct pg_answer *answer)
         group_set_answer(group, answer);
         return;
     }
+    if (tag == &group->outbox) {
+        group_outbox_answer(group, answer);
+        r = NULL;
+    }
     if (r == NULL) {
         group->runner->database->clear(&answer->result);
         if (answer->outcome == PG_OUTCOME_FAILED && !group->failed) {

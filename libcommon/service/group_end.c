@@ -23,6 +23,8 @@ void group_end(struct group *group)
     assert(group->member_count == 0);
     assert(list_empty(&group->node));
     group_set_clear(group);
+    arena_dispose(&group->arena);
+    group->outbox = (struct outbox_rows){0};
     runner->database->release(runner->database->ctx, &group->conn);
     assert(runner->connections_held > 0);
     assert(runner->groups_open > 0);
@@ -47,21 +49,26 @@ static bool take_out(struct req *r)
 
 /* --- commit -------------------------------------------------------------------------- */
 
-static enum code commit_queue(struct group *group, struct arena *arena, struct err *err)
+static enum code commit_queue(struct group *group, struct err *err)
 {
     struct runner *runner = group->runner;
     const struct database *db = runner->database;
-    struct outbox_target target = {db, group->conn, arena};
-    size_t rows = 0;
+    struct outbox_target target = {db, group->conn, group->arena};
+    size_t records = 0;
     size_t replies = 0;
     enum code code = group_begin(group, err);
 
     if (code == OK) {
-        code = outbox_write(&target, runner->options.service->name, &group->members, &rows, err);
-        group->added = rows > 0;
+        code = outbox_write(&target,
+                            runner->options.service->name,
+                            &group->members,
+                            &group->outbox,
+                            &records,
+                            err);
+        group->added = records > 0;
     }
     if (code == OK) {
-        code = idempotency_write(db, group->conn, &group->members, arena, &replies, err);
+        code = idempotency_write(db, group->conn, &group->members, group->arena, &replies, err);
     }
     if (code == OK) {
         code = db->command(db->ctx, group->conn, "COMMIT", NULL, err);
@@ -88,18 +95,17 @@ static bool nothing_to_commit(const struct group *group)
 void group_commit(struct group *group)
 {
     struct runner *runner = group->runner;
-    struct arena *arena = NULL;
     struct err err = {0};
     enum code code = ERR_TOO_LARGE;
 
+    assert(group->arena == NULL);
     if (nothing_to_commit(group)) {
         group_committed(group);
         return;
     }
-    arena = arena_open(runner->options.arenas, REQ_ARENA_BYTES_MAX);
-    if (arena != NULL) {
-        code = commit_queue(group, arena, &err);
-        arena_dispose(&arena);
+    group->arena = arena_open(runner->options.arenas, REQ_ARENA_BYTES_MAX);
+    if (group->arena != NULL) {
+        code = commit_queue(group, &err);
     }
     if (code == ERR_TOO_LARGE || code == ERR_OVERLOADED) { /* for the arena or for one pipeline */
         group->failed = true;
@@ -127,6 +133,15 @@ void group_commit(struct group *group)
     (void)runner->database->flush(runner->database->ctx, group->conn, &err);
 }
 
+void group_outbox_answer(struct group *group, const struct pg_answer *answer)
+{
+    const struct outbox_target target = {group->runner->database, group->conn, group->arena};
+
+    if (answer->outcome == PG_OUTCOME_OK && group->arena != NULL) {
+        outbox_number(&target, &group->outbox, answer->result);
+    }
+}
+
 void group_committed(struct group *group)
 {
     struct runner *runner = group->runner;
@@ -147,7 +162,7 @@ void group_committed(struct group *group)
         }
     }
     if (group->added) {
-        runner->options.on_committed(runner->options.ctx);
+        runner->options.on_committed(runner->options.ctx, &group->outbox);
     }
     group_end(group);
 }

@@ -29,6 +29,8 @@ struct gathering {
     struct arena_mark mark; /* what the statement's rows took begins here */
     size_t bytes;
     size_t written; /* records */
+    size_t statements;
+    struct outbox_rows *kept;
     struct packing packings[PACK_STREAM_COUNT];
 };
 
@@ -55,17 +57,13 @@ static enum code insert_rows(struct gathering *g, struct err *err)
         {TABLE_SKELETON, Q_OUTBOX_INSERT},
         &context, &g->rows.base, target->arena
     };
-    enum code code = OK;
 
     assert(g->rows.n_subject == g->rows.n_body);
     if (g->rows.n_subject == 0) {
         return OK;
     }
-    code = target->database->query(target->database->ctx, target->conn, &call, NULL, err);
-    g->rows.n_subject = 0;
-    g->rows.n_body = 0;
-    g->bytes = 0;
-    return code;
+    g->statements++;
+    return target->database->query(target->database->ctx, target->conn, &call, g->kept, err);
 }
 
 /* What a stream has gathered becomes a row. */
@@ -107,14 +105,21 @@ static enum code close_all(struct gathering *g, struct err *err)
     return code;
 }
 
-/* A statement is full: what its rows took from the arena is free again. */
-static enum code statement_end(struct gathering *g, struct err *err)
+static enum code statement_send(struct gathering *g, struct err *err)
 {
     enum code code = close_all(g, err);
 
-    if (code == OK) {
-        code = insert_rows(g, err);
-    }
+    return code == OK ? insert_rows(g, err) : code;
+}
+
+/* A statement is full: what its rows took from the arena is free again. */
+static enum code statement_end(struct gathering *g, struct err *err)
+{
+    enum code code = statement_send(g, err);
+
+    g->rows.n_subject = 0;
+    g->rows.n_body = 0;
+    g->bytes = 0;
     arena_rewind(g->target->arena, g->mark);
     return code;
 }
@@ -191,22 +196,41 @@ static enum code add_all(struct gathering *g, const struct list *members, struct
             code = is_wanted(r, e) ? add(g, r, e, err) : OK;
         }
     }
-    return code == OK ? statement_end(g, err) : code;
+    return code == OK ? statement_send(g, err) : code;
 }
 
+/* Only what one statement took is known by its answer. */
+static void keep(struct gathering *g)
+{
+    if (g->statements != 1 || g->rows.n_subject == 0) {
+        return;
+    }
+    g->kept->ids = arena_calloc(g->target->arena, g->rows.n_subject, sizeof *g->kept->ids);
+    if (g->kept->ids != NULL) {
+        g->kept->count = g->rows.n_subject;
+        g->kept->subjects = g->rows.subject;
+        g->kept->bodies = g->rows.body;
+    }
+}
+
+/* The contract of the header has six parameters. NOLINTNEXTLINE(readability-function-size) */
 enum code outbox_write(const struct outbox_target *target,
                        const char *service,
                        const struct list *members,
+                       struct outbox_rows *rows,
                        size_t *out_records,
                        struct err *err)
 {
-    struct gathering g = {
-        .target = target, .service = service, .rows = AVANTA__SERVICE__OUTBOX_ROWS__INIT};
+    struct gathering g = {.target = target,
+                          .service = service,
+                          .kept = rows,
+                          .rows = AVANTA__SERVICE__OUTBOX_ROWS__INIT};
     size_t count = count_records(members);
     size_t at_once = count < OUTBOX_ROWS_MAX ? count : OUTBOX_ROWS_MAX;
     enum code code = OK;
 
     assert(service != NULL);
+    *rows = (struct outbox_rows){0};
     *out_records = 0;
     if (count == 0) {
         return OK;
@@ -221,5 +245,34 @@ enum code outbox_write(const struct outbox_target *target,
     code = add_all(&g, members, err);
     *out_records = g.written;
     assert(code != OK || g.written == count);
+    if (code == OK) {
+        keep(&g);
+    }
     return code;
+}
+
+void outbox_number(const struct outbox_target *target,
+                   struct outbox_rows *rows,
+                   const struct pg_result *result)
+{
+    const struct database *db = target->database;
+
+    assert(!rows->numbered);
+    if (rows->count == 0 || db->rows(result) != rows->count) {
+        return;
+    }
+    for (size_t i = 0; i < rows->count; i++) {
+        Avanta__Service__OutboxId id = AVANTA__SERVICE__OUTBOX_ID__INIT;
+        struct row_call call = {
+            {TABLE_SKELETON, Q_OUTBOX_INSERT},
+            result, i, target->arena
+        };
+        struct err err = {0};
+
+        if (db->row(db->ctx, &call, &id.base, &err) != OK) {
+            return;
+        }
+        rows->ids[i] = id.id;
+    }
+    rows->numbered = true;
 }

@@ -14,20 +14,34 @@
 #define OUTBOX_BYTES_MAX \
     ((size_t)4 * 1024 * 1024) /* of bodies in one statement, give or take one row */
 
-/* Where the rows go: a transaction under way, and memory for its statements until they are queued.
- */
+/* Where the rows go: a transaction under way, and memory for them. */
 struct outbox_target {
     const struct database *database;
     struct pg_conn *conn;
     struct arena *arena;
 };
 
-/* Queues the members' rows in their order; several statements only beyond the bounds. `service`
- * names the audit subject. */
+/* What a transaction put into the outbox, for publishing it as soon as it is committed: in the
+ * target's arena. */
+struct outbox_rows {
+    size_t count; /* 0: nothing, or more than one statement took */
+    char **subjects;
+    const ProtobufCBinaryData *bodies;
+    int64_t *ids;  /* by outbox_number() */
+    bool numbered; /* the database has said the ids */
+};
+
+/* Queues the members' records in their order; several statements only beyond the bounds. `service`
+ * names the audit subject. The database's answer comes with `rows` as its tag. */
 enum code outbox_write(const struct outbox_target *target,
                        const char *service,
                        const struct list *members,
+                       struct outbox_rows *rows,
                        size_t *out_records,
                        struct err *err) MUST_CHECK;
-/* The request has rows to write, given its verdict. */
+/* Takes the ids from the answer to the statement. */
+void outbox_number(const struct outbox_target *target,
+                   struct outbox_rows *rows,
+                   const struct pg_result *result);
+/* The request has records to write, given its verdict. */
 bool outbox_wants(const struct req *r);

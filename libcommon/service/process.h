@@ -79,4 +79,4 @@ void process_on_bus_state(void *ctx, bool connected);
 void process_on_database_ready(void *ctx, bool any_ready);
 void process_on_database_idle(void *ctx);
 void process_on_fatal(void *ctx, const struct err *err);
-void process_on_committed(void *ctx);
+void process_on_committed(void *ctx, const struct outbox_rows *rows);

@@ -5,23 +5,26 @@
 
 #include "libcommon/base/limits.h"
 #include "libcommon/base/log.h"
+#include "libcommon/base/pool.h"
 #include "libcommon/base/sm.h"
 #include "libcommon/service/req_internal.h"
 #include "libcommon/service/service_metrics.h"
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define OUTBOX_LOCK_KEY  INT64_C(0x6f7574626f78) /* "outbox" */
 #define MESSAGE_ID_BYTES 96
 
-_Static_assert(RELAY_ROWS_MAX < BUS_IN_FLIGHT_MAX, "a pass finds room for its publications");
+_Static_assert(RELAY_ROWS_MAX + RELAY_OFFERED_MAX < BUS_IN_FLIGHT_MAX,
+               "publications find room on the bus");
 
 enum relay_state {
     RELAY_IDLE,    /* the timer runs */
-    RELAY_SELECT,  /* BEGIN and the page are under way */
-    RELAY_PUBLISH, /* acknowledgements are awaited */
-    RELAY_END,     /* DELETE and COMMIT are under way */
+    RELAY_SELECT,  /* BEGIN, DELETE and the page are under way */
+    RELAY_PUBLISH, /* acknowledgements of the page are awaited */
+    RELAY_END,     /* DELETE of the page and COMMIT are under way */
     RELAY_STOPPED,
     RELAY_STATE_COUNT
 };
@@ -45,19 +48,31 @@ struct relay {
     struct relay_options options;
     struct sm sm;
     struct loop_timer *timer;
+
+    /* Offered rows: of the pool while under way, then in the list until they are deleted. */
+    struct pool *offered;
+    int64_t *acked;
+    size_t acked_count;
+
+    /* The pass under way. */
     struct pg_conn *conn;
-    struct arena *arena; /* of one pass */
+    struct arena *arena;
     struct pg_result *page;
     struct publication *publications;
     size_t publication_count;
-    size_t pending; /* acknowledgements to come */
-    size_t stored;
-    uint64_t idle_ms;
+    size_t pending;  /* acknowledgements to come */
+    size_t stored;   /* of the page */
+    size_t deleting; /* of the acked */
+    bool swept;      /* the pass looks at the table */
+    bool failed;     /* a statement of the pass failed */
+    bool lost;
+
+    bool behind; /* rows may wait that were not offered or not stored: nothing is offered before */
+    bool missed; /* such came up during the pass */
+    uint64_t retry_ms;
+    uint64_t swept_ms; /* when the table was last looked at */
     uint64_t lag_at_ms;
     uint64_t logged_ms;
-    bool poked;  /* during a pass */
-    bool failed; /* a statement of the pass failed */
-    bool lost;
     void (*drained)(void *arg);
     void *drained_arg;
 };
@@ -80,64 +95,102 @@ static void log_failure(struct relay *relay, const char *what, const char *cause
     }
 }
 
-/* When to look again: at once while there is surely more, later and later while there is nothing.
- */
-static uint64_t wait_ms(const struct relay *relay)
+static bool is_empty(const struct relay *relay)
 {
-    uint64_t longer = relay->idle_ms * 2;
+    return pool_used(relay->offered) == 0 && relay->acked_count == 0;
+}
 
-    if (relay->failed || relay->lost || (relay->stored == 0 && !relay->poked)) {
-        longer = longer < RELAY_IDLE_FIRST_MS ? RELAY_IDLE_FIRST_MS : longer;
-        return longer < RELAY_IDLE_CAP_MS ? longer : RELAY_IDLE_CAP_MS;
+/* When the next pass is due: at once while there is surely more, later and later while it fails. */
+static uint64_t wait_ms(struct relay *relay, bool worked)
+{
+    if (relay->failed || relay->lost) {
+        relay->retry_ms = relay->retry_ms == 0 ? RELAY_RETRY_MS : relay->retry_ms * 2;
+        relay->retry_ms = relay->retry_ms < RELAY_IDLE_MS ? relay->retry_ms : RELAY_IDLE_MS;
+        return relay->retry_ms;
     }
-    if (relay->drained != NULL || relay->stored >= RELAY_ROWS_MAX / 2) {
-        return 0;
+    relay->retry_ms = 0;
+    if (relay->behind) {
+        return worked || relay->missed ? 0 : RELAY_IDLE_MS;
     }
-    return relay->poked ? RELAY_LINGER_MS : RELAY_IDLE_FIRST_MS;
+    return relay->drained != NULL || relay->acked_count > 0 ? RELAY_DELETE_MS : RELAY_IDLE_MS;
+}
+
+static void stop(struct relay *relay)
+{
+    void (*done)(void *arg) = relay->drained;
+
+    relay->drained = NULL;
+    sm_move(&relay->sm, RELAY_STOPPED);
+    done(relay->drained_arg);
 }
 
 static void pass_end(struct relay *relay)
 {
     const struct database *db = relay->options.database;
+    const bool good = !relay->lost && !relay->failed;
+    const bool worked = relay->stored > 0;
+    const size_t found = relay->page == NULL ? 0 : db->rows(relay->page);
 
+    if (good) {
+        relay->acked_count -= relay->deleting;
+        memmove(relay->acked,
+                relay->acked + relay->deleting,
+                relay->acked_count * sizeof *relay->acked);
+        relay->behind = relay->missed || found > 0 || (relay->behind && !relay->swept);
+    }
     db->clear(&relay->page);
     db->release(db->ctx, &relay->conn);
     arena_dispose(&relay->arena);
     sm_move(&relay->sm, RELAY_IDLE);
-    if (relay->drained != NULL && (relay->stored == 0 || relay->lost)) {
-        void (*done)(void *arg) = relay->drained;
-        relay->drained = NULL;
-        sm_move(&relay->sm, RELAY_STOPPED);
-        done(relay->drained_arg);
+    if (relay->drained != NULL && pool_used(relay->offered) == 0 &&
+        (relay->lost || (!worked && is_empty(relay)))) {
+        stop(relay);
         return;
     }
-    relay->idle_ms = wait_ms(relay);
-    loop_timer_start(relay->timer, relay->idle_ms, 0);
+    loop_timer_start(relay->timer, wait_ms(relay, worked), 0);
 }
 
-static enum code delete_queue(struct relay *relay, struct err *err)
+static enum code
+delete_queue(struct relay *relay, const int64_t *ids, size_t count, struct err *err)
 {
     const struct database *db = relay->options.database;
-    Avanta__Service__OutboxIds ids = AVANTA__SERVICE__OUTBOX_IDS__INIT;
+    Avanta__Service__OutboxIds message = AVANTA__SERVICE__OUTBOX_IDS__INIT;
     struct statement_call call = {
         {TABLE_SKELETON, Q_OUTBOX_DELETE},
-        &no_context, &ids.base, relay->arena
+        &no_context, &message.base, relay->arena
     };
+
+    if (count == 0) {
+        return OK;
+    }
+    message.ids = arena_calloc(relay->arena, count, sizeof *message.ids);
+    if (message.ids == NULL) {
+        return err_set(err, ERR_TOO_LARGE, "no memory for the outbox");
+    }
+    memcpy(message.ids, ids, count * sizeof *ids);
+    message.n_ids = count;
+    return db->query(db->ctx, relay->conn, &call, &tags[TAG_COMMAND], err);
+}
+
+static enum code page_delete(struct relay *relay, struct err *err)
+{
+    int64_t *ids = NULL;
+    size_t count = 0;
 
     if (relay->stored == 0) {
         return OK;
     }
-    ids.ids = arena_calloc(relay->arena, relay->stored, sizeof *ids.ids);
-    if (ids.ids == NULL) {
+    ids = arena_calloc(relay->arena, relay->stored, sizeof *ids);
+    if (ids == NULL) {
         return err_set(err, ERR_TOO_LARGE, "no memory for the outbox");
     }
     for (size_t i = 0; i < relay->publication_count; i++) {
         if (relay->publications[i].stored) {
-            ids.ids[ids.n_ids++] = relay->publications[i].id;
+            ids[count++] = relay->publications[i].id;
         }
     }
-    assert(ids.n_ids == relay->stored);
-    return db->query(db->ctx, relay->conn, &call, &tags[TAG_COMMAND], err);
+    assert(count == relay->stored);
+    return delete_queue(relay, ids, count, err);
 }
 
 /* Deletes what the stream has and ends the transaction, and with it our turn. */
@@ -145,7 +198,7 @@ static void finish_transaction(struct relay *relay)
 {
     const struct database *db = relay->options.database;
     struct err err = {0};
-    enum code code = relay->lost ? ERR_UNAVAILABLE : delete_queue(relay, &err);
+    enum code code = relay->lost ? ERR_UNAVAILABLE : page_delete(relay, &err);
 
     if (code == OK) {
         code = db->command(
@@ -164,7 +217,31 @@ static void finish_transaction(struct relay *relay)
 
 /* --- publishing --------------------------------------------------------------------------- */
 
-static void on_published(void *ctx, enum code code, struct str payload)
+static enum code publish(struct relay *relay,
+                         struct publication *publication,
+                         const char *subject,
+                         struct str body,
+                         bus_call_done done,
+                         struct err *err)
+{
+    char id[MESSAGE_ID_BYTES];
+    struct buf text = buf_over(id, sizeof id);
+
+    buf_printf(&text, "%s-%lld", relay->options.service, (long long)publication->id);
+    if (!buf_terminate(&text)) {
+        return err_set(err, ERR_INTERNAL, "the service's name is too long");
+    }
+    return bus_stream_publish(relay->options.bus,
+                              subject,
+                              id,
+                              body,
+                              clock_mono_ms() + RELAY_PUBLISH_MS,
+                              done,
+                              publication,
+                              err);
+}
+
+static void on_page_published(void *ctx, enum code code, struct str payload)
 {
     struct publication *publication = ctx;
     struct relay *relay = publication->relay;
@@ -194,26 +271,18 @@ static enum code publish_row(struct relay *relay, size_t row, struct err *err)
         {TABLE_SKELETON, Q_OUTBOX_SELECT},
         relay->page, row, relay->arena
     };
-    char id[MESSAGE_ID_BYTES];
-    struct buf text = buf_over(id, sizeof id);
     enum code code = db->row(db->ctx, &call, &message.base, err);
 
     if (code != OK) {
         return code;
     }
-    buf_printf(&text, "%s-%lld", relay->options.service, (long long)message.id);
-    if (!buf_terminate(&text)) {
-        return err_set(err, ERR_INTERNAL, "the service's name is too long");
-    }
     *publication = (struct publication){relay, message.id, false};
-    return bus_stream_publish(relay->options.bus,
-                              message.subject,
-                              id,
-                              (struct str){(const char *)message.body.data, message.body.len},
-                              clock_mono_ms() + RELAY_PUBLISH_MS,
-                              on_published,
-                              publication,
-                              err);
+    return publish(relay,
+                   publication,
+                   message.subject,
+                   (struct str){(const char *)message.body.data, message.body.len},
+                   on_page_published,
+                   err);
 }
 
 static void publish_page(struct relay *relay)
@@ -299,16 +368,48 @@ static void on_settled(void *ctx, bool lost)
 /* --- the start of a pass ------------------------------------------------------------------------
  */
 
-static enum code page_queue(struct relay *relay, struct err *err)
+static enum code select_queue(struct relay *relay, struct err *err)
 {
     const struct database *db = relay->options.database;
     Avanta__Service__OutboxTurn turn = AVANTA__SERVICE__OUTBOX_TURN__INIT;
-    Avanta__Service__OutboxCount count = AVANTA__SERVICE__OUTBOX_COUNT__INIT;
     struct statement_call call = {
         {TABLE_SKELETON, Q_OUTBOX_SELECT},
         &no_context, &turn.base, relay->arena
     };
-    uint64_t now = clock_mono_ms();
+    const struct publication *publication = NULL;
+    uint32_t slot = 0;
+
+    turn.lock_key = OUTBOX_LOCK_KEY;
+    turn.rows_max = RELAY_ROWS_MAX;
+    turn.bytes_max = RELAY_BYTES_MAX;
+    turn.age_ms = relay->behind ? 0 : RELAY_YOUNG_MS;
+    turn.busy = arena_calloc(relay->arena, pool_count(relay->offered), sizeof *turn.busy);
+    if (turn.busy == NULL) {
+        return err_set(err, ERR_TOO_LARGE, "no memory for the outbox");
+    }
+    while ((publication = pool_next(relay->offered, &slot)) != NULL) {
+        turn.busy[turn.n_busy++] = publication->id;
+    }
+    return db->query(db->ctx, relay->conn, &call, &tags[TAG_SELECT], err);
+}
+
+static enum code lag_queue(struct relay *relay, struct err *err)
+{
+    const struct database *db = relay->options.database;
+    Avanta__Service__OutboxCount count = AVANTA__SERVICE__OUTBOX_COUNT__INIT;
+    struct statement_call call = {
+        {TABLE_SKELETON, Q_OUTBOX_LAG},
+        &no_context, &count.base, relay->arena
+    };
+
+    count.rows_max = RELAY_LAG_ROWS_MAX;
+    return db->query(db->ctx, relay->conn, &call, &tags[TAG_LAG], err);
+}
+
+static enum code pass_queue(struct relay *relay, struct err *err)
+{
+    const struct database *db = relay->options.database;
+    const uint64_t now = clock_mono_ms();
     enum code code = db->command(db->ctx, relay->conn, "BEGIN", &tags[TAG_COMMAND], err);
 
     /* A deletion that a crash of the server undoes only publishes rows again, under their old ids.
@@ -317,19 +418,19 @@ static enum code page_queue(struct relay *relay, struct err *err)
         code = db->command(
             db->ctx, relay->conn, "SET LOCAL synchronous_commit = off", &tags[TAG_COMMAND], err);
     }
-
-    turn.lock_key = OUTBOX_LOCK_KEY;
-    turn.rows_max = RELAY_ROWS_MAX;
-    turn.bytes_max = RELAY_BYTES_MAX;
-    if (code == OK && bus_connected(relay->options.bus)) {
-        code = db->query(db->ctx, relay->conn, &call, &tags[TAG_SELECT], err);
+    if (code == OK) {
+        relay->deleting = relay->acked_count;
+        code = delete_queue(relay, relay->acked, relay->deleting, err);
+    }
+    if (code == OK && bus_connected(relay->options.bus) &&
+        (relay->behind || now - relay->swept_ms >= RELAY_IDLE_MS)) {
+        relay->swept_ms = now;
+        relay->swept = true;
+        code = select_queue(relay, err);
     }
     if (code == OK && now - relay->lag_at_ms >= RELAY_LAG_MS) {
         relay->lag_at_ms = now;
-        count.rows_max = RELAY_LAG_ROWS_MAX;
-        call.statement.query = Q_OUTBOX_LAG;
-        call.in = &count.base;
-        code = db->query(db->ctx, relay->conn, &call, &tags[TAG_LAG], err);
+        code = lag_queue(relay, err);
     }
     return code == OK ? db->flush(db->ctx, relay->conn, err) : code;
 }
@@ -353,11 +454,13 @@ static bool pass_start(struct relay *relay)
     }
     relay->publication_count = 0;
     relay->stored = 0;
-    relay->poked = false;
+    relay->deleting = 0;
+    relay->missed = false;
+    relay->swept = false;
     relay->failed = false;
     relay->lost = false;
     sm_move(&relay->sm, RELAY_SELECT);
-    if (page_queue(relay, &err) != OK) {
+    if (pass_queue(relay, &err) != OK) {
         log_failure(relay, "database", err.text);
         relay->lost = true;
         pass_end(relay);
@@ -365,23 +468,98 @@ static bool pass_start(struct relay *relay)
     return true;
 }
 
+/* A pass, or the end when none can be and nothing is under way. */
+static void go_on(struct relay *relay)
+{
+    assert(relay->sm.state == RELAY_IDLE);
+    if (pass_start(relay)) {
+        return;
+    }
+    if (relay->drained != NULL && pool_used(relay->offered) == 0) {
+        stop(relay);
+    } else {
+        loop_timer_start(relay->timer, RELAY_IDLE_MS, 0);
+    }
+}
+
 static void on_timer(void *arg)
 {
     struct relay *relay = arg;
 
-    if (relay->sm.state == RELAY_IDLE && !pass_start(relay)) {
-        loop_timer_start(relay->timer, RELAY_IDLE_CAP_MS, 0);
+    if (relay->sm.state == RELAY_IDLE) {
+        go_on(relay);
     }
 }
 
-void relay_poke(struct relay *relay)
+/* --- offers ------------------------------------------------------------------------------- */
+
+/* Rows wait in the table that only a pass will find. */
+static void fall_behind(struct relay *relay)
 {
-    assert(relay != NULL);
-    if (relay->sm.state == RELAY_IDLE && !relay->poked) {
-        relay->poked = true; /* until the pass starts: one timer start per turn is enough */
-        loop_timer_start(relay->timer, RELAY_LINGER_MS, 0);
+    const bool first = !relay->behind;
+
+    relay->behind = true;
+    relay->missed = true;
+    if (first && relay->sm.state == RELAY_IDLE) {
+        loop_timer_start(relay->timer, 0, 0);
+    }
+}
+
+static void on_offer_published(void *ctx, enum code code, struct str payload)
+{
+    struct publication *publication = ctx;
+    struct relay *relay = publication->relay;
+
+    (void)payload;
+    if (code == OK) {
+        assert(relay->acked_count < RELAY_OFFERED_MAX);
+        relay->acked[relay->acked_count++] = publication->id;
+        metric_add(relay->options.metrics, METRIC_OUTBOX_PUBLISHED, 0, 1);
     } else {
-        relay->poked = true;
+        log_failure(relay, "publish", code_wire(code));
+        fall_behind(relay);
+    }
+    pool_give(relay->offered, publication);
+    if (relay->sm.state == RELAY_IDLE && relay->acked_count == 1 && !relay->behind) {
+        loop_timer_start(relay->timer, RELAY_DELETE_MS, 0);
+    }
+}
+
+static enum code offer_row(struct relay *relay, const struct outbox_rows *rows, size_t i)
+{
+    struct publication *publication = pool_take(relay->offered, NULL);
+    struct err err = {0};
+    enum code code = ERR_OVERLOADED;
+
+    assert(publication != NULL);
+    *publication = (struct publication){relay, rows->ids[i], false};
+    code = publish(relay,
+                   publication,
+                   rows->subjects[i],
+                   (struct str){(const char *)rows->bodies[i].data, rows->bodies[i].len},
+                   on_offer_published,
+                   &err);
+    if (code != OK) {
+        log_failure(relay, "publish", err.text);
+        pool_give(relay->offered, publication);
+    }
+    return code;
+}
+
+void relay_offer(struct relay *relay, const struct outbox_rows *rows)
+{
+    const size_t room = RELAY_OFFERED_MAX - pool_used(relay->offered) - relay->acked_count;
+
+    if (!rows->numbered || relay->behind || rows->count > room ||
+        !bus_connected(relay->options.bus)) {
+        fall_behind(relay);
+        return;
+    }
+    for (size_t i = 0; i < rows->count; i++) {
+        if (offer_row(relay, rows, i) != OK) {
+            fall_behind(relay);
+            return;
+        }
     }
 }
 
@@ -394,10 +572,12 @@ void relay_drain(struct relay *relay, void (*done)(void *arg), void *arg)
         return; /* the pass under way ends it, or another if there is more */
     }
     loop_timer_stop(relay->timer);
-    if (!bus_connected(relay->options.bus) || !pass_start(relay)) {
-        relay->drained = NULL;
-        sm_move(&relay->sm, RELAY_STOPPED);
-        done(arg);
+    relay->behind = true;
+    if (bus_connected(relay->options.bus)) {
+        go_on(relay);
+    } else {
+        assert(pool_used(relay->offered) == 0); /* they ended with the connection */
+        stop(relay);
     }
 }
 
@@ -412,11 +592,14 @@ enum code relay_open(const struct relay_options *options, struct relay **out, st
     relay->options = *options;
     sm_init(&relay->sm, "relay", relay_states, RELAY_STATE_COUNT, RELAY_IDLE);
     relay->timer = loop_timer_open(options->loop, on_timer, relay);
-    if (relay->timer == NULL) {
-        free(relay);
-        return err_set(err, ERR_OVERLOADED, "no memory for a timer");
+    relay->offered = pool_open(sizeof(struct publication), RELAY_OFFERED_MAX);
+    relay->acked = calloc(RELAY_OFFERED_MAX, sizeof *relay->acked);
+    if (relay->timer == NULL || relay->offered == NULL || relay->acked == NULL) {
+        relay_close(&relay);
+        return err_set(err, ERR_OVERLOADED, "no memory for the outbox relay");
     }
-    loop_timer_start(relay->timer, RELAY_IDLE_FIRST_MS, 0);
+    relay->behind = true; /* until a look at the table says otherwise */
+    loop_timer_start(relay->timer, RELAY_RETRY_MS, 0);
     *out = relay;
     return OK;
 }
@@ -431,5 +614,7 @@ void relay_close(struct relay **relay)
     }
     assert(closing->conn == NULL);
     loop_timer_close(&closing->timer);
+    pool_close(&closing->offered);
+    free(closing->acked);
     free(closing);
 }

@@ -1,21 +1,26 @@
 #pragma once
 /*
  * The outbox relay: publishes what the outbox holds to JetStream and deletes what the stream has
- * stored. One per process, one at work per database (an advisory lock per transaction). Poked after
- * each commit with rows, it otherwise looks again after 20 to 500 ms. When the bus fails, rows
- * stay. A row that is published twice carries the same Nats-Msg-Id, so the stream keeps one. On the
- * loop thread, with a database connection of its own.
+ * stored. A transaction's rows are offered once it is committed and published at once. A pass over
+ * the table finds what was not: after a start, while the bus is down, when too much is under way,
+ * or because another replica ended; one pass at a time per database (an advisory lock per
+ * transaction). While such rows are left, nothing overtakes them. A row that is published twice
+ * carries the same Nats-Msg-Id, so the stream keeps one. On the loop thread, with a database
+ * connection of its own.
  */
 
 #include "libcommon/base/metric.h"
 #include "libcommon/service/effects.h"
+#include "libcommon/service/outbox.h"
 
 #define RELAY_ROWS_MAX      512
 #define RELAY_BYTES_MAX     ((int64_t)8 * 1024 * 1024)
 #define RELAY_PUBLISH_MS    5000
-#define RELAY_LINGER_MS     3 /* after a poke, so that commits close together share a pass */
-#define RELAY_IDLE_FIRST_MS 20
-#define RELAY_IDLE_CAP_MS   500
+#define RELAY_OFFERED_MAX   1024 /* published and not yet deleted; more is left to a pass */
+#define RELAY_DELETE_MS     20   /* after the first acknowledgement, so that many share a pass */
+#define RELAY_RETRY_MS      20   /* after a failure, doubling */
+#define RELAY_IDLE_MS       500
+#define RELAY_YOUNG_MS      2000 /* rows of other replicas are theirs for so long */
 #define RELAY_LAG_MS        5000 /* how often the backlog is counted */
 #define RELAY_LAG_ROWS_MAX  100000
 
@@ -32,8 +37,8 @@ struct relay_options {
 
 enum code
 relay_open(const struct relay_options *options, struct relay **out, struct err *err) MUST_CHECK;
-/* There may be rows: look soon. */
-void relay_poke(struct relay *relay);
+/* These rows are committed: publishes them, or sees to it that the next pass does. */
+void relay_offer(struct relay *relay, const struct outbox_rows *rows);
 /* Works off what is there, as long as the bus takes it, then stops; `done` runs when nothing is
  * under way. */
 void relay_drain(struct relay *relay, void (*done)(void *arg), void *arg);

@@ -15,6 +15,8 @@
 #define DATABASE_WAIT_MS_MAX 1000 /* what is queued waits this long for a database that is down */
 #define SLOW_REQUEST_MS      1000 /* logged at info */
 
+struct outbox_rows;
+
 struct runner_options {
     const struct effects *effects;
     const struct service *service;
@@ -26,7 +28,8 @@ struct runner_options {
     size_t event_count;
     const struct api_reason *reasons; /* by enum avanta.Reason */
     struct metrics *metrics;          /* rows of service_metrics.h */
-    void (*on_committed)(void *ctx);  /* rows were added to the outbox */
+    /* Rows were added to the outbox; valid during the call. */
+    void (*on_committed)(void *ctx, const struct outbox_rows *rows);
     void *ctx;
 };
 

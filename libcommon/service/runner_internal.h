@@ -2,6 +2,7 @@
 /* The runner's inside, shared by runner.c (life of a request), reads.c (pipelines) and group.c
  * (group commit). */
 
+#include "libcommon/service/outbox.h"
 #include "libcommon/service/query_effect.h"
 #include "libcommon/service/runner.h"
 
@@ -33,6 +34,8 @@ struct group {
     bool lost;               /* the connection broke */
     bool failed;             /* one of the group's own statements failed: see `answer` */
     bool added;              /* the commit carries rows for the outbox */
+    struct outbox_rows outbox; /* these */
+    struct arena *arena;       /* of the commit's own statements and rows */
     bool set_failed;         /* a set statement did: any of its members may be at fault */
     struct pg_answer answer; /* without result */
     uint32_t set_count;      /* members of the set statement under way */
@@ -120,6 +123,7 @@ void group_set_clear(struct group *group); /* the results go */
 
 /* --- group_end.c: how a group ends --- */
 void group_commit(struct group *group);    /* every member's verdict stands */
+void group_outbox_answer(struct group *group, const struct pg_answer *answer);
 void group_committed(struct group *group); /* COMMIT is answered */
 void group_rollback(struct group *group);
 void group_lost(struct group *group);

@@ -307,12 +307,12 @@ void process_on_database_idle(void *ctx)
     runner_wake(p->runner);
 }
 
-void process_on_committed(void *ctx)
+void process_on_committed(void *ctx, const struct outbox_rows *rows)
 {
     struct process *p = ctx;
 
     if (p->relay != NULL) {
-        relay_poke(p->relay);
+        relay_offer(p->relay, rows);
     }
 }
 

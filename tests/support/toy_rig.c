@@ -176,8 +176,9 @@ uint64_t toy_metric(const struct toy_rig *rig, size_t row)
     return metric_value(service_metrics_rows(rig->metrics), row, 0);
 }
 
-static void on_committed(void *ctx)
+static void on_committed(void *ctx, const struct outbox_rows *rows)
 {
+    (void)rows;
     ((struct toy_rig *)ctx)->commits++;
 }
 

@@ -2,12 +2,13 @@
 
 -- name: outbox_insert
 -- in: avanta.service.OutboxRows
--- out: none
--- One statement for all events and audit records of a group commit.
+-- out: avanta.service.OutboxId
+-- One statement for all events and audit records of a group commit; the ids in the same order.
 INSERT INTO outbox (subject, body)
 SELECT rows.subject, rows.body
 FROM unnest(:subject::text[], :body::bytea[]) WITH ORDINALITY AS rows (subject, body, place)
-ORDER BY rows.place;
+ORDER BY rows.place
+RETURNING id;
 
 -- name: outbox_select
 -- in: avanta.service.OutboxTurn
@@ -19,6 +20,8 @@ WITH turn AS MATERIALIZED (
     SELECT id, subject, body
     FROM outbox
     WHERE (SELECT ours FROM turn)
+      AND created_at <= clock_timestamp() - :age_ms * interval '1 millisecond'
+      AND id <> ALL (:busy::bigint[])
     ORDER BY id
     LIMIT :rows_max
 ), sized AS (
