@@ -72,3 +72,10 @@ enum code transcode_to_json(const ProtobufCMessage *message,
                             size_t bytes_max,
                             struct str *out,
                             struct err *err) MUST_CHECK;
+/* The same for records: the whole message, and nothing for what is unset. */
+enum code transcode_to_record(const ProtobufCMessage *message,
+                              const struct message_rules *rules,
+                              struct arena *arena,
+                              size_t bytes_max,
+                              struct str *out,
+                              struct err *err) MUST_CHECK;

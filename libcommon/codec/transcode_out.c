@@ -32,6 +32,7 @@ struct encoder {
     struct json_writer w;
     struct arena *arena;
     struct err *err;
+    bool set_only; /* nothing is written for what is unset */
     struct frame frames[DEPTH_MAX];
     uint32_t depth;
     struct order orders[ORDERS_CACHED];
@@ -300,7 +301,7 @@ write_single(struct encoder *e, struct frame *f, const ProtobufCFieldDescriptor 
 
     f->at++;
     if (!has_value(f, field)) {
-        if (f->bare || (rule->flags & RULE_NULL_SHOWN) != 0) {
+        if (f->bare || ((rule->flags & RULE_NULL_SHOWN) != 0 && !e->set_only)) {
             write_key(e, f, rule);
             json_null(&e->w);
         }
@@ -350,6 +351,23 @@ static enum code step(struct encoder *e)
     return field_is_list(field) ? write_list(e, f, field) : write_single(e, f, field);
 }
 
+static enum code encode(struct encoder *e, struct str *out)
+{
+    enum code code = OK;
+
+    /* Once the text does not fit, nothing more of a long list is walked. */
+    while (code == OK && e->depth > 0 && !e->w.buf.overflow) {
+        code = step(e);
+    }
+    if (code != OK) {
+        return code;
+    }
+    if (e->w.buf.overflow) {
+        return err_set(e->err, ERR_TOO_LARGE, "the answer does not fit its memory");
+    }
+    return json_finish(&e->w, out, e->err);
+}
+
 /* The contract names its seven inputs one by one. */
 /* NOLINTNEXTLINE(readability-function-size) */
 enum code transcode_to_json(const ProtobufCMessage *message,
@@ -374,15 +392,25 @@ enum code transcode_to_json(const ProtobufCMessage *message,
     } else if (code == OK) {
         json_object_begin(&e.w);
     }
-    /* Once the text does not fit, nothing more of a long list is walked. */
-    while (code == OK && e.depth > 0 && !e.w.buf.overflow) {
-        code = step(&e);
+    return code == OK ? encode(&e, out) : code;
+}
+
+enum code transcode_to_record(const ProtobufCMessage *message,
+                              const struct message_rules *rules,
+                              struct arena *arena,
+                              size_t bytes_max,
+                              struct str *out,
+                              struct err *err)
+{
+    struct encoder e = {.arena = arena, .err = err, .set_only = true};
+    enum code code = OK;
+
+    assert(message != NULL);
+    assert(message->descriptor == rules->descriptor);
+    json_open(&e.w, arena, BYTES_GUESS, bytes_max);
+    code = push(&e, message, rules);
+    if (code == OK) {
+        json_object_begin(&e.w);
     }
-    if (code != OK) {
-        return code;
-    }
-    if (e.w.buf.overflow) {
-        return err_set(err, ERR_TOO_LARGE, "the answer does not fit its memory");
-    }
-    return json_finish(&e.w, out, err);
+    return code == OK ? encode(&e, out) : code;
 }

@@ -8,9 +8,12 @@
 #include "libcommon/service/idempotency.h"
 
 #include <assert.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
+#define HEAP_BLOCK_BYTES (4 * 1024 * 1024)  /* larger ones are mapped by themselves */
+#define HEAP_KEPT_BYTES  (32 * 1024 * 1024) /* free at the top before any goes back */
 #define ARENA_CHUNKS_MAX 32768         /* 512 MiB of address space, touched on use */
 #define GUARD_NONCES     (1024 * 1024) /* 48 MiB of address space, touched on use */
 
@@ -127,11 +130,20 @@ static enum code endpoints_make(struct process *p, struct err *err)
     return p->metrics == NULL ? err_set(err, ERR_OVERLOADED, "no memory for the metrics") : OK;
 }
 
+/* libpq takes and gives back large buffers with every group. Returning them to the system each time
+ * costs more than the rows in them. */
+static void heap_keep(void)
+{
+    (void)mallopt(M_MMAP_THRESHOLD, HEAP_BLOCK_BYTES);
+    (void)mallopt(M_TRIM_THRESHOLD, HEAP_KEPT_BYTES);
+}
+
 enum code process_base_open(struct process *p, struct err *err)
 {
     uint8_t key[ENVELOPE_KEY_BYTES];
     size_t len = 0;
 
+    heap_keep();
     if (!hex_decode(str_from(p->config.envelope_key), key, sizeof key, &len) || len != sizeof key) {
         return err_set(err, ERR_INVALID, "AVANTA_ENVELOPE_KEY is not 64 hex digits");
     }

@@ -17,7 +17,7 @@
 #define RELAY_BYTES_MAX     ((int64_t)8 * 1024 * 1024)
 #define RELAY_PUBLISH_MS    5000
 #define RELAY_OFFERED_MAX   1024 /* published and not yet deleted; more is left to a pass */
-#define RELAY_DELETE_MS     20   /* after the first acknowledgement, so that many share a pass */
+#define RELAY_DELETE_MS     100  /* after the first acknowledgement, so that many share a pass */
 #define RELAY_RETRY_MS      20   /* after a failure, doubling */
 #define RELAY_IDLE_MS       500
 #define RELAY_YOUNG_MS      2000 /* rows of other replicas are theirs for so long */

@@ -114,7 +114,7 @@ static enum code event_keep(struct req *r,
     assert(record->details == NULL);
     assert(record->user_id != NULL);
     if (scratch != NULL && event_pack(r, row, record, event, scratch, out)) {
-        code = transcode_to_json(event, row->rules, -1, scratch, DETAILS_BYTES_MAX, &details, &err);
+        code = transcode_to_record(event, row->rules, scratch, DETAILS_BYTES_MAX, &details, &err);
     }
     if (code == OK) {
         record->details = arena_strdup(r->arena, details);

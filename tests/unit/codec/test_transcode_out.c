@@ -211,6 +211,28 @@ static void refuses_what_does_not_fit(void **state)
     arena_dispose(&small);
 }
 
+static void records_leave_out_what_is_unset(void **state)
+{
+    Sample__Order o = SAMPLE__ORDER__INIT;
+    Sample__Line line = SAMPLE__LINE__INIT;
+    Sample__Line *lines[] = {&line};
+    struct str out = STR_EMPTY;
+    struct str whole = STR_EMPTY;
+    struct err err = {0};
+
+    o.n_lines = ARRAY_LEN(lines);
+    o.lines = lines;
+    line.concept = transcode_constant("flete");
+    assert_int_equal(
+        transcode_to_record(&o.base, &sample_order_rules, *state, 1000, &whole, &err), OK);
+    assert_int_equal(json_check(whole, &err), OK);
+    assert_false(str_find(whole, STR("null"), &(size_t){0}));
+    assert_true(str_find(whole, STR("\"lines\":[{\"concept\":\"flete\",\"tags\":[]}]"), &(size_t){0}));
+    assert_int_equal(
+        transcode_to_record(&o.base, &sample_order_rules, *state, whole.len - 1, &out, &err),
+        ERR_TOO_LARGE);
+}
+
 static void refuses_nesting_beyond_its_depth(void **state)
 {
     Sample__Strict levels[64];
@@ -257,6 +279,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(writes_empty_raw_json_as_null, setup, teardown),
         cmocka_unit_test_setup_teardown(writes_an_unknown_enum_as_its_number, setup, teardown),
         cmocka_unit_test_setup_teardown(refuses_what_does_not_fit, setup, teardown),
+        cmocka_unit_test_setup_teardown(records_leave_out_what_is_unset, setup, teardown),
         cmocka_unit_test_setup_teardown(refuses_nesting_beyond_its_depth, setup, teardown),
         cmocka_unit_test_setup_teardown(reads_back_what_it_wrote, setup, teardown),
     };
