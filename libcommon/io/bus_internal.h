@@ -2,8 +2,8 @@
 /*
  * Inside the bus. Files: bus.c (life), bus_publish.c, bus_link.c (one nats.c connection on the
  * loop), bus_inbox.c (subscriptions, rings), bus_call.c (requests in flight), bus_pack.c (many
- * small messages as one), bus_stream.c and bus_consumer.c (JetStream). Everything belongs to the loop thread but the fields marked atomic,
- * which nats.c's threads write before they wake the loop.
+ * small messages as one), bus_stream.c and bus_consumer.c (JetStream). Everything belongs to the
+ * loop thread but the fields marked atomic, which nats.c's threads write before they wake the loop.
  */
 
 #include "libcommon/base/backoff.h"
@@ -43,7 +43,7 @@
 #define BUS_PART_BYTES           ((size_t)BUS_PART_BYTES_MAX)
 #define BUS_TICK_MS              16 /* deadlines are kept to this */
 #define BUS_TICKS                2048
-#define BUS_INBOX_BYTES_MAX      96            /* _INBOX.<name>.<16 hex>. */
+#define BUS_INBOX_BYTES_MAX      96 /* _INBOX.<name>.<16 hex>. */
 #define BUS_INBOX_RANDOM_DIGITS  16
 #define BUS_PACKS                8 /* destinations of one turn; more make it leave in between */
 #define BUS_PACK_BYTES           (64UL * 1024)

@@ -259,7 +259,8 @@ consumers_open(const struct consumers_options *options, struct consumers **out, 
         return err_set(err, ERR_OVERLOADED, "no memory for the consumers");
     }
     consumers->options = *options;
-    consumers->deliveries = pool_open(sizeof(struct delivery), CONSUMERS_MAX * CONSUMER_PENDING_MAX);
+    consumers->deliveries =
+        pool_open(sizeof(struct delivery), CONSUMERS_MAX * CONSUMER_PENDING_MAX);
     if (consumers->deliveries == NULL) {
         code = err_set(err, ERR_OVERLOADED, "no memory for the consumers");
     }

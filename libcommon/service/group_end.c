@@ -59,12 +59,8 @@ static enum code commit_queue(struct group *group, struct err *err)
     enum code code = group_begin(group, err);
 
     if (code == OK) {
-        code = outbox_write(&target,
-                            runner->options.service->name,
-                            &group->members,
-                            &group->outbox,
-                            &records,
-                            err);
+        code = outbox_write(
+            &target, runner->options.service->name, &group->members, &group->outbox, &records, err);
         group->added = records > 0;
     }
     if (code == OK) {

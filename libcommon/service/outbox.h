@@ -8,8 +8,8 @@
 
 #include "libcommon/service/req_internal.h"
 
-#define OUTBOX_ROWS_MAX         4096 /* in one statement */
-#define OUTBOX_PACK_RECORDS_MAX 64   /* in one row */
+#define OUTBOX_ROWS_MAX         4096                 /* in one statement */
+#define OUTBOX_PACK_RECORDS_MAX 64                   /* in one row */
 #define OUTBOX_PACK_BYTES_MAX   ((size_t)128 * 1024) /* of records in one row, or one record */
 #define OUTBOX_BYTES_MAX \
     ((size_t)4 * 1024 * 1024) /* of bodies in one statement, give or take one row */

@@ -14,8 +14,8 @@
 
 #define HEAP_BLOCK_BYTES (4 * 1024 * 1024)  /* larger ones are mapped by themselves */
 #define HEAP_KEPT_BYTES  (32 * 1024 * 1024) /* free at the top before any goes back */
-#define ARENA_CHUNKS_MAX 32768         /* 512 MiB of address space, touched on use */
-#define GUARD_NONCES     (1024 * 1024) /* 48 MiB of address space, touched on use */
+#define ARENA_CHUNKS_MAX 32768              /* 512 MiB of address space, touched on use */
+#define GUARD_NONCES     (1024 * 1024)      /* 48 MiB of address space, touched on use */
 
 /* --- the admin port ------------------------------------------------------------------------ */
 

@@ -13,16 +13,16 @@
 #include "libcommon/service/effects.h"
 #include "libcommon/service/outbox.h"
 
-#define RELAY_ROWS_MAX      512
-#define RELAY_BYTES_MAX     ((int64_t)8 * 1024 * 1024)
-#define RELAY_PUBLISH_MS    5000
-#define RELAY_OFFERED_MAX   1024 /* published and not yet deleted; more is left to a pass */
-#define RELAY_DELETE_MS     100  /* after the first acknowledgement, so that many share a pass */
-#define RELAY_RETRY_MS      20   /* after a failure, doubling */
-#define RELAY_IDLE_MS       500
-#define RELAY_YOUNG_MS      2000 /* rows of other replicas are theirs for so long */
-#define RELAY_LAG_MS        5000 /* how often the backlog is counted */
-#define RELAY_LAG_ROWS_MAX  100000
+#define RELAY_ROWS_MAX     512
+#define RELAY_BYTES_MAX    ((int64_t)8 * 1024 * 1024)
+#define RELAY_PUBLISH_MS   5000
+#define RELAY_OFFERED_MAX  1024 /* published and not yet deleted; more is left to a pass */
+#define RELAY_DELETE_MS    100  /* after the first acknowledgement, so that many share a pass */
+#define RELAY_RETRY_MS     20   /* after a failure, doubling */
+#define RELAY_IDLE_MS      500
+#define RELAY_YOUNG_MS     2000 /* rows of other replicas are theirs for so long */
+#define RELAY_LAG_MS       5000 /* how often the backlog is counted */
+#define RELAY_LAG_ROWS_MAX 100000
 
 struct relay;
 

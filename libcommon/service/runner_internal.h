@@ -29,16 +29,16 @@ struct group {
     struct pg_conn *conn;
     struct req *culprit; /* whose statement failed, who refused after writing, who must run alone */
     uint32_t member_count;
-    bool lone;               /* started with one member */
-    bool begun;              /* BEGIN was sent */
-    bool lost;               /* the connection broke */
-    bool failed;             /* one of the group's own statements failed: see `answer` */
-    bool added;              /* the commit carries rows for the outbox */
+    bool lone;                 /* started with one member */
+    bool begun;                /* BEGIN was sent */
+    bool lost;                 /* the connection broke */
+    bool failed;               /* one of the group's own statements failed: see `answer` */
+    bool added;                /* the commit carries rows for the outbox */
     struct outbox_rows outbox; /* these */
     struct arena *arena;       /* of the commit's own statements and rows */
-    bool set_failed;         /* a set statement did: any of its members may be at fault */
-    struct pg_answer answer; /* without result */
-    uint32_t set_count;      /* members of the set statement under way */
+    bool set_failed;           /* a set statement did: any of its members may be at fault */
+    struct pg_answer answer;   /* without result */
+    uint32_t set_count;        /* members of the set statement under way */
     uint32_t result_count;
     struct pg_result *results[GROUP_RESULTS_MAX]; /* of set statements; members read them */
     struct req *set[PG_BATCH_MAX];
@@ -122,7 +122,7 @@ void group_set_answer(struct group *group, struct pg_answer *answer);
 void group_set_clear(struct group *group); /* the results go */
 
 /* --- group_end.c: how a group ends --- */
-void group_commit(struct group *group);    /* every member's verdict stands */
+void group_commit(struct group *group); /* every member's verdict stands */
 void group_outbox_answer(struct group *group, const struct pg_answer *answer);
 void group_committed(struct group *group); /* COMMIT is answered */
 void group_rollback(struct group *group);

@@ -440,7 +440,7 @@ static void outbox_survives_a_bus_that_is_away(void **state)
     assert_non_null(strstr(text, "\"bus\""));
     scratch_pg_run(dsn,
                    "INSERT INTO outbox (subject, body) SELECT 'evt.toy.row.added',"
-                   " '\\x0a116576742e746f792e726f772e616464656412027531180132020000'::bytea"
+                   " '\\x0a1d0a116576742e746f792e726f772e616464656412027531180132020000'::bytea"
                    " FROM generate_series(1, 3)");
     bus_rig_run(&caller.rig, 1000);
     assert_string_equal(scratch_pg_ask(dsn, "SELECT count(*) FROM outbox"), "3");

@@ -14,9 +14,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#define WRITERS    4
-#define WRITES_MAX 20000
-#define RUNNING_US 700000
+#define WRITERS     4
+#define WRITES_MAX  20000
+#define RUNNING_US  700000
+#define TRAIL_TRIES 450 /* of 0.1 s: a message comes again 30 s after its consumer died */
 
 struct writer {
     pthread_t thread;
@@ -206,7 +207,7 @@ static unsigned char *booked(int numbers, int64_t *out_total)
     return seen;
 }
 
-static void check_books(void)
+static int64_t check_books(void)
 {
     int numbers = atomic_load(&next_number);
     int64_t total = 0;
@@ -224,6 +225,22 @@ static void check_books(void)
     free(seen);
     assert_int_equal(api_get(&api, "/api/accounts"), 200);
     assert_int_equal(api_centavos(&api, "0.balance"), total * 100);
+    return total;
+}
+
+/* Every booking leaves its record, once, however often it was published or delivered. */
+static void check_trail(int64_t booked_count)
+{
+    int64_t recorded = -1;
+
+    for (int i = 0; i < TRAIL_TRIES && recorded != booked_count; i++) {
+        (void)usleep(100000);
+        if (api_get(&api, "/api/audit-log?entity_type=transaction&action_type=create&limit=1") ==
+            200) {
+            recorded = json_integer_value(api_at(&api, "total"));
+        }
+    }
+    assert_int_equal(recorded, booked_count);
 }
 
 static void survives(const char *victim)
@@ -241,7 +258,7 @@ static void survives(const char *victim)
     for (int i = 0; i < 100 && api_get(&api, "/api/accounts") != 200; i++) {
         (void)usleep(100000);
     }
-    check_books();
+    check_trail(check_books());
 }
 
 static void opens_an_account(void **state)

@@ -223,11 +223,12 @@ static void records_leave_out_what_is_unset(void **state)
     o.n_lines = ARRAY_LEN(lines);
     o.lines = lines;
     line.concept = transcode_constant("flete");
-    assert_int_equal(
-        transcode_to_record(&o.base, &sample_order_rules, *state, 1000, &whole, &err), OK);
+    assert_int_equal(transcode_to_record(&o.base, &sample_order_rules, *state, 1000, &whole, &err),
+                     OK);
     assert_int_equal(json_check(whole, &err), OK);
     assert_false(str_find(whole, STR("null"), &(size_t){0}));
-    assert_true(str_find(whole, STR("\"lines\":[{\"concept\":\"flete\",\"tags\":[]}]"), &(size_t){0}));
+    assert_true(
+        str_find(whole, STR("\"lines\":[{\"concept\":\"flete\",\"tags\":[]}]"), &(size_t){0}));
     assert_int_equal(
         transcode_to_record(&o.base, &sample_order_rules, *state, whole.len - 1, &out, &err),
         ERR_TOO_LARGE);
