@@ -9,6 +9,7 @@
 #include "libcommon/base/buf.h"
 #include "libcommon/base/clock.h"
 #include "libcommon/base/limits.h"
+#include "libcommon/service/outbox.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -107,17 +108,29 @@ static const char *argument(const ProtobufCMessage *in, char out[64])
     return out;
 }
 
-static void stage_outbox(struct pg_conn *conn, const Avanta__Service__OutboxRows *rows)
+/* A row of the fake is one record, whatever pack it came in. Returns how many came. */
+static size_t stage_outbox(struct pg_conn *conn, const Avanta__Service__OutboxRows *rows)
 {
+    const size_t before = conn->outbox_count;
+
     assert_int_equal(rows->n_subject, rows->n_body);
     for (size_t i = 0; i < rows->n_subject; i++) {
-        struct fake_outbox_row *row = &conn->outbox[conn->outbox_count++];
-        assert_true(conn->outbox_count <= FAKE_ROWS_MAX);
-        put_copy(row->subject, sizeof row->subject, rows->subject[i]);
-        assert_true(rows->body[i].len <= sizeof row->body);
-        memcpy(row->body, rows->body[i].data, rows->body[i].len);
-        row->len = rows->body[i].len;
+        Avanta__Records *pack =
+            avanta__records__unpack(NULL, rows->body[i].len, rows->body[i].data);
+
+        assert_non_null(pack);
+        assert_in_range(pack->n_record, 1, OUTBOX_PACK_RECORDS_MAX);
+        for (size_t k = 0; k < pack->n_record; k++) {
+            struct fake_outbox_row *row = &conn->outbox[conn->outbox_count++];
+            assert_true(conn->outbox_count <= FAKE_ROWS_MAX);
+            put_copy(row->subject, sizeof row->subject, rows->subject[i]);
+            assert_true(pack->record[k].len <= sizeof row->body);
+            memcpy(row->body, pack->record[k].data, pack->record[k].len);
+            row->len = pack->record[k].len;
+        }
+        avanta__records__free_unpacked(pack, NULL);
     }
+    return conn->outbox_count - before;
 }
 
 static void stage_replies(struct pg_conn *conn, const Avanta__Service__IdempotencyRows *rows)
@@ -164,8 +177,7 @@ static void skeleton_statement(struct pg_conn *conn,
     switch (call->statement.query) {
     case Q_OUTBOX_INSERT: {
         const Avanta__Service__OutboxRows *rows = (const void *)call->in;
-        stage_outbox(conn, rows);
-        buf_printf(&text, "outbox(%zu)", rows->n_subject);
+        buf_printf(&text, "outbox(%zu)", stage_outbox(conn, rows));
         break;
     }
     case Q_IDEMPOTENCY_CLAIM: {
