@@ -1,0 +1,70 @@
+#pragma once
+/* Inside the relay. Files: relay.c (life, offers), relay_pass.c (one look at the table). */
+
+#include "libcommon/base/pool.h"
+#include "libcommon/base/sm.h"
+#include "libcommon/service/relay.h"
+
+enum relay_state {
+    RELAY_IDLE,    /* the timer runs */
+    RELAY_SELECT,  /* BEGIN, DELETE and the page are under way */
+    RELAY_PUBLISH, /* acknowledgements of the page are awaited */
+    RELAY_END,     /* DELETE of the page and COMMIT are under way */
+    RELAY_STOPPED,
+    RELAY_STATE_COUNT
+};
+
+/* One row on its way to the stream. */
+struct publication {
+    struct relay *relay;
+    int64_t id;
+    bool stored;
+};
+
+struct relay {
+    struct relay_options options;
+    struct sm sm;
+    struct loop_timer *timer;
+
+    /* Offered rows: of the pool while under way, then in the list until they are deleted. */
+    struct pool *offered;
+    int64_t *acked;
+    size_t acked_count;
+
+    /* The pass under way. */
+    struct pg_conn *conn;
+    struct arena *arena;
+    struct pg_result *page;
+    struct publication *publications;
+    size_t publication_count;
+    size_t pending;  /* acknowledgements to come */
+    size_t stored;   /* of the page */
+    size_t deleting; /* of the acked */
+    bool swept;      /* the pass looks at the table */
+    bool failed;     /* a statement of the pass failed */
+    bool lost;
+
+    bool behind; /* rows may wait that were not offered or not stored: nothing is offered before */
+    bool missed; /* such came up during the pass */
+    uint64_t retry_ms;
+    uint64_t swept_ms; /* when the table was last looked at */
+    uint64_t lag_at_ms;
+    uint64_t logged_ms;
+    void (*drained)(void *arg);
+    void *drained_arg;
+};
+
+/* --- relay.c --- */
+void relay_log_failure(struct relay *relay, const char *what, const char *cause);
+enum code relay_publish(struct relay *relay,
+                        struct publication *publication,
+                        const char *subject,
+                        struct str body,
+                        bus_call_done done,
+                        struct err *err) MUST_CHECK;
+/* The transaction is over; the connection, page and arena are given back. */
+void relay_pass_ended(struct relay *relay, bool worked);
+
+/* --- relay_pass.c --- */
+/* False: there is no connection or no memory just now. */
+bool relay_pass_start(struct relay *relay);
