@@ -347,6 +347,7 @@ docs: $(docs.pages) ; $(Q)mkdir -p docs/reference && cp $(docs.pages) docs/refer
 check-docs: $(docs.pages)
 	$(call say,CHECK,docs)for f in $(notdir $(docs.pages)); do cmp -s build/docs/$$f docs/reference/$$f || \
 	  { echo "docs/reference/$$f is stale: run 'make docs'"; exit 1; }; done
+	$(Q)tests/check_docs_links.sh
 deps deps-build: ; @echo "All packages are installed."
 
 # --- running -----------------------------------------------------------------------------
