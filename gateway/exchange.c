@@ -1,4 +1,4 @@
-/* The order of the functions is the order in which a call passes through them. */
+/* A call enters by the last function, exchange_begin(), and passes through them upwards. */
 #include "gateway/exchange.h"
 
 #include "api.gen.h"
