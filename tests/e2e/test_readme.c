@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -95,6 +96,7 @@ static int setup(void **state)
     readme[length] = '\0';
     (void)snprintf(scratch, sizeof scratch, "/tmp/avanta-readme-XXXXXX");
     assert_non_null(mkdtemp(scratch));
+    assert_int_equal(chmod(scratch, 0711), 0); /* as root, PostgreSQL's own user passes through */
     environment_set();
     return 0;
 }
@@ -382,6 +384,8 @@ static void commands_do_what_is_shown(void **state)
         }
     }
     assert_true(ran_count > 15);
+    /* A link would be a database outside of the scratch directory, which stays behind. */
+    assert_int_equal(run("test ! -L \"$STATE/postgres\""), 0);
 }
 
 int main(void)
