@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Checks what the documents point to: every relative link and its heading, and every `path/in/backticks` that
-# starts with a folder of the sources. `*`, `X` and `NAME` stand for any name (`services/X/sql/*.sql`), and a module
-# may be named without its ending (`libcommon/io/ecdsa`). Fenced blocks are not looked at.
+# Checks what the documents point to: every relative link and its heading, every `path/in/backticks` that starts
+# with a folder of the sources, and every `function()` of ours. In paths `*`, `X` and `NAME` stand for any name
+# (`services/X/sql/*.sql`), and a module may be named without its ending (`libcommon/io/ecdsa`). Fenced blocks are
+# not looked at.
 #
 #   tests/check_docs_links.sh [ROOT]
 set -euo pipefail
@@ -9,13 +10,19 @@ cd "${1:-$(dirname "$0")/..}"
 broken=0
 links=0
 paths=0
+functions=0
 
 complain() {
     printf '%s:%s: %s\n' "$1" "$2" "$3" >&2
     broken=$((broken + 1))
 }
 
-# tokens FILE: "LINE link TARGET" and "LINE path PATH" for each one in the text.
+declare -A words=() # that stand before a bracket in the sources
+while read -r word; do words[$word]=1; done < <(find libcommon gateway services proto tests -name '*.[ch]' -print0 |
+    xargs -0 grep -hoE '\b[a-z0-9_]+\(' | tr -d '(' | LC_ALL=C sort -u)
+declare -A anchors=() # FILE#anchor, of the files that were looked at
+
+# tokens FILE: "LINE link TARGET", "LINE path PATH" and "LINE function NAME" for each one in the text.
 tokens() {
     awk '
         /^ *```/ { fenced = !fenced; next }
@@ -27,6 +34,8 @@ tokens() {
                 code = substr(rest, RSTART + 1, RLENGTH - 2)
                 if (code ~ /^(libcommon|gateway|services|proto|tests|deploy|docs)\/[A-Za-z0-9_.*\/-]*$/)
                     print NR, "path", code
+                else if (code ~ /^[a-z0-9_]+\(\)$/)
+                    print NR, "function", substr(code, 1, length(code) - 2)
                 plain = plain substr(rest, 1, RSTART - 1) " "
                 rest = substr(rest, RSTART + RLENGTH)
             }
@@ -39,9 +48,12 @@ tokens() {
         END { if (fenced) print NR, "fence", "open" }' "$1"
 }
 
-# headings FILE: the anchors its headings get.
-headings() {
-    awk '
+# anchors_read FILE: the anchors its headings get.
+anchors_read() {
+    local anchor
+    [ -z "${anchors[$1#]:-}" ] || return 0
+    anchors[$1#]=1
+    while read -r anchor; do anchors[$1#$anchor]=1; done < <(awk '
         /^ *```/ { fenced = !fenced; next }
         !fenced && /^#+ / {
             sub(/^#+ +/, "")
@@ -49,7 +61,7 @@ headings() {
             gsub(/[^a-z0-9 _-]/, "", line)
             gsub(/ /, "-", line)
             print line
-        }' "$1"
+        }' "$1")
 }
 
 link_check() {
@@ -66,21 +78,28 @@ link_check() {
         complain "$file" "$line" "$target is no relative link"
         return
     else
-        path=$(dirname "$file")/$path
+        [[ $file != */* ]] || path=${file%/*}/$path
     fi
     if [ ! -e "$path" ]; then
         complain "$file" "$line" "the link $target leads nowhere"
-    elif [ -n "$anchor" ] && ! headings "$path" | grep -qxF -- "$anchor"; then
-        complain "$file" "$line" "$target: there is no such heading"
+    elif [ -n "$anchor" ]; then
+        anchors_read "$path"
+        [ -n "${anchors[$path#$anchor]:-}" ] || complain "$file" "$line" "$target: there is no such heading"
     fi
 }
 
 path_check() {
     local file=$1 line=$2 path=$3 glob
     paths=$((paths + 1))
+    [ ! -e "$path" ] || return 0
     glob=$(sed -E 's,(^|[/_])(X|NAME)($|[/_.]),\1*\3,g' <<<"$path")
-    [ -e "$path" ] || compgen -G "$glob" >/dev/null || compgen -G "$glob.[ch]" >/dev/null ||
+    compgen -G "$glob" >/dev/null || compgen -G "$glob.[ch]" >/dev/null ||
         complain "$file" "$line" "\`$path\` does not exist"
+}
+
+function_check() {
+    functions=$((functions + 1))
+    [ -n "${words[$3]:-}" ] || complain "$1" "$2" "\`$3()\` is in no source"
 }
 
 while IFS= read -r file; do
@@ -89,11 +108,12 @@ while IFS= read -r file; do
         case $kind in
         link) link_check "$file" "$line" "$what" ;;
         path) path_check "$file" "$line" "$what" ;;
+        function) function_check "$file" "$line" "$what" ;;
         fence) complain "$file" "$line" "a fenced block is not closed" ;;
         esac
     done < <(tokens "$file")
 done < <(find . \( -name '.?*' -o -path ./build \) -prune -o -name '*.md' -print | sort)
 
-[ "$links" -gt 0 ] && [ "$paths" -gt 0 ] || complain . 0 "no link or no path was found to check"
-printf '  %d links and %d paths in the documents, %d broken\n' "$links" "$paths" "$broken"
+((links > 0 && paths > 0 && functions > 0)) || complain . 0 "found no links, no paths or no functions to check"
+printf '  %d links, %d paths and %d functions in the documents, %d broken\n' "$links" "$paths" "$functions" "$broken"
 [ "$broken" = 0 ]
