@@ -134,7 +134,7 @@ void group_outbox_answer(struct group *group, const struct pg_answer *answer)
     const struct outbox_target target = {group->runner->database, group->conn, group->arena};
 
     if (answer->outcome == PG_OUTCOME_OK && group->arena != NULL) {
-        outbox_number(&target, &group->outbox, answer->result);
+        outbox_take_numbers(&target, &group->outbox, answer->result);
     }
 }
 

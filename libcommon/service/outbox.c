@@ -205,8 +205,8 @@ static void keep(struct gathering *g)
     if (g->statements != 1 || g->rows.n_subject == 0) {
         return;
     }
-    g->kept->ids = arena_calloc(g->target->arena, g->rows.n_subject, sizeof *g->kept->ids);
-    if (g->kept->ids != NULL) {
+    g->kept->numbers = arena_calloc(g->target->arena, g->rows.n_subject, sizeof *g->kept->numbers);
+    if (g->kept->numbers != NULL) {
         g->kept->count = g->rows.n_subject;
         g->kept->subjects = g->rows.subject;
         g->kept->bodies = g->rows.body;
@@ -251,9 +251,9 @@ enum code outbox_write(const struct outbox_target *target,
     return code;
 }
 
-void outbox_number(const struct outbox_target *target,
-                   struct outbox_rows *rows,
-                   const struct pg_result *result)
+void outbox_take_numbers(const struct outbox_target *target,
+                         struct outbox_rows *rows,
+                         const struct pg_result *result)
 {
     const struct database *db = target->database;
 
@@ -272,7 +272,7 @@ void outbox_number(const struct outbox_target *target,
         if (db->row(db->ctx, &call, &id.base, &err) != OK) {
             return;
         }
-        rows->ids[i] = id.id;
+        rows->numbers[i] = (struct outbox_number){id.id, id.written_ms};
     }
     rows->numbered = true;
 }

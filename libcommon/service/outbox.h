@@ -21,14 +21,20 @@ struct outbox_target {
     struct arena *arena;
 };
 
+/* Which row it is. The time tells it from a row that has the same id in a restored database. */
+struct outbox_number {
+    int64_t id;
+    int64_t written_ms;
+};
+
 /* What a transaction put into the outbox, for publishing it as soon as it is committed: in the
  * target's arena. */
 struct outbox_rows {
     size_t count; /* 0: nothing, or more than one statement took */
     char **subjects;
     const ProtobufCBinaryData *bodies;
-    int64_t *ids;  /* by outbox_number() */
-    bool numbered; /* the database has said the ids */
+    struct outbox_number *numbers; /* by outbox_take_numbers() */
+    bool numbered;                 /* the database has said them */
 };
 
 /* Queues the members' records in their order; several statements only beyond the bounds. `service`
@@ -39,9 +45,9 @@ enum code outbox_write(const struct outbox_target *target,
                        struct outbox_rows *rows,
                        size_t *out_records,
                        struct err *err) MUST_CHECK;
-/* Takes the ids from the answer to the statement. */
-void outbox_number(const struct outbox_target *target,
-                   struct outbox_rows *rows,
-                   const struct pg_result *result);
+/* Takes the numbers from the answer to the statement. */
+void outbox_take_numbers(const struct outbox_target *target,
+                         struct outbox_rows *rows,
+                         const struct pg_result *result);
 /* The request has records to write, given its verdict. */
 bool outbox_wants(const struct req *r);

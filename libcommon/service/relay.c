@@ -37,7 +37,11 @@ enum code relay_publish(struct relay *relay,
     char id[MESSAGE_ID_BYTES];
     struct buf text = buf_over(id, sizeof id);
 
-    buf_printf(&text, "%s-%lld", relay->options.service, (long long)publication->id);
+    buf_printf(&text,
+               "%s-%lld-%lld",
+               relay->options.service,
+               (long long)publication->number.id,
+               (long long)publication->number.written_ms);
     if (!buf_terminate(&text)) {
         return err_set(err, ERR_INTERNAL, "the service's name is too long");
     }
@@ -137,7 +141,7 @@ static void on_offer_published(void *ctx, enum code code, struct str payload)
     (void)payload;
     if (code == OK) {
         assert(relay->acked_count < RELAY_OFFERED_MAX);
-        relay->acked[relay->acked_count++] = publication->id;
+        relay->acked[relay->acked_count++] = publication->number.id;
         metric_add(relay->options.metrics, METRIC_OUTBOX_PUBLISHED, 0, 1);
     } else {
         relay_log_failure(relay, "publish", code_wire(code));
@@ -156,7 +160,7 @@ static enum code offer_row(struct relay *relay, const struct outbox_rows *rows, 
     enum code code = ERR_OVERLOADED;
 
     assert(publication != NULL);
-    *publication = (struct publication){relay, rows->ids[i], false};
+    *publication = (struct publication){relay, rows->numbers[i], false};
     code = relay_publish(relay,
                          publication,
                          rows->subjects[i],

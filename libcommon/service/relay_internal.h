@@ -17,7 +17,7 @@ enum relay_state {
 /* One row on its way to the stream. */
 struct publication {
     struct relay *relay;
-    int64_t id;
+    struct outbox_number number;
     bool stored;
 };
 

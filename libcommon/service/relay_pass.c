@@ -82,7 +82,7 @@ static enum code page_delete(struct relay *relay, struct err *err)
     }
     for (size_t i = 0; i < relay->publication_count; i++) {
         if (relay->publications[i].stored) {
-            ids[count++] = relay->publications[i].id;
+            ids[count++] = relay->publications[i].number.id;
         }
     }
     assert(count == relay->stored);
@@ -148,7 +148,10 @@ static enum code publish_row(struct relay *relay, size_t row, struct err *err)
     if (code != OK) {
         return code;
     }
-    *publication = (struct publication){relay, message.id, false};
+    *publication = (struct publication){
+        relay, {message.id, message.written_ms},
+         false
+    };
     return relay_publish(relay,
                          publication,
                          message.subject,
@@ -260,7 +263,7 @@ static enum code select_queue(struct relay *relay, struct err *err)
         return err_set(err, ERR_TOO_LARGE, "no memory for the outbox");
     }
     while ((publication = pool_next(relay->offered, &slot)) != NULL) {
-        turn.busy[turn.n_busy++] = publication->id;
+        turn.busy[turn.n_busy++] = publication->number.id;
     }
     return db->query(db->ctx, relay->conn, &call, &tags[TAG_SELECT], err);
 }

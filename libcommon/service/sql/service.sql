@@ -8,7 +8,7 @@ INSERT INTO outbox (subject, body)
 SELECT rows.subject, rows.body
 FROM unnest(:subject::text[], :body::bytea[]) WITH ORDINALITY AS rows (subject, body, place)
 ORDER BY rows.place
-RETURNING id;
+RETURNING id, (extract(epoch FROM created_at) * 1000)::bigint AS written_ms;
 
 -- name: outbox_select
 -- in: avanta.service.OutboxTurn
@@ -17,7 +17,7 @@ RETURNING id;
 WITH turn AS MATERIALIZED (
     SELECT pg_try_advisory_xact_lock(:lock_key) AS ours
 ), page AS (
-    SELECT id, subject, body
+    SELECT id, subject, body, created_at
     FROM outbox
     WHERE (SELECT ours FROM turn)
       AND created_at <= clock_timestamp() - :age_ms * interval '1 millisecond'
@@ -25,10 +25,10 @@ WITH turn AS MATERIALIZED (
     ORDER BY id
     LIMIT :rows_max
 ), sized AS (
-    SELECT id, subject, body, sum(octet_length(body)) OVER (ORDER BY id) - octet_length(body) AS before
+    SELECT id, subject, body, created_at, sum(octet_length(body)) OVER (ORDER BY id) - octet_length(body) AS before
     FROM page
 )
-SELECT id, subject, body
+SELECT id, subject, body, (extract(epoch FROM created_at) * 1000)::bigint AS written_ms
 FROM sized
 WHERE before < :bytes_max
 ORDER BY id;
