@@ -132,6 +132,9 @@ cluster_create() {
     as_postgres "$(postgres_bin)/initdb" -D "$1/data.new" -U avanta_super -E UTF8 --locale=C.UTF-8 --data-checksums \
         --auth=scram-sha-256 --pwfile="$1/password" || return 1
     printf '%s\n' "${PG_HBA:-}" >>"$1/data.new/pg_hba.conf"
+    # The default keeps 128 MiB in memory and writes whole pages to the log every few minutes of work.
+    printf '%s\n' "shared_buffers = 256MB" "max_wal_size = 2GB" "checkpoint_timeout = 15min" "wal_compression = lz4" \
+        >>"$1/data.new/postgresql.conf"
     rm -f "$1/password"
     mv "$1/data.new" "$1/data"
 }
