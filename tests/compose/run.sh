@@ -30,7 +30,7 @@ finish() {
     [ -z "$composed" ] || compose down --volumes --rmi all --timeout 30 >>"$WORK/log" 2>&1
     [ -z "$made_base" ] || docker rmi "$made_base" >>"$WORK/log" 2>&1
     dockerd_stop
-    rm -rf "$WORK"
+    rm -rf --one-file-system "$WORK" # a container or debootstrap that was cut may have left mounts
     [ $status != 0 ] || say "The composed stack is good"
     exit $status
 }
@@ -89,7 +89,7 @@ base_make() {
     rm -rf "$root"/var/lib/apt/lists/*_* "$root"/var/cache/apt/archives/*.deb
     made_base=avanta-base:$AVANTA_TAG
     tar -C "$root" -c . | docker import - "$made_base" >>"$WORK/log"
-    rm -rf "$root"
+    rm -rf --one-file-system "$root"
     BASE=$made_base
 }
 
