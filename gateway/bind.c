@@ -3,11 +3,13 @@
 #include "gateway/credential.h"
 
 #include "libcommon/base/limits.h"
+#include "libcommon/codec/http_chars.h"
 #include "libcommon/codec/transcode.h"
 
 #include <assert.h>
 
 #define COOKIE_BYTES_MAX 4096
+#define KEY_BYTES_MAX    255
 
 struct binding {
     const struct message_rules *rules;
@@ -140,10 +142,33 @@ static bool is_json(struct str content_type)
     return str_eq_nocase(str_trim(content_type), STR("application/json"));
 }
 
+/* A coded body holds other bytes than it says; RFC 9110, 8.4: a list, in one field or several. */
+static bool is_coded(const struct http_request *r)
+{
+    for (uint32_t i = 0; i < r->header_count; i++) {
+        struct str rest = r->headers[i].value;
+        struct str coding = STR_EMPTY;
+
+        if (!str_eq_nocase(r->headers[i].name, STR("Content-Encoding"))) {
+            continue;
+        }
+        while (str_split(&rest, ',', &coding)) {
+            coding = str_trim(coding);
+            if (coding.len > 0 && !str_eq_nocase(coding, STR("identity"))) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 static enum code bind_body(struct binding *b, const struct http_request *r)
 {
     struct str type = http_header_get(r, "Content-Type");
 
+    if (is_coded(r)) {
+        return err_set(b->err, ERR_MEDIA_TYPE, "Send the body without Content-Encoding");
+    }
     if (r->body.len == 0) {
         return transcode_from_json(STR_EMPTY, b->rules, b->arena, b->out, b->violations, b->err);
     }
@@ -242,36 +267,62 @@ enum code bind_cookies(const ProtobufCMessage *reply,
     return OK;
 }
 
-static bool key_valid(struct str key)
+/* A structured-field string (RFC 8941, 3.3.3) into the arena; false when it is none. */
+static bool key_unquote(struct str text, struct arena *arena, struct str *out)
 {
-    for (size_t i = 0; i < key.len; i++) {
-        if (key.ptr[i] < '!' || key.ptr[i] > '~') {
+    char *key = arena_alloc(arena, text.len);
+    size_t len = 0;
+    size_t i = 1;
+
+    assert(text.len > 0 && text.ptr[0] == '"');
+    for (; key != NULL && i < text.len && text.ptr[i] != '"'; i++) {
+        if (text.ptr[i] == '\\' &&
+            (++i == text.len || (text.ptr[i] != '"' && text.ptr[i] != '\\'))) {
+            return false;
+        }
+        if (text.ptr[i] < ' ' || text.ptr[i] > '~') {
+            return false;
+        }
+        key[len++] = text.ptr[i];
+    }
+    *out = (struct str){key, len};
+    return key != NULL && i + 1 == text.len;
+}
+
+/* Without quotes nothing may stand that a reader of structured fields, or one that joins two fields
+ * with a comma, takes for more than one word. */
+static bool key_is_bare(struct str text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        if (!http_char_is(HTTP_CLASS_TOKEN, text.ptr[i]) && text.ptr[i] != ':' &&
+            text.ptr[i] != '/' && text.ptr[i] != '=') {
             return false;
         }
     }
-    return key.len >= 1 && key.len <= 255;
+    return true;
 }
 
-/* A structured-field string; the quotes may be left out. */
 enum code bind_idempotency_key(const struct http_request *r,
                                struct arena *arena,
                                char **out,
                                struct violations *violations)
 {
-    struct str key = http_header_get(r, "Idempotency-Key");
+    struct str text = http_header_get(r, "Idempotency-Key");
+    struct str key = text;
+    bool good = http_header_count_of(r, "Idempotency-Key") == 1;
 
     assert(*out == NULL);
-    if (key.ptr == NULL) {
+    if (text.ptr == NULL) {
         return OK;
     }
-    if (key.len >= 2 && key.ptr[0] == '"' && key.ptr[key.len - 1] == '"') {
-        key = str_sub(key, 1, key.len - 1);
-    }
-    if (!key_valid(key) || http_header_count_of(r, "Idempotency-Key") != 1) {
+    good = good && text.len > 0 &&
+           (text.ptr[0] == '"' ? key_unquote(text, arena, &key) : key_is_bare(text));
+    if (!good || key.len < 1 || key.len > KEY_BYTES_MAX) {
         violations_add(violations,
                        "Idempotency-Key",
                        "format",
-                       "Idempotency-Key must be 1 to 255 printable characters, once");
+                       "Idempotency-Key must be one text of 1 to 255 printable characters in "
+                       "double quotes, or of letters, digits and !#$%%&'*+-.^_`|~:/= without them");
         return ERR_INVALID;
     }
     *out = arena_strdup(arena, key);

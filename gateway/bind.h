@@ -10,7 +10,8 @@
 #include "libcommon/codec/http_write.h"
 #include "libcommon/codec/violations.h"
 
-/* ERR_MEDIA_TYPE, ERR_JSON, ERR_HTTP (bad escapes), ERR_TOO_LARGE; wrong values go to `violations`.
+/* ERR_MEDIA_TYPE (also a coded body), ERR_JSON, ERR_HTTP (bad escapes), ERR_TOO_LARGE; wrong values
+ * go to `violations`.
  */
 enum code bind_request(const struct http_request *r,
                        const struct route_match *match,
@@ -25,8 +26,9 @@ enum code bind_cookies(const ProtobufCMessage *reply,
                        bool secure,
                        struct arena *arena,
                        struct http_response *response) MUST_CHECK;
-/* The header Idempotency-Key as text of the arena; *out, NULL before, stays NULL without it. A key
- * that is none is ERR_INVALID with a violation. */
+/* The header Idempotency-Key as text of the arena: a structured-field string, or a bare word of
+ * what tokens are made of and `:/=`; *out, NULL before, stays NULL without it. A key that is none
+ * is ERR_INVALID with a violation. */
 enum code bind_idempotency_key(const struct http_request *r,
                                struct arena *arena,
                                char **out,

@@ -99,6 +99,8 @@ static void fail(struct exchange *e,
     }
     if (code == ERR_METHOD) {
         http_response_add(response, "Allow", str_from(e->match.allow));
+    } else if (code == ERR_MEDIA_TYPE) {
+        http_response_add(response, "Accept-Encoding", STR("identity")); /* RFC 9110, 12.5.3 */
     } else if (code == ERR_UNAUTHENTICATED) {
         http_response_add(response, "WWW-Authenticate", STR("Bearer"));
         metric_add(e->worker->gateway->metrics, GATEWAY_METRIC_UNAUTHENTICATED, 0, 1);

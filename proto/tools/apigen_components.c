@@ -3,7 +3,7 @@
 #include <assert.h>
 
 #define SESSION_COOKIE          "avanta_session"
-#define IDEMPOTENCY_KEY_LEN_MAX 257 /* with its quotes */
+#define IDEMPOTENCY_KEY_LEN_MAX 512 /* in quotes, every character escaped */
 #define PROBLEM_REFERENCE       "#/components/schemas/Problem"
 
 const struct gen_problem gen_problems[GEN_PROBLEM_COUNT] = {
@@ -256,10 +256,12 @@ static void put_idempotency_key(struct gen_json *json)
     gen_json_object(json, "IdempotencyKey");
     gen_json_string(json, "name", "Idempotency-Key");
     gen_json_string(json, "in", "header");
-    gen_json_string(json,
-                    "description",
-                    "A quoted text of the client's choice. The same key with the same request "
-                    "is answered with the stored reply instead of doing it twice");
+    gen_json_string(
+        json,
+        "description",
+        "A text of the client's choice in double quotes, or without them when it is of "
+        "letters, digits and !#$%&'*+-.^_`|~:/= alone. The same key with the same request "
+        "is answered with the stored reply instead of doing it twice");
     gen_json_object(json, "schema");
     gen_json_string(json, "type", "string");
     gen_json_int(json, "minLength", 1);

@@ -5,6 +5,7 @@
 #include "tests/support/raw_http.h"
 #include "tests/support/stack.h"
 
+#include "libcommon/base/attr.h"
 #include "libcommon/base/buf.h"
 #include "libcommon/base/limits.h"
 
@@ -220,6 +221,38 @@ static void ambiguous_requests_are_refused(void **state)
     }
 }
 
+/* --- requests that say what they are not --- */
+
+/* The body is a good one, were it read as it stands. */
+static void misdeclared_requests_are_refused(void **state)
+{
+    static const struct {
+        long status;
+        const char *field;
+    } rows[] = {
+        {415, "Content-Encoding: gzip"             },
+        {415, "Content-Encoding: identity, deflate"},
+        {400, "Idempotency-Key: \""                },
+        {400, "Idempotency-Key: \"\""              },
+        {400, "Idempotency-Key: \"a"               },
+        {400, "Idempotency-Key: a, b"              },
+        {400, "Idempotency-Key:"                   },
+    };
+    char text[1024];
+    struct raw raw;
+
+    (void)state;
+    raw_open(&raw, port);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        int length = snprintf(
+            text, sizeof text, POST_HEAD "%s\r\nContent-Length: 94\r\n\r\n" DRAFT, rows[i].field);
+
+        assert_true(raw_send(&raw, filled(text, (size_t)length)));
+        expect_refusal(i, &raw, rows[i].status);
+    }
+    raw_close(&raw);
+}
+
 /* --- too much of everything --- */
 
 static struct str repeated(const char *before, const char *unit, size_t count, const char *rest)
@@ -432,6 +465,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         HOSTILE(ambiguous_requests_are_refused),
+        HOSTILE(misdeclared_requests_are_refused),
         HOSTILE(oversized_requests_are_refused),
         HOSTILE(slow_headers_and_bodies_time_out),
         HOSTILE(a_reader_that_stops_is_left),
