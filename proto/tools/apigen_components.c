@@ -13,6 +13,7 @@ const struct gen_problem gen_problems[GEN_PROBLEM_COUNT] = {
     {404, "There is no such record, or it is someone else's",                             false},
     {409, "The request conflicts with the current state",                                 false},
     {413, "The request is too large",                                                     false},
+    {415, "The body is not JSON, or it is coded",                                         false},
     {422, "A referenced record does not exist, or the key was used with another request", false},
     {429, "Too many requests",                                                            true },
     {500, "Something went wrong on our side",                                             false},

@@ -28,6 +28,7 @@ static bool problem_applies(const struct gen_rpc *rpc, int status)
     case 409:
         return writes;
     case 413:
+    case 415:
         return body;
     case 422:
         return writes || body;

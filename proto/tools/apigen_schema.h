@@ -35,7 +35,7 @@ struct gen_problem {
     const char *text;
     bool retry; /* may carry Retry-After */
 };
-#define GEN_PROBLEM_COUNT 11
+#define GEN_PROBLEM_COUNT 12
 extern const struct gen_problem gen_problems[GEN_PROBLEM_COUNT];
 
 /* The `components` member: messages, the problem document, its responses, security schemes. */
