@@ -6,6 +6,7 @@
 #include "libcommon/base/id.h"
 
 #include <assert.h>
+#include <string.h>
 
 #define IMPORT_ID_PREFIX "imp_"
 
@@ -52,6 +53,37 @@ static bool row_take(struct req *r)
 }
 
 /* --- confirm --- */
+
+/* An end that is not given is that of the rows. Dates of this form sort as text. */
+static enum step confirm_period(struct req *r)
+{
+    const Avanta__Ledger__ConfirmImportRequest *in = req_in(r);
+    const char *first = NULL;
+    const char *last = NULL;
+
+    assert(in->n_transactions > 0);
+    first = in->transactions[0]->date;
+    last = first;
+    for (size_t i = 1; i < in->n_transactions; i++) {
+        const char *date = in->transactions[i]->date;
+
+        first = strcmp(date, first) < 0 ? date : first;
+        last = strcmp(date, last) > 0 ? date : last;
+    }
+    if (in->period_end == NULL && in->period_start != NULL && strcmp(in->period_start, last) > 0) {
+        return req_violation(r,
+                             ERR_INVALID,
+                             "periodStart",
+                             "max",
+                             "The period must not start after its last transaction");
+    }
+    first = in->period_start == NULL ? first : in->period_start;
+    if (in->period_end != NULL && strcmp(in->period_end, first) < 0) {
+        return req_violation(
+            r, ERR_INVALID, "periodEnd", "min", "The period must not end before %s", first);
+    }
+    return STEP_NEXT;
+}
 
 static enum step confirm_account(struct req *r)
 {
@@ -142,7 +174,7 @@ static enum step confirm_reply(struct req *r)
 }
 
 const struct op op_ledger_confirm_import = {
-    TX_WRITE, {confirm_account, confirm_apply, confirm_emit, confirm_reply}
+    TX_WRITE, {confirm_period, confirm_account, confirm_apply, confirm_emit, confirm_reply}
 };
 
 /* --- history --- */

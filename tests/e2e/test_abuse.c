@@ -3,6 +3,8 @@
 #include "tests/support/api.h"
 #include "tests/support/stack.h"
 
+#include "libcommon/base/attr.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -115,6 +117,43 @@ static void the_future_is_not_imported(void **state)
     assert_string_equal(api_text(&api, "errors.0.field"), "transactions[0].date");
 }
 
+/* Each end may be left to the rows, which are all of 2025-01-31. */
+static void a_period_does_not_end_before_it_starts(void **state)
+{
+    static const struct {
+        const char *start;
+        const char *end;
+        const char *field; /* NULL: taken */
+    } rows[] = {
+        {"2025-02-01", "2025-01-31", "periodEnd"  },
+        {"2025-02-01", "",           "periodStart"},
+        {"",           "2025-01-30", "periodEnd"  },
+        {"2025-01-31", "2025-01-31", NULL         },
+        {"2025-01-31", "",           NULL         },
+        {"",           "2025-01-31", NULL         },
+        {"",           "",           NULL         },
+    };
+    int64_t taken = 0;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        json_t *body = import_rows(2, "2025-01-31");
+
+        assert_int_equal(json_object_set_new(body, "periodStart", json_pack("s", rows[i].start)),
+                         0);
+        assert_int_equal(json_object_set_new(body, "periodEnd", json_pack("s", rows[i].end)), 0);
+        api_send(&api, "POST", "/api/import/confirm", body);
+        assert_row(i, api.status == (rows[i].field == NULL ? 200 : 400));
+        if (rows[i].field != NULL) {
+            assert_string_equal(api_text(&api, "code"), "VALIDATION_ERROR");
+            assert_string_equal(api_text(&api, "errors.0.field"), rows[i].field);
+        }
+        taken += rows[i].field == NULL;
+    }
+    assert_int_equal(api_get(&api, "/api/import/history"), 200);
+    assert_int_equal(api_int(&api, "total"), taken + 1); /* and the largest, before */
+}
+
 static void a_refusal_says_why(void **state)
 {
     (void)state;
@@ -146,6 +185,7 @@ int main(void)
         cmocka_unit_test(a_login_is_kept_under_no_key),
         cmocka_unit_test(the_largest_import_is_taken),
         cmocka_unit_test(the_future_is_not_imported),
+        cmocka_unit_test(a_period_does_not_end_before_it_starts),
         cmocka_unit_test(a_refusal_says_why),
     };
 
