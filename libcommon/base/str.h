@@ -53,6 +53,9 @@ bool utf8_length(struct str s, size_t *out_code_points);
 struct str utf8_cut(struct str s, size_t bytes_max);
 /* True when the text holds a control character other than those in `allowed` (e.g. "\t\n\r"). */
 bool utf8_has_control(struct str s, const char *allowed);
+/* True when the text holds a character that turns the direction of what follows (U+202A..202E and
+ * U+2066..2069): it can make one text look like another. */
+bool utf8_has_bidi_control(struct str s);
 
 /* 64-bit hash of bytes for tables keyed by our own data (not for attacker-chosen flooding: seeded).
  */

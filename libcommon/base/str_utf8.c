@@ -165,3 +165,25 @@ bool utf8_has_control(struct str s, const char *allowed)
     }
     return control_within(s, i, s.len, allowed);
 }
+
+bool utf8_has_bidi_control(struct str s)
+{
+    size_t i = 0;
+
+    assert(s.ptr != NULL || s.len == 0);
+    /* They are written E2 80 AA..AE and E2 81 A6..A9. */
+    while (i + 2 < s.len) {
+        const unsigned char *at = (const unsigned char *)s.ptr + i;
+        const unsigned char *lead = memchr(at, 0xE2, s.len - i - 2);
+
+        if (lead == NULL) {
+            return false;
+        }
+        if ((lead[1] == 0x80 && lead[2] >= 0xAA && lead[2] <= 0xAE) ||
+            (lead[1] == 0x81 && lead[2] >= 0xA6 && lead[2] <= 0xA9)) {
+            return true;
+        }
+        i += (size_t)(lead - at) + 1;
+    }
+    return false;
+}

@@ -198,6 +198,13 @@ check_values(struct walk *w, size_t element, const struct field_rule *rule, stru
     }
 }
 
+/* Secrets and machine text are for no eye that could be deceived by a turn of direction. */
+static bool has_control(const struct field_rule *rule, struct str text)
+{
+    return utf8_has_control(text, (rule->flags & RULE_MULTILINE) != 0 ? "\t\n\r" : NULL) ||
+           ((rule->flags & RULE_EXACT) == 0 && utf8_has_bidi_control(text));
+}
+
 static void
 check_string(struct walk *w, size_t element, const struct field_rule *rule, struct str text)
 {
@@ -211,7 +218,7 @@ check_string(struct walk *w, size_t element, const struct field_rule *rule, stru
     if (raw && json_check(text, NULL) != OK) {
         complain(w, element, "type", "must be JSON");
     }
-    if (!raw && utf8_has_control(text, (rule->flags & RULE_MULTILINE) != 0 ? "\t\n\r" : NULL)) {
+    if (!raw && has_control(rule, text)) {
         complain(w, element, "control", "must not hold control characters");
     }
     if (element == NOT_AN_ELEMENT) {

@@ -166,6 +166,9 @@ enum text_result text_clean(struct str text, uint32_t flags, struct arena *arena
     if (utf8_has_control(text, (flags & RULE_MULTILINE) != 0 ? "\t\n\r" : NULL)) {
         return TEXT_CONTROL;
     }
+    if (!exact && utf8_has_bidi_control(text)) {
+        return TEXT_CONTROL;
+    }
     if (recase) {
         result = change_case(text, (flags & RULE_UPPER) != 0, arena, out);
         if (result != TEXT_OK) {

@@ -31,16 +31,21 @@ static char *date_text(struct req *r, struct date date)
 
 /* --- rows --- */
 
+static bool has_control(struct str text)
+{
+    return utf8_has_control(text, NULL) || utf8_has_bidi_control(text);
+}
+
 /* What the confirmation would refuse is told here already. */
 static const char *row_fault(const struct statement_row *row)
 {
     size_t length = 0;
 
     if (!utf8_length(row->description, &length) || length > DESCRIPTION_LENGTH_MAX ||
-        utf8_has_control(row->description, "")) {
+        has_control(row->description)) {
         return "the description is too long or holds control characters";
     }
-    if (utf8_has_control(row->reference, "") || !utf8_valid(row->reference)) {
+    if (has_control(row->reference) || !utf8_valid(row->reference)) {
         return "the reference holds control characters";
     }
     return NULL;

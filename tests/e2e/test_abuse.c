@@ -154,6 +154,31 @@ static void a_period_does_not_end_before_it_starts(void **state)
     assert_int_equal(api_int(&api, "total"), taken + 1); /* and the largest, before */
 }
 
+/* U+202E turns what follows: "gnp.exe" reads as "exe.png". */
+static void texts_do_not_turn_their_direction(void **state)
+{
+    static const char csv[] = "Fecha,Descripcion,Cargo,Abono,Saldo\n"
+                              "2025-10-01,DEPOSITO,0,10.00,10.00\n"
+                              "2025-10-02,PAGO \xE2\x80\xAE"
+                              "0052,1.00,0,9.00\n";
+
+    (void)state;
+    api_send(&api,
+             "POST",
+             "/api/categories",
+             json_pack("{s:s}",
+                       "name",
+                       "a\xE2\x80\xAE"
+                       "b"));
+    assert_int_equal(api.status, 400);
+    assert_string_equal(api_text(&api, "errors.0.field"), "name");
+    assert_string_equal(api_text(&api, "errors.0.code"), "control");
+    api_send(&api, "POST", "/api/import/csv", json_pack("{s:s}", "csvContent", csv));
+    assert_int_equal(api.status, 200);
+    assert_int_equal(api_int(&api, "summary.validTransactions"), 1);
+    assert_int_equal(api_int(&api, "errors.0.line"), 3);
+}
+
 static void a_refusal_says_why(void **state)
 {
     (void)state;
@@ -186,6 +211,7 @@ int main(void)
         cmocka_unit_test(the_largest_import_is_taken),
         cmocka_unit_test(the_future_is_not_imported),
         cmocka_unit_test(a_period_does_not_end_before_it_starts),
+        cmocka_unit_test(texts_do_not_turn_their_direction),
         cmocka_unit_test(a_refusal_says_why),
     };
 

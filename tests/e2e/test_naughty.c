@@ -73,7 +73,8 @@ static void trim(struct points *p)
     memmove(p->at, p->at + from, p->count * sizeof p->at[0]);
 }
 
-/* What may be refused: nothing at all, too much, control characters, towers of marks. */
+/* What may be refused: nothing at all, too much, control characters (also those that turn the
+ * direction of text), towers of marks. */
 static bool may_be_refused(const struct points *p, size_t length_max)
 {
     size_t marks = 0;
@@ -81,9 +82,12 @@ static bool may_be_refused(const struct points *p, size_t length_max)
     for (size_t i = 0; i < p->count; i++) {
         utf8proc_category_t category = utf8proc_category(p->at[i]);
 
+        bool turns = (p->at[i] >= 0x202A && p->at[i] <= 0x202E) ||
+                     (p->at[i] >= 0x2066 && p->at[i] <= 0x2069);
+
         marks =
             category == UTF8PROC_CATEGORY_MN || category == UTF8PROC_CATEGORY_ME ? marks + 1 : 0;
-        if (category == UTF8PROC_CATEGORY_CC || marks > 30) {
+        if (category == UTF8PROC_CATEGORY_CC || turns || marks > 30) {
             return true;
         }
     }

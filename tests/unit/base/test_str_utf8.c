@@ -220,6 +220,28 @@ static void nul_is_never_allowed(void **state)
     assert_true(utf8_valid(STR("a\0b")));
 }
 
+static void turns_of_direction_at_every_place(void **state)
+{
+    (void)state;
+    for (uint32_t c = 0x80; c < 0x11000; c++) {
+        unsigned char bytes[4];
+        size_t len = encode(c, bytes);
+        bool turns = (c >= 0x202A && c <= 0x202E) || (c >= 0x2066 && c <= 0x2069);
+
+        for (size_t at = 0; at + len <= 12; at++) {
+            char frame[12];
+
+            memset(frame, 'x', sizeof(frame));
+            memcpy(frame + at, bytes, len);
+            assert_row(c, utf8_has_bidi_control((struct str){frame, sizeof(frame)}) == turns);
+            assert_row(c, utf8_has_bidi_control((struct str){frame, at + len}) == turns);
+        }
+    }
+    assert_true(utf8_has_bidi_control(STR("\xE2\x80\x8F\xE2\x81\xA9"))); /* not the first E2 */
+    assert_false(utf8_has_bidi_control(STR("\xE2\x80"))); /* cut: no UTF-8, and no overrun */
+    assert_false(utf8_has_bidi_control((struct str){NULL, 0}));
+}
+
 static void texts_are_cut_between_characters(void **state)
 {
     static const char text[] = "a\xC3\xB1\xE2\x82\xAC\xF0\x9F\x92\xB0z";
@@ -235,6 +257,7 @@ static void texts_are_cut_between_characters(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(turns_of_direction_at_every_place),
         cmocka_unit_test(texts_are_cut_between_characters),
         cmocka_unit_test(sequences_at_every_place),
         cmocka_unit_test(every_code_point),

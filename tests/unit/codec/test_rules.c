@@ -216,15 +216,16 @@ static void reports_several_rules_of_one_field(void **state)
     static const struct expected rows[] = {
         {"date",     "utf8"   },
         {"notes",    "control"},
+        {"title",    "control"},
         {"rfc",      "control"},
         {"rfc",      "pattern"},
         {"metadata", "type"   },
     };
-    static const size_t order[] = {4, 0, 2, 3, 1};
+    static const size_t order[] = {2, 5, 0, 3, 4, 1};
     Sample__Order o = SAMPLE__ORDER__INIT;
 
     violations_init(&violations, *state);
-    o.title = (char[]){"ok"};
+    o.title = (char[]){"o\xE2\x80\xAAk"};
     o.has_amount = 1;
     o.date = (char[]){"\xFF"};
     o.notes = (char[]){"\a"};

@@ -276,6 +276,14 @@ static void cleans_text(void **state)
         {"title",  "\"a\\nb\"",                   NULL,                           "control"},
         {"title",  "\"a\\u007fb\"",               NULL,                           "control"},
         {"title",  "\"a\\u0085b\"",               NULL,                           "control"},
+        {"title",  "\"a\\u202eb\"",               NULL,                           "control"},
+        {"notes",  "\"a\\u2066b\"",               NULL,                           "control"},
+        {"title",
+         "\"a\\u200fb\"",                         "a\xE2\x80\x8F"
+         "b",                                            NULL     },
+        {"secret",
+         "\"a\\u202eb\"",                         "a\xE2\x80\xAE"
+         "b",                                            NULL     },
         {"notes",  "\"a\\nb\\tc\\r\\nd\"",        "a\nb\tc\r\nd",                 NULL     },
         {"notes",  "\"a\\u0007\"",                NULL,                           "control"},
         {"secret", "\" cafe\\u0301 \"",           " cafe\xCC\x81 ",               NULL     },
