@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NOT_BEFORE_SKEW_MS 1000 /* identity and gateway need not agree to the millisecond */
+#define SKEW_MS 1000 /* identity and gateway need not agree to the millisecond */
 
 /* A token that passed. */
 struct entry {
@@ -41,6 +41,8 @@ struct auth {
     struct pool *revoked_pool;
     struct table *revoked;
     struct list revoked_age; /* oldest first */
+    uint64_t undecided_ms;   /* sessions that ended until then may be missing; 0: none */
+    uint64_t key_losses;     /* of the keys that verified what is in the cache */
 };
 
 struct auth *auth_open(const struct auth_options *options)
@@ -119,42 +121,69 @@ static void entry_remember(struct auth *auth,
     list_push_front(&auth->used, &entry->by_use);
 }
 
+/* A token in the cache was verified with a key that may be gone now. */
+static void entries_flush(struct auth *auth)
+{
+    while (!list_empty(&auth->used)) {
+        entry_forget(auth, LIST_ENTRY(auth->used.next, struct entry, by_use));
+    }
+    auth->key_losses = auth->options.keys->losses;
+}
+
+static struct revoked *revoked_oldest(const struct auth *auth)
+{
+    assert(!list_empty(&auth->revoked_age));
+    return LIST_ENTRY(auth->revoked_age.next, struct revoked, by_age);
+}
+
+static void revoked_forget(struct auth *auth, struct revoked *revoked)
+{
+    void *gone = table_remove(auth->revoked, str_from(revoked->session_id));
+
+    assert(gone == revoked);
+    list_remove(&revoked->by_age);
+    pool_give(auth->revoked_pool, revoked);
+}
+
 static void revoked_expire(struct auth *auth, uint64_t now_ms)
 {
-    while (!list_empty(&auth->revoked_age)) {
-        struct revoked *oldest = LIST_ENTRY(auth->revoked_age.next, struct revoked, by_age);
-
-        if (oldest->forget_ms > now_ms) {
-            break;
-        }
-        (void)table_remove(auth->revoked, str_from(oldest->session_id));
-        list_remove(&oldest->by_age);
-        pool_give(auth->revoked_pool, oldest);
+    while (!list_empty(&auth->revoked_age) && revoked_oldest(auth)->forget_ms <= now_ms) {
+        revoked_forget(auth, revoked_oldest(auth));
     }
 }
 
-void auth_revoke(struct auth *auth, struct str session_id, uint64_t now_wall_ms)
+void auth_refuse_issued_until(struct auth *auth, uint64_t wall_ms)
+{
+    assert(auth != NULL);
+    auth->undecided_ms = wall_ms > auth->undecided_ms ? wall_ms : auth->undecided_ms;
+}
+
+bool auth_revoke(struct auth *auth, struct str session_id, uint64_t now_wall_ms)
 {
     struct pool_handle handle;
     struct revoked *revoked = NULL;
+    bool fits = true;
+    bool put = false;
 
     revoked_expire(auth, now_wall_ms);
     if (session_id.len == 0 || session_id.len >= sizeof revoked->session_id ||
         table_get(auth->revoked, session_id) != NULL) {
-        return;
+        return true; /* no token bears such an id, or it is known */
+    }
+    fits = pool_used(auth->revoked_pool) < AUTH_REVOKED_MAX;
+    if (!fits) {
+        auth_refuse_issued_until(auth, revoked_oldest(auth)->forget_ms - AUTH_TOKEN_LIFE_MS);
+        revoked_forget(auth, revoked_oldest(auth));
     }
     revoked = pool_take(auth->revoked_pool, &handle);
-    if (revoked == NULL) {
-        return; /* tokens of that session last at most AUTH_TOKEN_LIFE_MS more */
-    }
+    assert(revoked != NULL);
     memcpy(revoked->session_id, session_id.ptr, session_id.len);
     revoked->session_id[session_id.len] = '\0';
     revoked->forget_ms = now_wall_ms + AUTH_TOKEN_LIFE_MS;
-    if (!table_put(auth->revoked, str_from(revoked->session_id), revoked)) {
-        pool_give(auth->revoked_pool, revoked);
-        return;
-    }
+    put = table_put(auth->revoked, str_from(revoked->session_id), revoked);
+    assert(put);
     list_push_back(&auth->revoked_age, &revoked->by_age);
+    return fits;
 }
 
 static enum code refuse(struct err *err, const char *why)
@@ -247,6 +276,17 @@ static void text_copy(char *out, size_t cap, const char *text)
     assert(fits); /* the rules bound the claims */
 }
 
+/* Without nbf as much before its end as a token lasts at most. */
+static uint64_t issued_ms(const Avanta__Token__Claims *claims)
+{
+    uint64_t end_ms = (uint64_t)claims->exp * 1000;
+
+    if (claims->has_nbf) {
+        return (uint64_t)claims->nbf * 1000;
+    }
+    return end_ms > AUTH_TOKEN_LIFE_MS ? end_ms - AUTH_TOKEN_LIFE_MS : 0;
+}
+
 static enum code claims_check(struct auth *auth,
                               const Avanta__Token__Claims *claims,
                               uint64_t now_ms,
@@ -259,9 +299,10 @@ static enum code claims_check(struct auth *auth,
     if ((uint64_t)claims->exp * 1000 <= now_ms) {
         return refuse(err, "expired");
     }
-    if ((uint64_t)claims->nbf * 1000 > now_ms + NOT_BEFORE_SKEW_MS) {
+    if ((uint64_t)claims->nbf * 1000 > now_ms + SKEW_MS) {
         return refuse(err, "not valid yet");
     }
+    out->issued_ms = issued_ms(claims);
     text_copy(out->user_id, sizeof out->user_id, claims->sub);
     text_copy(out->role, sizeof out->role, claims->role);
     text_copy(out->session_id, sizeof out->session_id, claims->sid);
@@ -309,6 +350,9 @@ static enum code cached_or_verified(struct auth *auth,
     struct entry *entry = NULL;
     enum code code = OK;
 
+    if (auth->key_losses != auth->options.keys->losses) {
+        entries_flush(auth);
+    }
     sha256(input.token, digest);
     entry = table_get(auth->by_digest, digest_key(digest));
     if (entry != NULL && entry->expires_ms > input.now_wall_ms) {
@@ -340,6 +384,9 @@ auth_verify(struct auth *auth, struct auth_input input, struct auth_principal *o
     code = cached_or_verified(auth, input, out, err);
     if (code == OK && table_get(auth->revoked, str_from(out->session_id)) != NULL) {
         return refuse(err, "session was ended");
+    }
+    if (code == OK && auth->undecided_ms != 0 && out->issued_ms <= auth->undecided_ms + SKEW_MS) {
+        return refuse(err, "session may have ended: too many did to know them all");
     }
     return code;
 }

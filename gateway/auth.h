@@ -3,8 +3,9 @@
  * From credential to principal. Access tokens are ES256 JWS (RFC 7515, RFC 9068) checked per RFC
  * 8725: the key is chosen by `kid` among our own, `alg` and `typ` are pinned, `iss`, `aud`, `exp`,
  * `nbf` and size are checked. Tokens that passed are remembered by their SHA-256 in a bounded
- * cache, least recently used out first, until they expire or their session is revoked. One per
- * worker; loop thread only.
+ * cache, least recently used out first, until they expire, their session is revoked or a key goes.
+ * Ended sessions are kept in a bounded table; where one had to be forgotten too early, whatever
+ * could be of it is refused. One per worker; loop thread only.
  */
 
 #include "gateway/keys.h"
@@ -13,7 +14,7 @@
 
 #define AUTH_TOKEN_BYTES_MAX 4096
 #define AUTH_CACHE_MAX       8192
-#define AUTH_REVOKED_MAX     16384
+#define AUTH_REVOKED_MAX     16384 /* more than identity lists, so that a list displaces nothing */
 #define AUTH_TOKEN_LIFE_MS   (UINT64_C(15) * 60 * 1000)
 
 struct auth;
@@ -30,6 +31,7 @@ struct auth_principal {
     char role[16];
     char session_id[64];
     char email[256];
+    uint64_t issued_ms; /* the earliest the token can have been made */
 };
 
 struct auth *auth_open(const struct auth_options *options); /* NULL when memory is refused */
@@ -46,5 +48,9 @@ enum code auth_verify(struct auth *auth,
                       struct auth_input input,
                       struct auth_principal *out,
                       struct err *err) MUST_CHECK;
-/* From now on no token of this session passes. */
-void auth_revoke(struct auth *auth, struct str session_id, uint64_t now_wall_ms);
+/* From now on no token of this session passes. False: for want of room the session that ended first
+ * was forgotten, and all tokens issued until it ended are refused instead; a refreshed one passes.
+ */
+bool auth_revoke(struct auth *auth, struct str session_id, uint64_t now_wall_ms) MUST_CHECK;
+/* Sessions that ended until then are not all known: no token issued until then passes. */
+void auth_refuse_issued_until(struct auth *auth, uint64_t wall_ms);

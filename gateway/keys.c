@@ -32,18 +32,26 @@ static bool key_take(struct key *to, const Avanta__Identity__Key *from)
            ecdsa_verifier_open(x, y, &to->verifier, &err) == OK;
 }
 
-/* The usual fetch finds what is there already. */
-static bool same(const struct key_set *set, const Avanta__Identity__GetKeysReply *reply)
+static bool same(const struct key *a, const struct key *b)
 {
-    if (reply->n_keys != set->count) {
-        return false;
-    }
-    for (uint32_t i = 0; i < set->count; i++) {
-        const struct key *key = &set->keys[i];
+    return str_eq(str_from(a->kid), str_from(b->kid)) && str_eq(str_from(a->x), str_from(b->x)) &&
+           str_eq(str_from(a->y), str_from(b->y));
+}
 
-        if (!str_eq(str_from(key->kid), str_from(reply->keys[i]->kid)) ||
-            !str_eq(str_from(key->x), str_from(reply->keys[i]->x)) ||
-            !str_eq(str_from(key->y), str_from(reply->keys[i]->y))) {
+static bool holds(const struct key_set *set, const struct key *key)
+{
+    for (uint32_t i = 0; i < set->count; i++) {
+        if (same(&set->keys[i], key)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool holds_all(const struct key_set *set, const struct key_set *other)
+{
+    for (uint32_t i = 0; i < other->count; i++) {
+        if (!holds(set, &other->keys[i])) {
             return false;
         }
     }
@@ -52,17 +60,18 @@ static bool same(const struct key_set *set, const Avanta__Identity__GetKeysReply
 
 void key_set_replace(struct key_set *set, const struct Avanta__Identity__GetKeysReply *reply)
 {
+    struct key_set next = {.count = 0};
+
     assert(set != NULL);
     assert(reply != NULL);
-    if (same(set, reply)) {
-        return;
-    }
-    key_set_clear(set);
-    for (size_t i = 0; i < reply->n_keys && set->count < KEYS_MAX; i++) {
-        if (key_take(&set->keys[set->count], reply->keys[i])) {
-            set->count++;
+    for (size_t i = 0; i < reply->n_keys && next.count < KEYS_MAX; i++) {
+        if (key_take(&next.keys[next.count], reply->keys[i])) {
+            next.count++;
         }
     }
+    next.losses = set->losses + (holds_all(&next, set) ? 0 : 1);
+    key_set_clear(set);
+    *set = next;
 }
 
 const struct key *key_set_find(const struct key_set *set, struct str kid)

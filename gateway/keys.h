@@ -21,6 +21,7 @@ struct key {
 struct key_set {
     struct key keys[KEYS_MAX];
     uint32_t count;
+    uint64_t losses; /* replacements after which a key was no longer there */
 };
 
 struct Avanta__Identity__GetKeysReply;

@@ -45,6 +45,9 @@ const struct metric_row gateway_metric_rows[GATEWAY_METRIC_COUNT] = {
     [GATEWAY_METRIC_ENDED] = {METRIC_COUNTER,
                                   "avanta_http_connections_ended_total",               "cause",
                                   ended,                                                              "connections that were ended for what the client did"            },
+    [GATEWAY_METRIC_FORGOTTEN] = {METRIC_COUNTER,
+                                  "avanta_gateway_revocations_forgotten_total",        NULL,
+                                  NULL,                                                               "ended sessions forgotten too early, for want of room"           },
 };
 
 #define CONFIG_TARGET struct gateway_config

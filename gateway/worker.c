@@ -22,7 +22,13 @@
 #define KEYS_FIRST_MS      100
 #define KEYS_EVERY_MS      5000
 #define KEYS_DEADLINE_MS   3000
-#define KEYS_BYTES_MAX     ((size_t)4 * 1024 * 1024) /* 10,000 ended sessions, packed twice */
+#define KEYS_BYTES_MAX     ((size_t)4 * 1024 * 1024)
+#define SESSION_BYTES      128 /* of the answer, for one ended session */
+
+/* The answer is there sealed, opened and unpacked. */
+_Static_assert(3UL * SESSIONS_ENDED_MAX * SESSION_BYTES <= KEYS_BYTES_MAX,
+               "the list of ended sessions fits");
+_Static_assert(SESSIONS_ENDED_MAX < AUTH_REVOKED_MAX, "a list displaces nothing");
 
 enum gateway_service worker_service(const char *service)
 {
@@ -46,6 +52,19 @@ struct sealer *worker_sealer(const struct worker *worker, const char *service)
 bool worker_ready(const struct worker *worker)
 {
     return bus_connected(worker->bus) && worker->keys.count > 0;
+}
+
+/* --- ended sessions --- */
+
+static void revoke(struct worker *worker, struct str session_id)
+{
+    if (auth_revoke(worker->auth, session_id, clock_wall_ms())) {
+        return;
+    }
+    metric_add(worker->gateway->metrics, GATEWAY_METRIC_FORGOTTEN, 0, 1);
+    if (log_rate_allows(&worker->forgotten_logged_ms)) {
+        log_event(LOG_WARN, "revocations_full", LOG_U("sessions_max", AUTH_REVOKED_MAX));
+    }
 }
 
 /* --- keys: fetched at start, every few seconds, and when identity says that they changed --- */
@@ -80,7 +99,10 @@ static void keys_take(struct worker *worker, struct keys_fetch *fetch, struct st
     }
     key_set_replace(&worker->keys, keys);
     for (size_t i = 0; i < keys->n_revoked_sessions; i++) {
-        auth_revoke(worker->auth, str_from(keys->revoked_sessions[i]), clock_wall_ms());
+        revoke(worker, str_from(keys->revoked_sessions[i]));
+    }
+    if (keys->has_unlisted_until_ms) {
+        auth_refuse_issued_until(worker->auth, keys->unlisted_until_ms);
     }
     worker->service_seen_ms[GATEWAY_IDENTITY] = loop_now_ms(worker->loop);
 }
@@ -169,9 +191,7 @@ static void on_keys_changed(void *ctx, struct bus_message *message)
 
 static void on_revoked(void *ctx, struct bus_message *message)
 {
-    struct worker *worker = ctx;
-
-    auth_revoke(worker->auth, bus_message_data(message), clock_wall_ms());
+    revoke(ctx, bus_message_data(message));
     bus_message_destroy(message);
 }
 

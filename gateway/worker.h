@@ -33,6 +33,7 @@ enum gateway_metric {
     GATEWAY_METRIC_UNAUTHENTICATED,
     GATEWAY_METRIC_CONNECTIONS,
     GATEWAY_METRIC_ENDED,
+    GATEWAY_METRIC_FORGOTTEN,
     GATEWAY_METRIC_COUNT
 };
 /* Series of GATEWAY_METRIC_ENDED. */
@@ -76,7 +77,8 @@ struct worker {
     struct http_server_stats counted; /* what is in the metrics of this worker's connections */
     struct list retries;              /* exchanges that wait for their next attempt */
     uint64_t service_seen_ms[GATEWAY_SERVICE_COUNT]; /* monotonic time of the last answer */
-    bool keys_wanted;                                /* a fetch is under way */
+    uint64_t forgotten_logged_ms;
+    bool keys_wanted; /* a fetch is under way */
     bool draining;
     void (*on_drained)(struct worker *worker); /* before the loop stops; may be NULL */
 };

@@ -36,6 +36,9 @@
 #define BUS_CALL_MS_MAX        30000
 #define STREAM_ACK_PENDING_MAX 4096
 
+/* --- identity and gateway --- */
+#define SESSIONS_ENDED_MAX 10000 /* named to a gateway that asks */
+
 /* --- requests in a service --- */
 #define REQUESTS_MAX            8192
 #define REQUEST_DEADLINE_MS_MAX 30000

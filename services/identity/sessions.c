@@ -6,6 +6,7 @@
 
 #include "libcommon/base/clock.h"
 #include "libcommon/base/id.h"
+#include "libcommon/base/limits.h"
 #include "libcommon/io/digest.h"
 #include "libcommon/service/req.h"
 
@@ -230,7 +231,15 @@ const struct op op_identity_me = {
 
 static enum step keys_select(struct req *r)
 {
-    return req_query(r, Q_SESSIONS_REVOKED);
+    Avanta__Identity__EndedQuery *query = arena_alloc(req_arena(r), sizeof *query);
+
+    if (query == NULL) {
+        return req_fail(r, ERR_TOO_LARGE, "the request needs too much memory");
+    }
+    avanta__identity__ended_query__init(query);
+    query->has_sessions_max = true;
+    query->sessions_max = SESSIONS_ENDED_MAX;
+    return req_query_from(r, Q_SESSIONS_ENDED, &query->base);
 }
 
 static bool key_fill(struct req *r, Avanta__Identity__Key *key)
@@ -268,10 +277,13 @@ static enum step keys_reply(struct req *r)
         return req_fail(r, ERR_TOO_LARGE, "the answer needs too much memory");
     }
     for (size_t i = 0; i < count; i++) {
-        out->revoked_sessions[i] =
-            ((Avanta__Identity__RevokedSession *)(void *)rows[i])->session_id;
+        const Avanta__Identity__EndedSession *row = (void *)rows[i];
+
+        out->revoked_sessions[i] = row->session_id;
+        out->unlisted_until_ms = (uint64_t)row->ended_ms; /* the last one ended first */
     }
     out->n_revoked_sessions = count;
+    out->has_unlisted_until_ms = count == SESSIONS_ENDED_MAX;
     keys[0] = key;
     out->keys = keys;
     out->n_keys = 1;

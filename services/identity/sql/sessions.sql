@@ -57,13 +57,13 @@ UPDATE session
 SET ended_at = now()
 WHERE id = :in_session_id::uuid AND ended_at IS NULL;
 
--- name: sessions_revoked
--- in: none
--- out: avanta.identity.RevokedSession
+-- name: sessions_ended
+-- in: avanta.identity.EndedQuery
+-- out: avanta.identity.EndedSession
 -- unscoped: the gateway asks for every user's ended sessions
 -- Those whose last access token may still be good: it lives 15 minutes.
-SELECT id AS session_id
+SELECT id AS session_id, ceil(extract(epoch FROM ended_at) * 1000)::bigint AS ended_ms
 FROM session
 WHERE ended_at > now() - interval '16 minutes'
 ORDER BY ended_at DESC
-LIMIT 10000;
+LIMIT :sessions_max::bigint;

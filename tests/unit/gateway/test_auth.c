@@ -4,6 +4,7 @@
 
 #include "libcommon/base/limits.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define NOW_MS UINT64_C(1795000000000)
@@ -31,34 +32,49 @@ static struct ecdsa_key *key_of(uint8_t fill)
     return key;
 }
 
+#define COORDINATE_BYTES 44
+
+/* As k1 and, when there is one, k2. */
+static void
+keys_publish_both(struct rig *rig, const struct ecdsa_key *first, const struct ecdsa_key *second)
+{
+    static char kids[2][3] = {"k1", "k2"};
+    const struct ecdsa_key *const keys[] = {first, second};
+    Avanta__Identity__GetKeysReply reply = AVANTA__IDENTITY__GET_KEYS_REPLY__INIT;
+    Avanta__Identity__Key rows[2];
+    Avanta__Identity__Key *list[] = {&rows[0], &rows[1]};
+    char text[2][2][COORDINATE_BYTES];
+
+    reply.keys = list;
+    reply.n_keys = second == NULL ? 1 : 2;
+    for (size_t i = 0; i < reply.n_keys; i++) {
+        uint8_t x[32];
+        uint8_t y[32];
+
+        ecdsa_public(keys[i], x, y);
+        (void)base64url_encode(x, sizeof x, text[i][0], COORDINATE_BYTES);
+        (void)base64url_encode(y, sizeof y, text[i][1], COORDINATE_BYTES);
+        avanta__identity__key__init(&rows[i]);
+        rows[i].kid = kids[i];
+        rows[i].x = text[i][0];
+        rows[i].y = text[i][1];
+    }
+    key_set_replace(&rig->keys, &reply);
+    assert_int_equal(rig->keys.count, reply.n_keys);
+}
+
 static void keys_publish(struct rig *rig, const struct ecdsa_key *key)
 {
-    static char kid[] = "k1";
-    Avanta__Identity__GetKeysReply reply = AVANTA__IDENTITY__GET_KEYS_REPLY__INIT;
-    Avanta__Identity__Key one = AVANTA__IDENTITY__KEY__INIT;
-    Avanta__Identity__Key *list[] = {&one};
-    uint8_t x[32];
-    uint8_t y[32];
-    char x_text[44];
-    char y_text[44];
-
-    ecdsa_public(key, x, y);
-    (void)base64url_encode(x, sizeof x, x_text, sizeof x_text);
-    (void)base64url_encode(y, sizeof y, y_text, sizeof y_text);
-    one.kid = kid;
-    one.x = x_text;
-    one.y = y_text;
-    reply.keys = list;
-    reply.n_keys = 1;
-    key_set_replace(&rig->keys, &reply);
-    assert_int_equal(rig->keys.count, 1);
+    keys_publish_both(rig, key, NULL);
 }
 
 static int setup(void **state)
 {
     static struct rig rig;
+    static const struct rig empty;
     const struct auth_options options = {"avanta", "avanta-api", &rig.keys};
 
+    rig = empty;
     rig.pool = arena_pool_open(ARENA_CHUNK_BYTES, 256);
     rig.arena = arena_open(rig.pool, 2 * 1024 * 1024);
     rig.key = key_of(7);
@@ -227,21 +243,106 @@ static void an_ended_session_is_refused_at_once(void **state)
     struct str token = token_of(rig, rig->key, HEADER, CLAIMS);
 
     assert_int_equal(verify(rig, token, NOW_MS), OK);
-    auth_revoke(rig->auth, STR("another"), NOW_MS);
+    assert_true(auth_revoke(rig->auth, STR("another"), NOW_MS));
     assert_int_equal(verify(rig, token, NOW_MS), OK);
-    auth_revoke(rig->auth, STR("s1"), NOW_MS);
+    assert_true(auth_revoke(rig->auth, STR("s1"), NOW_MS));
     assert_int_equal(verify(rig, token, NOW_MS), ERR_UNAUTHENTICATED);
 }
 
-static void a_replaced_key_no_longer_verifies_new_tokens(void **state)
+static struct str token_issued(struct rig *rig, const char *session_id, uint64_t at_s)
+{
+    char claims[512];
+
+    (void)snprintf(claims,
+                   sizeof claims,
+                   "{\"iss\":\"avanta\",\"aud\":\"avanta-api\",\"sub\":\"u1\",\"role\":\"user\","
+                   "\"sid\":\"%s\",\"email\":\"ana@example.com\",\"nbf\":%llu,\"exp\":%llu}",
+                   session_id,
+                   (unsigned long long)at_s,
+                   (unsigned long long)at_s + 900);
+    return token_of(rig, rig->key, HEADER, claims);
+}
+
+/* One more than there is room for: what was forgotten is still refused, with what is as old. */
+static void a_full_table_of_ended_sessions_fails_closed(void **state)
+{
+    struct rig *rig = *state;
+    const uint64_t now_s = NOW_MS / 1000;
+    char id[32];
+
+    assert_int_equal(verify(rig, token_issued(rig, "s1", now_s - 5), NOW_MS), OK);
+    assert_true(auth_revoke(rig->auth, STR("s1"), NOW_MS));
+    for (uint32_t i = 1; i < AUTH_REVOKED_MAX; i++) {
+        (void)snprintf(id, sizeof id, "filler-%u", i);
+        assert_true(auth_revoke(rig->auth, str_from(id), NOW_MS + 10000));
+    }
+    assert_int_equal(verify(rig, token_issued(rig, "s2", now_s - 5), NOW_MS + 10000), OK);
+    assert_false(auth_revoke(rig->auth, STR("s3"), NOW_MS + 10000));
+    assert_int_equal(verify(rig, token_issued(rig, "s1", now_s - 5), NOW_MS + 10000),
+                     ERR_UNAUTHENTICATED);
+    assert_int_equal(verify(rig, token_issued(rig, "s3", now_s + 9), NOW_MS + 10000),
+                     ERR_UNAUTHENTICATED);
+    assert_int_equal(verify(rig, token_issued(rig, "filler-1", now_s + 9), NOW_MS + 10000),
+                     ERR_UNAUTHENTICATED);
+    /* Whether this one is of a forgotten session cannot be known; its next token passes. */
+    assert_int_equal(verify(rig, token_issued(rig, "s2", now_s - 5), NOW_MS + 10000),
+                     ERR_UNAUTHENTICATED);
+    assert_int_equal(verify(rig, token_issued(rig, "s2", now_s + 5), NOW_MS + 10000), OK);
+}
+
+static void expired_revocations_make_room(void **state)
+{
+    struct rig *rig = *state;
+    const uint64_t later_ms = NOW_MS + AUTH_TOKEN_LIFE_MS;
+    char id[32];
+
+    for (uint32_t i = 0; i < AUTH_REVOKED_MAX; i++) {
+        (void)snprintf(id, sizeof id, "filler-%u", i);
+        assert_true(auth_revoke(rig->auth, str_from(id), NOW_MS));
+    }
+    assert_true(auth_revoke(rig->auth, STR("s3"), later_ms));
+    assert_int_equal(verify(rig, token_issued(rig, "s2", NOW_MS / 1000 + 1), later_ms), OK);
+}
+
+static void sessions_that_ended_unlisted_are_refused(void **state)
+{
+    struct rig *rig = *state;
+    const uint64_t now_s = NOW_MS / 1000;
+
+    auth_refuse_issued_until(rig->auth, NOW_MS - 60000);
+    assert_int_equal(verify(rig, token_issued(rig, "s1", now_s - 61), NOW_MS), ERR_UNAUTHENTICATED);
+    assert_int_equal(verify(rig, token_issued(rig, "s1", now_s - 50), NOW_MS), OK);
+    auth_refuse_issued_until(rig->auth, NOW_MS - 120000); /* never back */
+    assert_int_equal(verify(rig, token_issued(rig, "s1", now_s - 61), NOW_MS), ERR_UNAUTHENTICATED);
+}
+
+static void a_replaced_key_no_longer_verifies(void **state)
 {
     struct rig *rig = *state;
     struct ecdsa_key *next = key_of(11);
+    struct str old = token_of(rig, rig->key, HEADER, CLAIMS);
 
+    assert_int_equal(verify(rig, old, NOW_MS), OK); /* remembered from now on */
     keys_publish(rig, next);
-    assert_int_equal(verify(rig, token_of(rig, rig->key, HEADER, CLAIMS), NOW_MS),
-                     ERR_UNAUTHENTICATED);
+    assert_int_equal(verify(rig, old, NOW_MS), ERR_UNAUTHENTICATED);
     assert_int_equal(verify(rig, token_of(rig, next, HEADER, CLAIMS), NOW_MS), OK);
+    ecdsa_close(&next);
+}
+
+static void only_a_key_that_is_gone_counts_as_loss(void **state)
+{
+    struct rig *rig = *state;
+    struct ecdsa_key *next = key_of(11);
+    uint64_t losses = rig->keys.losses;
+
+    keys_publish_both(rig, rig->key, next); /* one more */
+    assert_int_equal(rig->keys.losses, losses);
+    keys_publish_both(rig, rig->key, next); /* the same */
+    assert_int_equal(rig->keys.losses, losses);
+    keys_publish(rig, rig->key); /* k2 is gone */
+    assert_int_equal(rig->keys.losses, losses + 1);
+    keys_publish(rig, next); /* k1 is another key */
+    assert_int_equal(rig->keys.losses, losses + 2);
     ecdsa_close(&next);
 }
 
@@ -255,7 +356,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(wrong_signatures_and_forms_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(an_ended_session_is_refused_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(
-            a_replaced_key_no_longer_verifies_new_tokens, setup, teardown),
+            a_full_table_of_ended_sessions_fails_closed, setup, teardown),
+        cmocka_unit_test_setup_teardown(expired_revocations_make_room, setup, teardown),
+        cmocka_unit_test_setup_teardown(sessions_that_ended_unlisted_are_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_replaced_key_no_longer_verifies, setup, teardown),
+        cmocka_unit_test_setup_teardown(only_a_key_that_is_gone_counts_as_loss, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
