@@ -10,7 +10,7 @@
  *   SELECT ... ORDER BY {ORDER}
  *
  * A block with "-- set: place" answers for many requests at once: its parameters are arrays with an
- * element per request (see libcommon/io/pg_bind.h).
+ * element per request (see libcommon/io/pg_bind.h). Their unnest stands for :user_id.
  *
  * Every `each` line multiplies the block: one statement for each of its choices, named NAME_choice,
  * in consecutive order, the first `each` line turning slowest. `||` is the SQL operator, not a

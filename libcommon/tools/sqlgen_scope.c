@@ -1,27 +1,18 @@
 #include "libcommon/tools/sqlgen_scope.h"
 
 #include "libcommon/tools/host.h"
-#include "libcommon/tools/sql_scan.h"
+#include "libcommon/tools/sqlgen_carry.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct token {
-    const char *word; /* lower case; one byte of punctuation; "$3"; "''" for a string */
-    size_t depth;     /* of parentheses; of a parenthesis itself: outside of it */
-};
-
-struct tokens {
-    struct token *rows; /* ends with an empty word at depth 0 */
-    size_t count;
-};
-
 /* One use of a table and the part of the statement where a condition on it can stand: one SELECT,
  * UPDATE, DELETE or INSERT. */
 struct use {
-    const struct tokens *tokens;
+    const struct sqlgen_tokens *tokens;
     const char *user; /* "$2"; NULL: the statement has no :user_id */
+    const struct sqlgen_carry *carry;
     const char *table;
     const char *alias;
     size_t at;
@@ -32,165 +23,51 @@ struct use {
 
 static bool is(const struct use *use, size_t at, const char *word)
 {
-    return strcmp(use->tokens->rows[at].word, word) == 0;
+    return sqlgen_is_word(use->tokens, at, word);
 }
 
-/* `words` is "one two three". */
-static bool is_among(const char *word, const char *words)
+static bool is_here(const struct use *use, size_t at, const char *words)
 {
-    size_t len = strlen(word);
-    const char *at = words;
-    while (len > 0 && (at = strstr(at, word)) != NULL) {
-        if ((at == words || at[-1] == ' ') && (at[len] == ' ' || at[len] == '\0')) {
-            return true;
-        }
-        at += len;
-    }
-    return false;
-}
-
-/* --- tokens -------------------------------------------------------------------------------- */
-
-static void token_add(struct tokens *out, const char *word, size_t *depth)
-{
-    *depth -= word[0] == ')' && *depth > 0 ? 1 : 0;
-    out->rows = host_grow(out->rows, out->count, sizeof(*out->rows));
-    out->rows[out->count++] = (struct token){word, *depth};
-    *depth += word[0] == '(' ? 1 : 0;
-}
-
-static bool is_word_char(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
-}
-
-static void code_split(struct str code, struct tokens *out, size_t *depth)
-{
-    size_t i = 0;
-    while (i < code.len) {
-        size_t len = 0;
-        while (i + len < code.len && is_word_char(code.ptr[i + len])) {
-            len++;
-        }
-        if (len > 0 || strchr(" \t\r\n", code.ptr[i]) == NULL) {
-            token_add(out, host_lower(host_copy(code.ptr + i, len > 0 ? len : 1)), depth);
-        }
-        i += len > 0 ? len : 1;
-    }
-}
-
-static struct tokens split(const char *text)
-{
-    struct tokens out = {0};
-    struct sql_scan scan;
-    struct sql_piece piece;
-    size_t depth = 0;
-    sql_scan_init(&scan, (struct str){text, strlen(text)});
-    while (sql_scan_next(&scan, &piece)) {
-        if (piece.kind == SQL_CODE) {
-            code_split(piece.text, &out, &depth);
-        } else if (piece.kind == SQL_POSITIONAL) {
-            token_add(&out, host_copy(piece.text.ptr, piece.text.len), &depth);
-        } else if (piece.text.ptr[0] == '"') {
-            token_add(&out, host_copy(piece.text.ptr + 1, piece.text.len - 2), &depth);
-        } else {
-            token_add(&out, host_copy("''", 2), &depth);
-        }
-    }
-    depth = 0;
-    token_add(&out, host_copy("", 0), &depth);
-    return out;
+    const struct sqlgen_token *row = &use->tokens->rows[at];
+    return row->depth == use->depth && sqlgen_is_among(row->word, words);
 }
 
 /* --- where a table is used ----------------------------------------------------------------- */
 
-#define CLAUSES                                                                                   \
-    "select from using where on set values group having order limit offset returning window for " \
-    "union except intersect join left right full inner cross natural fetch"
-
-/* The nearest clause word before `at`, in the same parentheses. */
-static const char *clause_before(const struct tokens *tokens, size_t at)
+static bool is_use(const struct sqlgen_tokens *tokens, size_t at)
 {
-    size_t depth = tokens->rows[at].depth;
-    for (size_t i = at; i > 0 && tokens->rows[i - 1].depth >= depth; i--) {
-        const struct token *row = &tokens->rows[i - 1];
-        if (row->depth == depth && row->word[0] == '(' && i < at) {
-            continue;
-        }
-        if (row->depth == depth && is_among(row->word, CLAUSES)) {
-            return row->word;
-        }
-    }
-    return "";
-}
-
-static bool is_use(const struct tokens *tokens, size_t at)
-{
-    const struct token *rows = tokens->rows;
+    const struct sqlgen_token *rows = tokens->rows;
     size_t before = at;
     if (before > 1 && rows[before - 1].word[0] == '.' &&
-        is_among(rows[before - 2].word, "public")) {
+        strcmp(rows[before - 2].word, "public") == 0) {
         before -= 2;
     }
-    if (before == 0 || rows[at + 1].word[0] == '.') {
+    if (rows[at + 1].word[0] == '.') {
         return false;
     }
-    const char *word = rows[before - 1].word;
-    if (is_among(word, "only")) {
-        return true;
+    while (before > 0 && rows[before - 1].word[0] == '(') { /* FROM (account CROSS JOIN x) */
+        before--;
     }
-    if (strcmp(word, ",") == 0) {
-        return is_among(clause_before(tokens, before - 1), "from using join");
-    }
-    if (strcmp(word, "update") == 0) {
-        return before < 2 || !is_among(rows[before - 2].word, "for do key");
-    }
-    /* "extract(epoch FROM x)" names no table, but then x is none either. */
-    return is_among(word, "from join into using table truncate");
+    return sqlgen_is_source(tokens, before);
 }
 
-/* The parentheses around, cut at UNION and its like. */
-static void use_bound(struct use *use)
-{
-    const struct token *rows = use->tokens->rows;
-    size_t from = use->at;
-    size_t to = use->at;
-    while (from > 0 && rows[from - 1].depth >= use->depth &&
-           !(rows[from - 1].depth == use->depth &&
-             is_among(rows[from - 1].word, "union except intersect"))) {
-        from--;
-    }
-    while (rows[to].word[0] != '\0' && rows[to].depth >= use->depth &&
-           !(rows[to].depth == use->depth && is_among(rows[to].word, "union except intersect"))) {
-        to++;
-    }
-    use->from = from;
-    use->to = to;
-}
-
-static const char *alias_of(const struct tokens *tokens, size_t at)
+static const char *alias_of(const struct sqlgen_tokens *tokens, size_t at)
 {
     const char *word = tokens->rows[at + 1].word;
     if (strcmp(word, "as") == 0) {
         return tokens->rows[at + 2].word;
     }
-    bool none = !is_word_char(word[0]) || is_among(word, CLAUSES " overriding default do");
+    bool none =
+        !sqlgen_is_name(word) || sqlgen_is_among(word, SQLGEN_CLAUSES " overriding default do");
     return none ? tokens->rows[at].word : word;
 }
 
 /* --- conditions ---------------------------------------------------------------------------- */
 
-/* Behind an optional "::type". */
-static size_t cast_end(const struct use *use, size_t at)
-{
-    return is(use, at, ":") && is(use, at + 1, ":") ? at + 3 : at;
-}
-
 static bool use_has(const struct use *use, const char *words)
 {
     for (size_t i = use->from; i < use->to; i++) {
-        const struct token *row = &use->tokens->rows[i];
-        if (row->depth == use->depth && is_among(row->word, words)) {
+        if (is_here(use, i, words)) {
             return true;
         }
     }
@@ -215,46 +92,80 @@ static size_t column_end(const struct use *use, size_t at)
     return is(use, at, "user_id") && is_alone(use) ? at + 1 : 0;
 }
 
+/* Behind :user_id, or the user_id of a row of the callers; 0 when something else is at `at`. */
+static size_t caller_end(const struct use *use, size_t at)
+{
+    size_t end = is(use, at, use->user) ? at + 1 : sqlgen_carry_end(use->carry, at);
+    return end == 0 ? 0 : sqlgen_cast_end(use->tokens, end);
+}
+
 /* Behind "column = :user_id", either way round; 0 when something else is there. */
 static size_t equality_end(const struct use *use, size_t at)
 {
     size_t left = column_end(use, at);
-    if (left > 0) {
-        left = cast_end(use, left);
-        return is(use, left, "=") && is(use, left + 1, use->user) ? cast_end(use, left + 2) : 0;
-    }
-    if (!is(use, at, use->user)) {
+    bool turned = left == 0;
+    left = turned ? caller_end(use, at) : sqlgen_cast_end(use->tokens, left);
+    if (left == 0 || !is(use, left, "=")) {
         return 0;
     }
-    left = cast_end(use, at + 1);
-    return is(use, left, "=") ? column_end(use, left + 1) : 0;
+    size_t right = turned ? column_end(use, left + 1) : caller_end(use, left + 1);
+    return turned && right > 0 ? sqlgen_cast_end(use->tokens, right) : right;
+}
+
+/* Nothing follows that makes another expression of it: no operator, no IS, no THEN. */
+static bool ends_there(const struct use *use, size_t end)
+{
+    const struct sqlgen_token *row = &use->tokens->rows[end];
+    return end >= use->to || row->depth < use->depth ||
+           sqlgen_is_among(row->word, "and ; , " SQLGEN_CLAUSES);
+}
+
+/* The AND at `at` is that of BETWEEN. */
+static bool is_between(const struct use *use, size_t at)
+{
+    for (size_t i = at; i > use->from && !is_here(use, i - 1, "and where on"); i--) {
+        if (is_here(use, i - 1, "between")) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Where the chain of AND begins to which the condition at `at` belongs; 0: it belongs to none. */
+static size_t chain_start(const struct use *use, size_t at)
+{
+    size_t start = at;
+    size_t cases = 0; /* that end before `at` */
+    if (!sqlgen_is_among(use->tokens->rows[at - 1].word, "where on and") ||
+        (is(use, at - 1, "and") && is_between(use, at - 1))) {
+        return 0;
+    }
+    while (start > use->from && !is_here(use, start - 1, "where on")) {
+        start--;
+        cases += is_here(use, start, "end") ? 1 : 0;
+        if (is_here(use, start, "or " SQLGEN_CLAUSES) ||
+            (is_here(use, start, "case") && cases == 0)) {
+            return 0;
+        }
+        cases -= is_here(use, start, "case") ? 1 : 0;
+    }
+    return start == use->from ? 0 : start;
 }
 
 /* The condition belongs to a chain of AND from its WHERE or ON to the next clause. */
 static bool is_required(const struct use *use, size_t at, size_t end)
 {
-    const struct token *rows = use->tokens->rows;
-    size_t start = at;
-    while (start > use->from &&
-           !(rows[start - 1].depth == use->depth && is_among(rows[start - 1].word, "where on"))) {
-        start--;
-        if (rows[start].depth == use->depth && is_among(rows[start].word, "or " CLAUSES)) {
-            return false;
-        }
-    }
-    if (start == use->from || !is_among(rows[at - 1].word, "where on and")) {
+    size_t start = at > use->from && ends_there(use, end) ? chain_start(use, at) : 0;
+    if (start == 0) {
         return false;
     }
-    for (size_t i = end; i < use->to; i++) {
-        if (rows[i].depth == use->depth && is_among(rows[i].word, "or")) {
+    for (size_t i = end; i < use->to && !is_here(use, i, SQLGEN_CLAUSES); i++) {
+        if (is_here(use, i, "or")) {
             return false;
-        }
-        if (rows[i].depth == use->depth && is_among(rows[i].word, CLAUSES)) {
-            break;
         }
     }
     /* ON of an outer join does not choose among the rows of the other side. */
-    bool own = start > use->at && strcmp(clause_before(use->tokens, start - 1), "join") == 0;
+    bool own = start > use->at && strcmp(sqlgen_clause_before(use->tokens, start - 1), "join") == 0;
     for (size_t i = use->at + 1; own && i < start; i++) {
         own = !is(use, i, "join");
     }
@@ -277,32 +188,33 @@ static bool is_filtered(const struct use *use)
 /* Where item number `number` of a list begins, items separated by commas at `depth`; 0: none. */
 static size_t item_at(const struct use *use, size_t list, size_t depth, size_t number)
 {
-    const struct token *rows = use->tokens->rows;
+    const struct sqlgen_token *rows = use->tokens->rows;
     size_t i = list;
     while (number > 0 && rows[i].word[0] != '\0' && rows[i].depth >= depth &&
-           !(rows[i].depth == depth && is_among(rows[i].word, CLAUSES))) {
+           !(rows[i].depth == depth && sqlgen_is_among(rows[i].word, SQLGEN_CLAUSES))) {
         number -= rows[i].depth == depth && is(use, i, ",") ? 1 : 0;
         i++;
     }
     return number == 0 ? i : 0;
 }
 
-/* The item is :user_id and nothing else. */
+/* The item is a caller's user_id and nothing else. */
 static bool item_is_user(const struct use *use, size_t at)
 {
-    if (at == 0 || !is(use, at, use->user)) {
+    size_t end = at == 0 ? 0 : caller_end(use, at);
+    if (end == 0) {
         return false;
     }
-    const char *next = use->tokens->rows[cast_end(use, at + 1)].word;
-    return next[0] == '\0' || is_among(next, ", ) " CLAUSES);
+    const char *next = use->tokens->rows[end].word;
+    return next[0] == '\0' || sqlgen_is_among(next, ", ) " SQLGEN_CLAUSES);
 }
 
 static bool values_fit(const struct use *use, size_t at, size_t number)
 {
-    const struct token *rows = use->tokens->rows;
+    const struct sqlgen_token *rows = use->tokens->rows;
     bool some = false;
     for (size_t i = at; rows[i].word[0] != '\0' && rows[i].depth >= use->depth; i++) {
-        if (rows[i].depth == use->depth && is_among(rows[i].word, "on returning")) {
+        if (is_here(use, i, "on returning")) {
             break;
         }
         bool row = rows[i].depth == use->depth && rows[i].word[0] == '(';
@@ -316,9 +228,9 @@ static bool values_fit(const struct use *use, size_t at, size_t number)
 
 static bool selects_fit(const struct use *use, size_t at, size_t number)
 {
-    const struct token *rows = use->tokens->rows;
+    const struct sqlgen_token *rows = use->tokens->rows;
     for (size_t i = at; rows[i].word[0] != '\0' && rows[i].depth >= use->depth; i++) {
-        if (rows[i].depth == use->depth && is(use, i, "select") &&
+        if (is_here(use, i, "select") &&
             !item_is_user(use, item_at(use, i + 1, use->depth, number))) {
             return false;
         }
@@ -328,10 +240,10 @@ static bool selects_fit(const struct use *use, size_t at, size_t number)
 
 static bool insert_fits(const struct use *use)
 {
-    const struct token *rows = use->tokens->rows;
+    const struct sqlgen_token *rows = use->tokens->rows;
     size_t list = use->at + 1;
     while (rows[list].word[0] != '\0' && !is(use, list, "(") &&
-           !is_among(rows[list].word, CLAUSES)) {
+           !sqlgen_is_among(rows[list].word, SQLGEN_CLAUSES)) {
         list++;
     }
     if (!is(use, list, "(")) {
@@ -344,12 +256,62 @@ static bool insert_fits(const struct use *use)
         i++;
     }
     bool stored = rows[i].depth > use->depth;
-    while (rows[i].word[0] != '\0' &&
-           !(rows[i].depth == use->depth && is_among(rows[i].word, "values select"))) {
+    while (rows[i].word[0] != '\0' && !is_here(use, i, "values select")) {
         i++;
     }
     return stored && (is(use, i, "values") ? values_fit(use, i + 1, number)
                                            : is(use, i, "select") && selects_fit(use, i, number));
+}
+
+/* A list of columns at `open` names user_id by itself. */
+static bool names_user(const struct use *use, size_t open)
+{
+    size_t end = sqlgen_close(use->tokens, open);
+    for (size_t at = open + 1; at < end;) {
+        size_t item_end = sqlgen_item_end(use->tokens, at, use->depth + 1);
+        if (item_end == at + 1 && is(use, at, "user_id")) {
+            return true;
+        }
+        at = item_end + 1;
+    }
+    return false;
+}
+
+/* ON CONFLICT DO UPDATE changes a row that was there before; it is the caller's only if user_id is
+ * part of what conflicts. */
+static bool conflict_fits(const struct use *use)
+{
+    size_t at = use->at;
+    while (at < use->to && !(is_here(use, at, "on") && is(use, at + 1, "conflict"))) {
+        at++;
+    }
+    if (at == use->to) {
+        return true;
+    }
+    bool named = is(use, at + 2, "(") && names_user(use, at + 2);
+    while (at < use->to && !is_here(use, at, "do")) {
+        at++;
+    }
+    return named || is(use, at + 1, "nothing");
+}
+
+/* --- SET ----------------------------------------------------------------------------------- */
+
+/* A row that changes its owner was the caller's and is someone else's then. */
+static bool gives_away(const struct use *use)
+{
+    size_t at = use->at;
+    while (at < use->to && !is_here(use, at, "set")) {
+        at++;
+    }
+    while (at < use->to && (is_here(use, at, "set ,"))) {
+        bool list = is(use, at + 1, "(");
+        if ((list && names_user(use, at + 1)) || is(use, at + 1, "user_id")) {
+            return true;
+        }
+        at = sqlgen_item_end(use->tokens, at + 1, use->depth);
+    }
+    return false;
 }
 
 /* ------------------------------------------------------------------------------------------- */
@@ -360,16 +322,21 @@ static const char *use_fault(const struct use *use)
     if (use->user == NULL) {
         return host_format("uses %s and has no :user_id", use->table);
     }
-    if (into) {
-        return insert_fits(use)
-                   ? NULL
-                   : host_format("stores rows of %s that are not :user_id's", use->table);
+    if (gives_away(use)) {
+        return host_format("sets the user_id of %s", use->table);
     }
-    return is_filtered(use) ? NULL
-                            : host_format("uses %s %s without %s.user_id = :user_id",
-                                          use->table,
-                                          strcmp(use->alias, use->table) == 0 ? "" : use->alias,
-                                          use->alias);
+    if (into && !insert_fits(use)) {
+        return host_format("stores rows of %s that are not :user_id's", use->table);
+    }
+    if (into && !conflict_fits(use)) {
+        return host_format("may change a row of %s that is not :user_id's", use->table);
+    }
+    return into || is_filtered(use)
+               ? NULL
+               : host_format("uses %s %s without %s.user_id = :user_id",
+                             use->table,
+                             strcmp(use->alias, use->table) == 0 ? "" : use->alias,
+                             use->alias);
 }
 
 static bool is_table(const char *word, char *const *tables, size_t table_count)
@@ -387,18 +354,21 @@ sqlgen_scope_fault(const char *text, size_t user, char *const *tables, size_t ta
 {
     assert(text != NULL);
     assert(table_count == 0 || tables != NULL);
-    struct tokens tokens = split(text);
+    struct sqlgen_tokens tokens = sqlgen_tokens_split(text);
+    const char *name = user == 0 ? NULL : host_format("$%zu", user);
+    const struct sqlgen_carry *carry = user == 0 ? NULL : sqlgen_carry_find(&tokens, name);
     for (size_t i = 0; i + 1 < tokens.count; i++) {
         if (!is_table(tokens.rows[i].word, tables, table_count) || !is_use(&tokens, i)) {
             continue;
         }
         struct use use = {.tokens = &tokens,
-                          .user = user == 0 ? NULL : host_format("$%zu", user),
+                          .user = name,
+                          .carry = carry,
                           .table = tokens.rows[i].word,
                           .alias = alias_of(&tokens, i),
                           .at = i,
                           .depth = tokens.rows[i].depth};
-        use_bound(&use);
+        sqlgen_part(&tokens, i, &use.from, &use.to);
         const char *fault = use_fault(&use);
         if (fault != NULL) {
             return fault;

@@ -3,8 +3,10 @@
  * Whose rows a statement touches. A user's table is one with a column user_id; wherever a statement
  * names one, the rows must be those of the caller: `NAME.user_id = :user_id` in the same SELECT,
  * UPDATE or DELETE after WHERE, ON or AND (NAME is the table's alias; it may be left out where no
- * other table is beside it), or :user_id in the place of user_id in what an INSERT stores. The text
- * is looked at, not the plan: an equality that goes through another table does not count, and
+ * other table is beside it), or :user_id in the place of user_id in what an INSERT stores. ON
+ * CONFLICT DO UPDATE needs user_id in its target, and no SET changes user_id. In a set statement
+ * the user_id of a row that carries the caller counts as :user_id (sqlgen_carry.h). The text is
+ * looked at, not the plan: an equality that goes through another table does not count, and
  * functions are not looked into.
  */
 

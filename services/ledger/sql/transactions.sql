@@ -14,7 +14,6 @@ WHERE t.user_id = :user_id AND t.id = :id;
 -- in: avanta.ledger.CreateTransactionRequest
 -- out: avanta.ledger.Transaction
 -- set: place
--- unscoped: one statement for many callers; each row of the parameters looks only at its own user_id
 -- For each request one row: the new one, or one without id as above. Of accounts with one name the
 -- oldest is meant. The account's name is looked up where the face gives its id.
 WITH asked AS MATERIALIZED (
