@@ -2,18 +2,12 @@
 #include "libcommon/io/pg_bind.h"
 
 #include "libcommon/base/buf.h"
-#include "libcommon/io/pg_plan.h"
+#include "libcommon/io/pg_array.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define ARRAY_HEAD_BYTES   20 /* dimensions, nulls, element type, size, lower bound */
-#define ARRAY_LENGTH_BYTES 4
-
-_Static_assert(sizeof(int) == sizeof(int32_t), "libpq's lengths are 32-bit");
 
 struct writer {
     struct arena *arena;
@@ -21,6 +15,7 @@ struct writer {
     const char **value;
     int *length;
     char *digits; /* PG_DIGITS_BYTES for this parameter */
+    uint32_t type;
 };
 
 static const void *at_offset(const void *object, uint32_t offset)
@@ -64,73 +59,35 @@ static enum code put_bytes(struct writer *w, const struct pg_slot *slot, const v
     return OK;
 }
 
-static char *put_be32(char *at, uint32_t value)
+/* The elements of a repeated field. */
+static void text_element(const void *ctx, size_t i, struct pg_element *out)
 {
-    const uint32_t wire = htonl(value);
-
-    memcpy(at, &wire, sizeof(wire));
-    return at + sizeof(wire);
+    pg_element_text(out, ((const char *const *)ctx)[i]);
 }
 
-static struct str element_of(enum pg_kind kind, const void *elements, size_t i, uint64_t *scratch)
+static void bytes_element(const void *ctx, size_t i, struct pg_element *out)
 {
-    if (kind == PG_KIND_TEXT_ARRAY) {
-        const char *const *texts = elements;
-        return str_from(texts[i]);
-    }
-    if (kind == PG_KIND_BYTES_ARRAY) {
-        const ProtobufCBinaryData *data = elements;
-        return (struct str){(const char *)data[i].data, data[i].len};
-    }
-    const int64_t *numbers = elements;
-    (void)put_be32((char *)scratch, (uint32_t)((uint64_t)numbers[i] >> 32));
-    (void)put_be32((char *)scratch + 4, (uint32_t)(uint64_t)numbers[i]);
-    return (struct str){(const char *)scratch, sizeof(*scratch)};
+    pg_element_bytes(out, (const ProtobufCBinaryData *)ctx + i);
 }
 
-static uint32_t element_oid(enum pg_kind kind)
+static void int64_element(const void *ctx, size_t i, struct pg_element *out)
 {
-    if (kind == PG_KIND_TEXT_ARRAY) {
-        return PG_OID_TEXT;
-    }
-    return kind == PG_KIND_INT64_ARRAY ? PG_OID_INT8 : PG_OID_BYTEA;
+    pg_element_int8(out, (uint64_t)((const int64_t *)ctx)[i]);
 }
 
-/* array_recv() of the server reads this: an empty array has no dimension at all. */
-static enum code
-put_array(struct writer *w, const struct pg_slot *slot, const void *elements, size_t count)
+static enum code put_array(struct writer *w, const struct pg_slot *slot, const ProtobufCMessage *in)
 {
-    size_t bytes = ARRAY_HEAD_BYTES;
-    uint64_t scratch = 0;
-    char *block = NULL;
-    char *at = NULL;
+    struct pg_array array = {
+        .oid = w->type,
+        .count = *(const size_t *)at_offset(in, slot->quantifier),
+        .element = bytes_element,
+        .ctx = *(const void *const *)at_offset(in, slot->offset),
+    };
 
-    for (size_t i = 0; i < count; i++) {
-        bytes += ARRAY_LENGTH_BYTES + element_of(slot->kind, elements, i, &scratch).len;
+    if (slot->kind != PG_KIND_BYTES_ARRAY) {
+        array.element = slot->kind == PG_KIND_TEXT_ARRAY ? text_element : int64_element;
     }
-    block = bytes > INT_MAX ? NULL : arena_alloc(w->arena, bytes);
-    if (block == NULL) {
-        return too_large(w->err, slot);
-    }
-    at = put_be32(block, count == 0 ? 0 : 1);
-    at = put_be32(at, 0);
-    at = put_be32(at, element_oid(slot->kind));
-    if (count > 0) {
-        at = put_be32(at, (uint32_t)count);
-        at = put_be32(at, 1);
-    }
-    for (size_t i = 0; i < count; i++) {
-        struct str element = element_of(slot->kind, elements, i, &scratch);
-        at = put_be32(at, (uint32_t)element.len);
-        if (element.len > 0) {
-            memcpy(at, element.ptr, element.len);
-            at += element.len;
-        }
-    }
-    assert((size_t)(at - block) <= bytes);
-    *w->value = block;
-    *w->length = (int)(at - block);
-    return OK;
+    return pg_array_encode(&array, w->arena, w->value, w->length) ? OK : too_large(w->err, slot);
 }
 
 bool pg_slot_unset(const struct pg_slot *slot, const ProtobufCMessage *in)
@@ -177,10 +134,8 @@ bind_field(struct writer *w, const struct pg_slot *slot, const ProtobufCMessage 
         return put_bytes(w, slot, field);
     case PG_KIND_TEXT_ARRAY:
     case PG_KIND_INT64_ARRAY:
-    case PG_KIND_BYTES_ARRAY: {
-        const size_t *count = at_offset(in, slot->quantifier);
-        return put_array(w, slot, *(const void *const *)field, *count);
-    }
+    case PG_KIND_BYTES_ARRAY:
+        return put_array(w, slot, in);
     case PG_KIND_NONE:
     case PG_KIND_CONTEXT_TEXT:
     case PG_KIND_CONTEXT_NOW:
@@ -242,6 +197,7 @@ enum code pg_bind_params(const struct pg_plan *plans,
     for (size_t i = 0; i < count; i++) {
         w.value = &values[i];
         w.length = &lengths[i];
+        w.type = plan->types[i];
         enum code code = bind_one(&w, &plan->params[i], context, in);
         if (code != OK) {
             return code;
