@@ -234,6 +234,7 @@ enum code bind_cookies(const ProtobufCMessage *reply,
         const struct field_rule *rule = &rules->fields[i];
         const ProtobufCFieldDescriptor *field = &rules->descriptor->fields[i];
         const char *value = NULL;
+        char *memory = NULL;
         struct buf b = {0};
 
         if (rule->cookie == NULL) {
@@ -244,10 +245,11 @@ enum code bind_cookies(const ProtobufCMessage *reply,
         if (value == NULL || value == field->default_value) {
             continue;
         }
-        b = buf_over(arena_alloc(arena, COOKIE_BYTES_MAX), COOKIE_BYTES_MAX);
-        if (b.ptr == NULL) {
+        memory = arena_alloc(arena, COOKIE_BYTES_MAX);
+        if (memory == NULL) {
             return ERR_TOO_LARGE;
         }
+        b = buf_over(memory, COOKIE_BYTES_MAX);
         buf_printf(&b,
                    "%s=%s; Path=%s; HttpOnly; SameSite=Strict",
                    rule->cookie,

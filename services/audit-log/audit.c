@@ -4,7 +4,7 @@
 #include "audit_log_ops.gen.h"
 #include "audit_log_sql.gen.h"
 #include "avanta/audit_log.pb-c.h"
-#include "avanta/audit_log_internal.pb-c.h"
+#include "services/audit-log/clean.h"
 
 #include "libcommon/service/req.h"
 
@@ -35,6 +35,9 @@ static enum step append_insert(struct req *r)
     row->status = record->status;
     row->request = record->request_id;
     row->service = record->service;
+    if (!audit_clean(row, req_arena(r))) {
+        return req_fail(r, ERR_OVERLOADED, "the record needs too much memory");
+    }
     return req_query_from(r, Q_AUDIT_INSERT, &row->base);
 }
 
