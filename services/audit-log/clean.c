@@ -31,8 +31,9 @@ static bool text_clean(char **text, size_t bytes_max, struct arena *arena)
 {
     struct str rest = str_from(*text == NULL ? "" : *text);
     size_t room = bytes_max - strlen(CUT);
-    size_t cap =
-        rest.len < bytes_max / strlen(REPLACEMENT) ? rest.len * strlen(REPLACEMENT) : bytes_max;
+    /* What cannot be too long even replaced byte by byte needs no more than that. */
+    size_t replaced = rest.len * strlen(REPLACEMENT);
+    size_t cap = replaced <= room ? replaced : bytes_max;
     char *memory = NULL;
     struct buf out = {0};
 

@@ -1,9 +1,14 @@
 /* Users with an account that bend what they may send: the audit trail stays whole, secrets are not
  * kept, what is promised as most is taken, and what is refused says why. */
+#include "avanta/common.pb-c.h"
 #include "tests/support/api.h"
 #include "tests/support/stack.h"
 
 #include "libcommon/base/attr.h"
+#include "libcommon/base/limits.h"
+#include "libcommon/base/str.h"
+
+#include <libpq-fe.h>
 
 #include <stdio.h>
 #include <string.h>
@@ -203,6 +208,110 @@ static void a_refusal_says_why(void **state)
     assert_string_equal(api_text(&api, "detail"), "The account does not exist");
 }
 
+/* --- behind the gateway's back --- */
+
+static void run_sql(const char *database, const char *sql, const char *parameter)
+{
+    char dsn[512];
+    PGconn *conn = NULL;
+    PGresult *result = NULL;
+
+    (void)snprintf(dsn,
+                   sizeof dsn,
+                   "host=127.0.0.1 port=%s dbname=%s user=avanta_super ",
+                   stack_value("PG_PORT"),
+                   database);
+    (void)snprintf(dsn + strlen(dsn),
+                   sizeof dsn - strlen(dsn),
+                   "password=%s",
+                   stack_value("PG_SUPER_PASSWORD"));
+    conn = PQconnectdb(dsn);
+    assert_int_equal(PQstatus(conn), CONNECTION_OK);
+    result = PQexecParams(conn, sql, 1, NULL, &parameter, NULL, NULL, 0);
+    if (PQresultStatus(result) != PGRES_COMMAND_OK) {
+        fail_msg("%s: %s", sql, PQerrorMessage(conn));
+    }
+    PQclear(result);
+    PQfinish(conn);
+}
+
+/* A pack of two in the outbox of the ledger, the first of which no table takes as it is. */
+static void a_record_that_cannot_be_stored_is_stored_cleaned(void **state)
+{
+    static char user[64];
+    static uint8_t bytes[2][512];
+    static uint8_t packed[1024];
+    static char hex[2 * sizeof packed + 1];
+    Avanta__AuditRecord record = AVANTA__AUDIT_RECORD__INIT;
+    Avanta__Records records = AVANTA__RECORDS__INIT;
+    ProtobufCBinaryData rows[2];
+
+    (void)state;
+    assert_int_equal(api_get(&api, "/api/auth/me"), 200);
+    (void)snprintf(user, sizeof user, "%s", api_text(&api, "id"));
+    record.user_id = user;
+    record.action_type = (char[]){"create"};
+    record.entity_type = (char[]){"odd"};
+    record.service = (char[]){"ledger"};
+    record.occurred_ms = 1795000000000;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        record.details = i == 0 ? (char[]){"{\"name\":\"caf\xE9\"}"} : (char[]){"{}"};
+        record.severity = i == 0 ? (char[]){"extreme"} : (char[]){"low"};
+        record.status = i == 0 ? (char[]){"perhaps"} : (char[]){"success"};
+        assert_true(avanta__audit_record__get_packed_size(&record) <= sizeof bytes[i]);
+        rows[i].len = avanta__audit_record__pack(&record, bytes[i]);
+        rows[i].data = bytes[i];
+    }
+    records.n_record = ARRAY_LEN(rows);
+    records.record = rows;
+    hex_encode(packed, avanta__records__pack(&records, packed), hex);
+    run_sql("avanta_ledger",
+            "INSERT INTO outbox (subject, body) VALUES ('audit.ledger', decode($1, 'hex'))",
+            hex);
+    for (int i = 0, total = 0; i < SOON_TURNS && total < 2; i++) {
+        (void)usleep(50000);
+        assert_int_equal(api_get(&api, "/api/audit-log?entity_type=odd&sort_by=severity"), 200);
+        total = (int)api_int(&api, "total");
+    }
+    assert_int_equal(api_int(&api, "total"), 2);
+    assert_string_equal(api_text(&api, "logs.0.action_details"), "{\"name\":\"caf\xEF\xBF\xBD\"}");
+    assert_string_equal(api_text(&api, "logs.0.severity"), "high");
+    assert_string_equal(api_text(&api, "logs.0.status"), "partial");
+}
+
+/* More sessions end at once than identity names: whose token is older must refresh it. */
+static void sessions_that_are_not_named_do_not_slip_through(void **state)
+{
+    static char user[64];
+    long status = 200;
+
+    (void)state;
+    assert_int_equal(SESSIONS_ENDED_MAX, 10000);
+    assert_int_equal(api_get(&api, "/api/auth/me"), 200);
+    (void)snprintf(user, sizeof user, "%s", api_text(&api, "id"));
+    run_sql("avanta_identity",
+            "INSERT INTO session (id, user_id, ended_at)"
+            " SELECT gen_random_uuid(), $1::uuid, now() FROM generate_series(1, 10000)",
+            user);
+    for (int i = 0; i < 4 * SOON_TURNS && status == 200; i++) {
+        (void)usleep(50000); /* the gateway asks every five seconds */
+        status = api_get(&api, "/api/auth/me");
+    }
+    assert_int_equal(status, 401);
+    for (int i = 0; i < SOON_TURNS && status == 401; i++) {
+        (void)usleep(50000); /* tokens say the second of their making */
+        api_send(
+            &api,
+            "POST",
+            "/api/auth/login",
+            json_pack("{s:s,s:s}", "email", "abuse@example.com", "password", "Una clave larga 7"));
+        assert_int_equal(api.status, 200);
+        (void)snprintf(api.token, sizeof api.token, "%s", api_text(&api, "token"));
+        status = api_get(&api, "/api/auth/me");
+    }
+    assert_int_equal(status, 200);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -213,6 +322,8 @@ int main(void)
         cmocka_unit_test(a_period_does_not_end_before_it_starts),
         cmocka_unit_test(texts_do_not_turn_their_direction),
         cmocka_unit_test(a_refusal_says_why),
+        cmocka_unit_test(a_record_that_cannot_be_stored_is_stored_cleaned),
+        cmocka_unit_test(sessions_that_are_not_named_do_not_slip_through),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
