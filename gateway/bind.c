@@ -142,21 +142,26 @@ static bool is_json(struct str content_type)
     return str_eq_nocase(str_trim(content_type), STR("application/json"));
 }
 
+static bool names_coding(struct str codings)
+{
+    struct str coding = STR_EMPTY;
+
+    while (str_split(&codings, ',', &coding)) {
+        coding = str_trim(coding);
+        if (coding.len > 0 && !str_eq_nocase(coding, STR("identity"))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* A coded body holds other bytes than it says; RFC 9110, 8.4: a list, in one field or several. */
 static bool is_coded(const struct http_request *r)
 {
     for (uint32_t i = 0; i < r->header_count; i++) {
-        struct str rest = r->headers[i].value;
-        struct str coding = STR_EMPTY;
-
-        if (!str_eq_nocase(r->headers[i].name, STR("Content-Encoding"))) {
-            continue;
-        }
-        while (str_split(&rest, ',', &coding)) {
-            coding = str_trim(coding);
-            if (coding.len > 0 && !str_eq_nocase(coding, STR("identity"))) {
-                return true;
-            }
+        if (str_eq_nocase(r->headers[i].name, STR("Content-Encoding")) &&
+            names_coding(r->headers[i].value)) {
+            return true;
         }
     }
     return false;

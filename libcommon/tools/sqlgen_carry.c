@@ -144,15 +144,13 @@ static bool names_find(struct sqlgen_carry *c)
 static const struct query *query_of(const struct sqlgen_carry *c, const char *name)
 {
     const struct query *found = NULL;
+    size_t count = 0;
     for (size_t i = 0; i < c->query_count; i++) {
-        if (strcmp(c->queries[i].name, name) == 0) {
-            if (found != NULL) {
-                return NULL;
-            }
-            found = &c->queries[i];
-        }
+        bool same = strcmp(c->queries[i].name, name) == 0;
+        found = same ? &c->queries[i] : found;
+        count += same ? 1 : 0;
     }
-    return found;
+    return count == 1 ? found : NULL;
 }
 
 /* --- what a name at some place means ------------------------------------------------------- */
@@ -237,17 +235,15 @@ static size_t place_in(const struct sqlgen_carry *c,
     size_t depth = depth_at(c, open) + 1;
     size_t found = NOWHERE;
     size_t number = 0;
+    size_t count = 0;
     for (size_t at = open + 1; at < end; number++) {
         size_t item_end = sqlgen_item_end(c->tokens, at, depth);
-        if (fits(c, at, item_end)) {
-            if (found != NOWHERE) {
-                return NOWHERE;
-            }
-            found = number;
-        }
+        bool right = fits(c, at, item_end);
+        found = right ? number : found;
+        count += right ? 1 : 0;
         at = item_end + 1;
     }
-    return found;
+    return count == 1 ? found : NOWHERE;
 }
 
 /* ":user_id::uuid[]" or "(SELECT :user_id::uuid[])" and nothing else. */
