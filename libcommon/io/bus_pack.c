@@ -22,6 +22,15 @@ static void put_u32(unsigned char *at, uint32_t value)
     at[3] = (unsigned char)value;
 }
 
+/* An empty view may have no address, and memcpy() wants one all the same. */
+static unsigned char *put_view(unsigned char *at, struct str view)
+{
+    if (view.len > 0) {
+        memcpy(at, view.ptr, view.len);
+    }
+    return at + view.len;
+}
+
 static uint32_t get_u32(const unsigned char *at)
 {
     return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
@@ -216,8 +225,8 @@ uint32_t bus_pack_add(struct bus *bus, const struct pack_entry *entry)
     put_u32(at, entry->handle.slot);
     put_u32(at + 4, entry->handle.generation);
     put_u32(at + 8, (uint32_t)body_len);
-    memcpy(at + BUS_PACK_HEAD_BYTES, entry->head.ptr, entry->head.len);
-    memcpy(at + BUS_PACK_HEAD_BYTES + entry->head.len, entry->body.ptr, entry->body.len);
+    at = put_view(at + BUS_PACK_HEAD_BYTES, entry->head);
+    (void)put_view(at, entry->body);
     pack->len += BUS_PACK_HEAD_BYTES + body_len;
     pack->count++;
     return pack->number;
