@@ -208,6 +208,10 @@ $(O)/bin/gateway: $(gateway.obj) $(O)/gen/gateway_local.gen.o $(O)/gen/openapi.g
 
 all: $(O)/libcommon.a $(O)/libproto.a $(programs:%=$(O)/bin/%)
 
+# Here and not with the tests: what a pattern rule waits for is read with the rule.
+testpb.src := $(patsubst tests/proto/%.proto,$(G)/tests/%.pb-c.c,$(filter-out tests/proto/bad_%,$(wildcard tests/proto/*.proto)))
+generated  += $(testpb.src)
+
 # --- pattern rules ---------------------------------------------------------------------
 $(O)/gen/%.o: $(G)/%.c $(O)/flags | $(generated)
 	$(call say,CC,$<)mkdir -p $(@D) && $(CC) $(CPPFLAGS) $(std) $(opt.$(MODE)) $(pkg.cflags) -w -MMD -MP -c -o $@ $<
@@ -235,8 +239,6 @@ e2e.src       := $(wildcard tests/e2e/test_*.c)
 test.src      := $(unit.src) $(component.src) $(e2e.src)
 compose.src   := tests/compose/test_scale.c
 support.obj   := $(patsubst %.c,$(O)/%.o,$(wildcard tests/support/*.c))
-testpb.src    := $(patsubst tests/proto/%.proto,$(G)/tests/%.pb-c.c,$(filter-out tests/proto/bad_%,$(wildcard tests/proto/*.proto)))
-generated     += $(testpb.src)
 objects       += $(test.src:%.c=$(O)/%.o) $(compose.src:%.c=$(O)/%.o) $(support.obj)
 $(O)/libtest.a: $(support.obj) $(testpb.src:$(G)/%.c=$(O)/gen/%.o)
 $(patsubst %.c,$(O)/%,$(filter tests/unit/gateway/%,$(test.src))): $(O)/libgateway.a
