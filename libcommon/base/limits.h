@@ -45,6 +45,10 @@
 #define REQUEST_ARENA_BYTES_MAX (16 * 1024 * 1024)
 #define ARENA_CHUNK_BYTES       16384
 #define TURN_REQUESTS_MAX       256 /* requests moved forward in one loop turn */
+#define OWNER_TURN_MAX          32  /* changes of one user that go together */
+#define OWNER_WAITING_MAX       256 /* changes of one user that wait for their turn */
+#define OWNER_HEAVY_MAX         8   /* heavy ones among them */
+#define HEAVY_WAITING_MAX       64  /* heavy requests that wait, of all users */
 
 /* --- database --- */
 #define PG_CONNECTIONS_MAX  64
@@ -63,4 +67,7 @@ _Static_assert(BUS_CALL_MS_MAX >= REQUEST_DEADLINE_MS_MAX,
 _Static_assert(HTTP_BODY_BYTES_MAX < BUS_PAYLOAD_BYTES_MAX,
                "a body and its envelope fit one message");
 _Static_assert(BUS_PART_BYTES_MAX < BUS_PAYLOAD_BYTES_MAX, "a part fits one message");
+_Static_assert(OWNER_TURN_MAX <= PG_BATCH_MAX, "what goes together fits one transaction");
+_Static_assert(OWNER_WAITING_MAX + OWNER_TURN_MAX <= REQUESTS_MAX / 16,
+               "one user's changes leave nearly all requests to others");
 _Static_assert(STREAM_ACK_PENDING_MAX <= BUS_RING_MESSAGES, "unacked events fit the ring");

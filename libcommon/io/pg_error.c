@@ -16,6 +16,7 @@ static const struct {
     {"22",    ERR_INVALID      },
     {"40001", ERR_SERIALIZATION},
     {"40P01", ERR_SERIALIZATION},
+    {"55P03", ERR_SERIALIZATION}, /* a lock was waited for as long as lock_timeout says */
     {"57014", ERR_TIMEOUT      },
     {"08",    ERR_UNAVAILABLE  },
     {"57P",   ERR_UNAVAILABLE  },

@@ -161,7 +161,7 @@ static void check_key(struct req *r)
 {
     const char *key = r->envelope->idempotency_key;
 
-    if (key == NULL || !api_method_keyed(r->endpoint->method) || r->endpoint->op->tx < TX_WRITE) {
+    if (key == NULL || !api_method_keyed(r->endpoint->method) || !op_writes(r->endpoint->op)) {
         return;
     }
     if (!idempotency_key_valid(str_from(key))) {

@@ -21,8 +21,11 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
-#define SCAN_MAX ((size_t)4 * PG_BATCH_MAX) /* queued requests looked at for one group */
+#define TEXT(number)    #number
+#define IN_MS(number)   TEXT(number) "ms"
+#define SHORT_LOCK_WAIT "SET LOCAL lock_timeout = '" IN_MS(GROUP_LOCK_WAIT_MS) "'"
 
 static const struct sm_row group_states[GROUP_STATE_COUNT] = {
     [GROUP_FREE] = {"free",     0, MAY(GROUP_OPEN)                      },
@@ -45,6 +48,7 @@ enum code groups_open(struct runner *runner, struct err *err)
         struct group *group = &runner->groups[i];
         group->runner = runner;
         list_init(&group->members);
+        list_init(&group->lanes);
         sm_init(&group->sm, "group", group_states, GROUP_STATE_COUNT, GROUP_FREE);
         list_push_back(&runner->groups_free, &group->node);
     }
@@ -55,69 +59,6 @@ void groups_close(struct runner *runner)
 {
     free(runner->groups);
     runner->groups = NULL;
-}
-
-/* --- who travels together ------------------------------------------------------------ */
-
-static bool is_alone(const struct req *r)
-{
-    return r->alone || r->endpoint->slow;
-}
-
-static bool may_join(const struct group *group, const struct req *r)
-{
-    if (group->member_count == 0) {
-        return true;
-    }
-    if (is_alone(r)) {
-        return false;
-    }
-    LIST_EACH(&group->members, node)
-    {
-        const struct req *m = LIST_ENTRY(node, struct req, node);
-        if (is_alone(m)) {
-            return false;
-        }
-        if (m->key != NULL && r->key != NULL && m->key->lock_key == r->key->lock_key) {
-            return false; /* the lock would not keep them apart */
-        }
-        if (m->owner == r->owner && (m->endpoint->sequential || r->endpoint->sequential)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* Takes members from the queue in order; who may not join keeps its place. */
-static void gather(struct group *group, struct list *queue)
-{
-    size_t scanned = 0;
-
-    LIST_EACH_SAFE(queue, node, following)
-    {
-        struct req *r = LIST_ENTRY(node, struct req, node);
-        if (group->member_count == PG_BATCH_MAX || scanned++ == SCAN_MAX) {
-            return;
-        }
-        if (may_join(group, r)) {
-            list_remove(node);
-            list_push_back(&group->members, node);
-            group->runner->writes_waiting--;
-            group->member_count++;
-            r->group = group;
-        }
-    }
-}
-
-void group_leave(struct req *r)
-{
-    struct group *group = r->group;
-
-    assert(group != NULL);
-    assert(group->member_count > 0);
-    list_remove(&r->node);
-    group->member_count--;
-    r->group = NULL;
 }
 
 /* --- answers ----------------------------------------------------------------------------- */
@@ -213,6 +154,12 @@ static void on_settled(void *ctx, bool lost)
     } else if (group->sm.state == GROUP_ROUND) {
         sm_move(&group->sm, GROUP_WORK);
     }
+}
+
+struct pg_holder group_holder(struct group *group)
+{
+    assert(group != NULL);
+    return (struct pg_holder){on_answer, on_settled, group};
 }
 
 /* --- a member moves on ---------------------------------------------------------------------- */
@@ -327,14 +274,36 @@ static void members_resume(struct group *group)
 /* --- rounds ------------------------------------------------------------------------------------
  */
 
+/* See turns.h; the answer matters only when it is a failure. */
+static enum code lock_owner(struct group *group, struct err *err)
+{
+    const struct database *db = group->runner->database;
+    struct req *r = LIST_ENTRY(group->members.next, struct req, node);
+    Avanta__Service__OwnerLock in = AVANTA__SERVICE__OWNER_LOCK__INIT;
+    struct statement_call call = {
+        {TABLE_SKELETON, Q_OWNER_LOCK},
+        &r->context, &in.base, r->arena
+    };
+
+    assert(!list_empty(&group->members));
+    memcpy(&in.lock_key, &r->owner, sizeof in.lock_key);
+    return db->query(db->ctx, group->conn, &call, NULL, err);
+}
+
 enum code group_begin(struct group *group, struct err *err)
 {
     const struct database *db = group->runner->database;
     enum code code = OK;
 
-    if (!group->begun) {
-        code = db->command(db->ctx, group->conn, "BEGIN", NULL, err);
-        group->begun = code == OK;
+    if (group->begun) {
+        return OK;
+    }
+    code = db->command(db->ctx, group->conn, "BEGIN", NULL, err);
+    group->begun = code == OK;
+    if (code == OK && group->apart) {
+        code = lock_owner(group, err);
+    } else if (code == OK && group->mixed) {
+        code = db->command(db->ctx, group->conn, SHORT_LOCK_WAIT, NULL, err);
     }
     return code;
 }
@@ -402,8 +371,7 @@ static bool round_send(struct group *group)
     return sent;
 }
 
-/* The next round, or the end. */
-static void go_on(struct group *group)
+void group_go_on(struct group *group)
 {
     const struct database *db = group->runner->database;
     struct err err = {0};
@@ -434,35 +402,5 @@ void group_turn(struct group *group)
     if (!in_trouble(group)) {
         members_resume(group);
     }
-    go_on(group);
-}
-
-bool group_start(struct runner *runner)
-{
-    const struct database *db = runner->database;
-    struct group *group = LIST_ENTRY(runner->groups_free.next, struct group, node);
-    struct pg_holder holder = {on_answer, on_settled, group};
-
-    assert(!list_empty(&runner->groups_free));
-    assert(runner->writes_waiting > 0);
-    group->conn = db->take(db->ctx, &holder);
-    if (group->conn == NULL) {
-        return false;
-    }
-    list_remove(&group->node);
-    runner->connections_held++;
-    runner->groups_open++;
-    group->begun = false;
-    group->lost = false;
-    group->failed = false;
-    group->added = false;
-    group->set_failed = false;
-    group->culprit = NULL;
-    gather(group, &runner->writes_again);
-    gather(group, &runner->writes);
-    assert(group->member_count > 0);
-    group->lone = group->member_count == 1;
-    sm_move(&group->sm, GROUP_OPEN);
-    go_on(group);
-    return true;
+    group_go_on(group);
 }

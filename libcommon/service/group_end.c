@@ -30,6 +30,8 @@ void group_end(struct group *group)
     assert(runner->groups_open > 0);
     runner->connections_held--;
     runner->groups_open--;
+    runner->groups_apart -= group->apart ? 1 : 0;
+    turns_release(runner->turns, group);
     sm_move(&group->sm, GROUP_FREE);
     list_push_back(&runner->groups_free, &group->node);
     runner_wake(runner);

@@ -7,6 +7,8 @@
 
 #include "libcommon/codec/api.h"
 
+#include <stdbool.h>
+
 struct req;
 
 /* What a step says to the runner. */
@@ -25,13 +27,21 @@ typedef enum step (*step_fn)(struct req *r);
  * same user: the runner sees to that by itself. Where steps read what requests of other users may
  * write (a chain, a counter of the whole service), the operation says TX_WRITE_ALONE and locks as
  * usual.
+ *
+ * What may lock rows that are there is TX_WRITE, and the requests of one user take turns (turns.h).
+ * It locks one row first and others only under it; if it locks many, it is heavy. What holds a
+ * connection for long is heavy too: few such requests run at a time, and one of each user.
  */
 enum tx_mode {
     TX_NONE, /* statements, if any, each on their own */
     TX_READ, /* the same; retried freely */
+    TX_READ_HEAVY,
+    /* As TX_WRITE, but it only adds rows, so that it waits for nobody and takes no turn. */
+    TX_ADD,
     /* All steps in one transaction, shared with others by group commit, committed before the reply.
      */
     TX_WRITE,
+    TX_WRITE_HEAVY,
     TX_WRITE_ALONE /* the same in a transaction of its own */
 };
 
@@ -46,3 +56,19 @@ struct op_row {
     const struct api_method *method;
     const struct op *op;
 };
+
+static inline bool op_reads(const struct op *op)
+{
+    return op->tx == TX_READ || op->tx == TX_READ_HEAVY;
+}
+
+static inline bool op_is_heavy(const struct op *op)
+{
+    return op->tx == TX_READ_HEAVY || op->tx == TX_WRITE_HEAVY;
+}
+
+/* Its steps run in one transaction. */
+static inline bool op_writes(const struct op *op)
+{
+    return op->tx >= TX_ADD;
+}

@@ -82,6 +82,7 @@ static void write_metrics(void *ctx, struct buf *out)
     pg_pool_stats(p->pool, &pg);
     bus_stats(p->bus, &bus);
     metric_set(metrics, METRIC_REQUESTS_LIVE, 0, runner.requests);
+    metric_set(metrics, METRIC_TURNS_WAITING, 0, runner.turns_waiting);
     metric_set(metrics, METRIC_READS_WAITING, 0, runner.reads_waiting);
     metric_set(metrics, METRIC_WRITES_WAITING, 0, runner.writes_waiting);
     metric_set(metrics, METRIC_PG_READY, 0, pg.ready);

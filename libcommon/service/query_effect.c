@@ -25,16 +25,21 @@ static bool next_word(struct str *rest, struct str *out)
     return out->len > 0;
 }
 
-static bool is_change(struct str word)
+static bool is_one_of(struct str word, const char *const *words, size_t count)
 {
-    static const char *const changes[] = {"insert", "update", "delete", "merge"};
-
-    for (size_t i = 0; i < ARRAY_LEN(changes); i++) {
-        if (str_eq_nocase(word, str_from(changes[i]))) {
+    for (size_t i = 0; i < count; i++) {
+        if (str_eq_nocase(word, str_from(words[i]))) {
             return true;
         }
     }
     return false;
+}
+
+static bool is_change(struct str word)
+{
+    static const char *const changes[] = {"insert", "update", "delete", "merge"};
+
+    return is_one_of(word, changes, ARRAY_LEN(changes));
 }
 
 enum query_effect query_effect_of(struct str sql)
@@ -57,4 +62,19 @@ enum query_effect query_effect_of(struct str sql)
         }
     }
     return QUERY_READS;
+}
+
+bool query_locks_rows(struct str sql)
+{
+    /* FOR UPDATE and FOR SHARE too, in all their strengths. */
+    static const char *const locks[] = {"update", "delete", "merge", "share"};
+    struct str word = STR_EMPTY;
+
+    assert(sql.ptr != NULL);
+    while (next_word(&sql, &word)) {
+        if (is_one_of(word, locks, ARRAY_LEN(locks))) {
+            return true;
+        }
+    }
+    return false;
 }

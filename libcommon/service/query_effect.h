@@ -10,3 +10,5 @@ enum query_effect {
 };
 
 enum query_effect query_effect_of(struct str sql);
+/* It may change or lock rows that are there. */
+bool query_locks_rows(struct str sql);

@@ -64,7 +64,7 @@ static void send_again(struct req *r)
 
 static bool may_send_again(struct req *r, const struct pg_answer *answer)
 {
-    if (r->endpoint->op->tx != TX_READ) {
+    if (!op_reads(r->endpoint->op)) {
         return false;
     }
     if (answer->outcome == PG_OUTCOME_LOST) {
@@ -144,6 +144,15 @@ static uint32_t fair_share(const struct runner *runner)
     return share < PG_BATCH_MAX ? share : PG_BATCH_MAX;
 }
 
+/* The next of the queue goes with those on board: nobody goes with a heavy one. */
+static bool may_board(const struct flight *flight, bool heavy)
+{
+    const struct req *next = LIST_ENTRY(flight->runner->reads.next, const struct req, node);
+
+    assert(!list_empty(&flight->runner->reads));
+    return flight->count == 0 || (!heavy && !op_is_heavy(next->endpoint->op));
+}
+
 bool flight_start(struct runner *runner)
 {
     const struct database *db = runner->database;
@@ -152,6 +161,7 @@ bool flight_start(struct runner *runner)
     uint32_t share = fair_share(runner);
     struct err err = {0};
     bool usable = true;
+    bool heavy = false;
 
     assert(!list_empty(&runner->flights_free));
     assert(runner->reads_waiting > 0);
@@ -161,11 +171,13 @@ bool flight_start(struct runner *runner)
     }
     list_remove(&flight->node);
     runner->connections_held++;
-    for (uint32_t i = 0; i < share && usable; i++) {
+    for (uint32_t i = 0; i < share && usable && may_board(flight, heavy); i++) {
         struct list *node = list_pop_front(&runner->reads);
+        struct req *r = LIST_ENTRY(node, struct req, node);
         assert(node != NULL);
         runner->reads_waiting--;
-        usable = send_statement(flight, LIST_ENTRY(node, struct req, node));
+        heavy = op_is_heavy(r->endpoint->op);
+        usable = send_statement(flight, r);
     }
     if (flight->count == 0) {
         flight_end(flight);

@@ -129,6 +129,7 @@ static enum step query(struct req *r, uint16_t index, const ProtobufCMessage *in
     const struct pg_query *row = db->describe(db->ctx, statement);
 
     assert(r->effect == EFFECT_NONE); /* one effect per step */
+    assert(r->endpoint->op->tx != TX_ADD || !r->runner->query_locks[index]);
     assert(row->in == NULL || (in != NULL && in->descriptor == row->in));
     r->effect = EFFECT_STATEMENT;
     r->statement = statement;
@@ -263,7 +264,7 @@ enum step req_refuse(struct req *r, enum _Avanta__Reason reason)
 
 enum step req_refuse_keeping(struct req *r, enum _Avanta__Reason reason)
 {
-    assert(r->endpoint->op->tx >= TX_WRITE);
+    assert(op_writes(r->endpoint->op));
     assert(r->code == OK);
     r->keeps = true;
     return req_refuse(r, reason);

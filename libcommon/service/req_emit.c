@@ -138,7 +138,7 @@ void req_emit_for(struct req *r,
     Avanta__AuditRecord *record = NULL;
 
     assert(row != NULL); /* the message carries the event option */
-    assert(r->endpoint->op->tx >= TX_WRITE);
+    assert(op_writes(r->endpoint->op));
     assert(r->emission_count < REQ_EVENTS_MAX);
     r->emission_count++;
     record = record_new(r, owner, entity_id);

@@ -14,9 +14,11 @@
 
 struct runner;
 struct group;
+struct lane;
 
 enum req_state {
     REQ_NEW,   /* taken, not submitted */
+    REQ_HELD,  /* waits for its turn: turns.h */
     REQ_READY, /* something arrived for it: in the runner's ready list, or its group's turn comes */
     REQ_RUNNING,    /* inside its steps */
     REQ_QUEUED,     /* has a statement to send: in a queue, or in its group between rounds */
@@ -102,6 +104,7 @@ struct req {
     Avanta__Request *envelope;
     struct pg_context context;
     uint64_t owner; /* hash of the user whose data it works on */
+    bool owned;     /* there is one */
     uint64_t arrived_mono_us;
     uint64_t deadline_mono_ms;
 
@@ -133,6 +136,9 @@ struct req {
     size_t affected;
 
     /* --- the transaction --- */
+    struct lane *lane;   /* NULL: it takes no turn */
+    bool its_turn;       /* it has come */
+    bool apart;          /* shares its transaction only with its owner's */
     struct group *group; /* NULL: in none */
     enum req_idempotency idempotency;
     struct idempotency *key; /* NULL without a key */

@@ -13,7 +13,8 @@
 #define END(state) (MAY(REQ_REPLYING) | (state))
 
 static const struct sm_row req_states[REQ_STATE_COUNT] = {
-    [REQ_NEW] = {"new",        0, END(MAY(REQ_READY))                                         },
+    [REQ_NEW] = {"new",        0, END(MAY(REQ_READY) | MAY(REQ_HELD))                         },
+    [REQ_HELD] = {"held",       0, END(MAY(REQ_READY))                                         },
     [REQ_READY] = {"ready",      0, END(MAY(REQ_RUNNING) | MAY(REQ_QUEUED) | MAY(REQ_DECIDED))  },
     [REQ_RUNNING] = {"running",    0, MAY(REQ_QUEUED) | MAY(REQ_WAIT_WORK) | MAY(REQ_DECIDED)     },
     [REQ_QUEUED] = {"queued",     0, END(MAY(REQ_WAIT_QUERY) | MAY(REQ_READY) | MAY(REQ_DECIDED))},
@@ -39,11 +40,14 @@ static enum code learn_queries(struct runner *runner, struct err *err)
     }
     /* tidy: allow alloc: a part of runner_open */
     runner->query_effects = calloc(service->query_count, sizeof *runner->query_effects);
-    if (runner->query_effects == NULL) {
+    /* tidy: allow alloc: a part of runner_open */
+    runner->query_locks = calloc(service->query_count, sizeof *runner->query_locks);
+    if (runner->query_effects == NULL || runner->query_locks == NULL) {
         return err_set(err, ERR_OVERLOADED, "no memory for the runner");
     }
     for (uint16_t i = 0; i < service->query_count; i++) {
         runner->query_effects[i] = query_effect_of(str_from(service->queries[i].text));
+        runner->query_locks[i] = query_locks_rows(str_from(service->queries[i].text));
     }
     return OK;
 }
@@ -67,17 +71,20 @@ enum code runner_open(const struct runner_options *options, struct runner **out,
     /* Fewer transactions at a time batch better and collide less; reads may take every connection.
      */
     runner->groups_max = (options->connections + 1) / 2;
+    runner->groups_apart_max = runner->groups_max > 1 ? runner->groups_max - 1 : 1;
     list_init(&runner->ready);
     list_init(&runner->reads);
     list_init(&runner->writes);
     list_init(&runner->writes_again);
+    list_init(&runner->writes_apart);
     list_init(&runner->backoff);
     list_init(&runner->group_turns);
     list_init(&runner->groups_free);
     list_init(&runner->flights_free);
     runner->requests = pool_open(sizeof(struct req), options->requests_max);
     runner->state_spill = calloc(1, REQ_STATE_BYTES_MAX);
-    if (runner->requests == NULL || runner->state_spill == NULL) {
+    runner->turns = turns_open(runner, runner->groups_apart_max);
+    if (runner->requests == NULL || runner->state_spill == NULL || runner->turns == NULL) {
         code = err_set(err, ERR_OVERLOADED, "no memory for %u requests", options->requests_max);
     }
     code = code == OK ? learn_queries(runner, err) : code;
@@ -102,8 +109,10 @@ void runner_close(struct runner **runner)
     assert(closing->connections_held == 0);
     groups_close(closing);
     flights_close(closing);
+    turns_close(&closing->turns);
     pool_close(&closing->requests);
     free(closing->query_effects);
+    free(closing->query_locks);
     free(closing->state_spill);
     free(closing);
 }
@@ -145,7 +154,7 @@ struct req *runner_take(struct runner *runner,
 }
 
 /* The user whose data the request works on: the caller, or the one an event names. */
-static uint64_t owner_of(const struct req *r)
+static const char *owner_of(const struct req *r)
 {
     const char *user_id = r->context.user_id;
 
@@ -158,8 +167,7 @@ static uint64_t owner_of(const struct req *r)
             user_id = *(const char *const *)(const void *)at;
         }
     }
-    struct str text = str_from(user_id);
-    return hash_bytes(text.ptr, text.len, 0);
+    return user_id;
 }
 
 void runner_submit(struct req *r, uint64_t deadline_mono_ms)
@@ -169,19 +177,25 @@ void runner_submit(struct req *r, uint64_t deadline_mono_ms)
     assert(r->sm.state == REQ_NEW);
     assert(r->envelope != NULL);
     r->deadline_mono_ms = deadline_mono_ms;
-    r->owner = owner_of(r);
+    struct str owner = str_from(owner_of(r));
+    r->owned = owner.len > 0;
+    r->owner = hash_bytes(owner.ptr, owner.len, 0);
     r->alone = r->endpoint->op->tx == TX_WRITE_ALONE;
-    if (!req_reset(r)) {
+    if (!req_reset(r) || !turns_enter(runner->turns, r)) {
         runner_answer(r);
         return;
     }
-    sm_move(&r->sm, REQ_READY);
-    list_push_back(&runner->ready, &r->node);
     if (!runner->ticking) {
         runner->ticking = true;
         runner->effects->tick(runner->effects->ctx, true);
     }
-    runner_wake(runner);
+}
+
+void runner_go(struct req *r)
+{
+    sm_move(&r->sm, REQ_READY);
+    list_push_back(&r->runner->ready, &r->node);
+    runner_wake(r->runner);
 }
 
 void runner_answer(struct req *r)
@@ -234,7 +248,7 @@ void runner_steps(struct req *r)
 
 static bool in_transaction(const struct req *r)
 {
-    return r->endpoint->op->tx >= TX_WRITE;
+    return op_writes(r->endpoint->op);
 }
 
 static void queue_push(struct req *r)
@@ -247,7 +261,11 @@ static void queue_push(struct req *r)
         runner->reads_waiting++;
         return;
     }
-    list_push_back(again ? &runner->writes_again : &runner->writes, &r->node);
+    if (r->apart) {
+        list_push_back(&runner->writes_apart, &r->node);
+    } else {
+        list_push_back(again ? &runner->writes_again : &runner->writes, &r->node);
+    }
     runner->writes_waiting++;
 }
 
@@ -355,6 +373,7 @@ void runner_free(struct req *r)
     if (r->answer.result != NULL) {
         runner->database->clear(&r->answer.result);
     }
+    turns_leave(runner->turns, r);
     arena_dispose(&r->arena);
     pool_give(runner->requests, r);
     if (runner->draining && pool_used(runner->requests) == 0) {
@@ -410,7 +429,8 @@ static void pump(struct runner *runner)
 {
     while (runner->connections_held < runner->connections) {
         bool reads = runner->reads_waiting > 0;
-        bool writes = runner->writes_waiting > 0 && runner->groups_open < runner->groups_max;
+        bool writes = runner->writes_waiting > 0 && runner->groups_open < runner->groups_max &&
+                      group_possible(runner);
         bool write_now = writes && (!reads || runner->writes_turn);
 
         if (!reads && !writes) {
@@ -460,6 +480,8 @@ void runner_drain(struct runner *runner, void (*done)(void *arg), void *arg)
 void runner_gauges(const struct runner *runner, struct runner_gauges *out)
 {
     assert(out != NULL);
-    *out = (struct runner_gauges){
-        pool_used(runner->requests), runner->reads_waiting, runner->writes_waiting};
+    *out = (struct runner_gauges){pool_used(runner->requests),
+                                  turns_waiting(runner->turns),
+                                  runner->reads_waiting,
+                                  runner->writes_waiting};
 }

@@ -2,9 +2,9 @@
 /*
  * The runner moves requests forward: their steps, their statements, their deadline. Reads are
  * gathered into pipelines where every statement is its own failure domain (reads.c); writes into
- * group commits (group.c). It owns the requests (a fixed pool) and knows the outside only through
- * `struct effects`. All on the loop thread; nothing runs inside the callbacks of the outside but
- * marking: runner_pass() works.
+ * group commits (group.c). Changes of one user take turns (turns.h). It owns the requests (a fixed
+ * pool) and knows the outside only through `struct effects`. All on the loop thread; nothing runs
+ * inside the callbacks of the outside but marking: runner_pass() works.
  */
 
 #include "libcommon/base/metric.h"
@@ -43,6 +43,7 @@ struct req *runner_take(struct runner *runner,
                         struct endpoint *endpoint,
                         const struct request_source *source,
                         struct arena **arena) MUST_CHECK;
+/* May answer at once: ERR_RATE_LIMITED when too many of its user wait. */
 void runner_submit(struct req *r, uint64_t deadline_mono_ms);
 /* Ends a request that was taken and not submitted; its verdict is set. */
 void runner_answer(struct req *r);
@@ -58,6 +59,7 @@ void runner_drain(struct runner *runner, void (*done)(void *arg), void *arg);
 
 struct runner_gauges {
     uint32_t requests;
+    uint32_t turns_waiting;
     uint32_t reads_waiting;
     uint32_t writes_waiting;
 };

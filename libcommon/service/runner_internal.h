@@ -1,10 +1,11 @@
 #pragma once
-/* The runner's inside, shared by runner.c (life of a request), reads.c (pipelines) and group.c
- * (group commit). */
+/* The runner's inside, shared by runner.c (life of a request), reads.c (pipelines), turns.c (whose
+ * turn it is) and group*.c (group commit). */
 
 #include "libcommon/service/outbox.h"
 #include "libcommon/service/query_effect.h"
 #include "libcommon/service/runner.h"
+#include "libcommon/service/turns.h"
 
 struct flight;
 
@@ -24,12 +25,15 @@ enum group_state {
 struct group {
     struct list node;    /* free list, or the runner's groups whose turn has come */
     struct list members; /* requests, in order of arrival */
+    struct list lanes;   /* of the owners it holds: turns.h */
     struct sm sm;
     struct runner *runner;
     struct pg_conn *conn;
     struct req *culprit; /* whose statement failed, who refused after writing, who must run alone */
     uint32_t member_count;
     bool lone;                 /* started with one member */
+    bool apart;                /* all its members are so, and of one owner */
+    bool mixed;                /* a change shares it with others */
     bool begun;                /* BEGIN was sent */
     bool lost;                 /* the connection broke */
     bool failed;               /* one of the group's own statements failed: see `answer` */
@@ -53,21 +57,27 @@ struct runner {
     struct list reads;        /* REQ_QUEUED, one statement each */
     struct list writes;       /* REQ_QUEUED or REQ_DECIDED, for the next groups */
     struct list writes_again; /* the same, run again after a failed group: served first */
+    struct list writes_apart; /* the same, for groups apart */
     struct list backoff;      /* REQ_BACKOFF */
     struct list group_turns;  /* groups with something to do */
     struct list groups_free;
     struct list flights_free;
     struct group *groups;
     struct flight *flights;
+    struct turns *turns;
     enum query_effect *query_effects; /* by statement of the service */
+    bool *query_locks;                /* the same: it locks rows */
     void *state_spill;                /* REQ_STATE_BYTES_MAX for a step whose state did not fit */
     uint32_t connections;
     uint32_t connections_held;
     uint32_t groups_open;
     uint32_t groups_max;
+    uint32_t groups_apart;
+    uint32_t groups_apart_max;
     uint32_t reads_waiting;
     uint32_t writes_waiting;
     bool writes_turn; /* who goes next when both wait */
+    bool apart_turn;  /* the same among writes */
     bool ticking;
     bool draining;
     bool database_ready;
@@ -77,6 +87,8 @@ struct runner {
 };
 
 /* --- runner.c --- */
+/* A request that was submitted begins. */
+void runner_go(struct req *r);
 /* Runs steps until one waits or the list ends; the state afterwards says which. */
 void runner_steps(struct req *r);
 /* Puts a request whose steps paused or ended outside of a group where it belongs now. */
@@ -104,14 +116,20 @@ void flights_close(struct runner *runner);
 bool flight_start(struct runner *runner); /* false: no connection is free */
 
 /* --- group.c: rounds --- */
+struct pg_holder group_holder(struct group *group);
 enum code groups_open(struct runner *runner, struct err *err) MUST_CHECK;
 void groups_close(struct runner *runner);
-bool group_start(struct runner *runner); /* false: no connection is free */
 void group_turn(struct group *group);
+/* The next round, or the end. */
+void group_go_on(struct group *group);
 /* A member's work is done. */
 void group_poke(struct group *group);
 /* Queues BEGIN unless it was. */
 enum code group_begin(struct group *group, struct err *err) MUST_CHECK;
+
+/* --- group_gather.c: who travels together --- */
+bool group_possible(struct runner *runner); /* what waits may start one */
+bool group_start(struct runner *runner);    /* false: no connection is free */
 /* The request is no member any more. */
 void group_leave(struct req *r);
 

@@ -35,6 +35,8 @@ static const struct metric_row rows[SERVICE_METRIC_COUNT] = {
                                  frame_drops,                                                            "Messages dropped before they became requests"    },
     [METRIC_REQUESTS_LIVE] =
         {METRIC_GAUGE,        "avanta_requests_live",          NULL,       NULL, "Requests under way"                              },
+    [METRIC_TURNS_WAITING] =
+        {METRIC_GAUGE,        "avanta_turns_waiting",          NULL,       NULL, "Changes waiting for their user's turn"           },
     [METRIC_READS_WAITING] =
         {METRIC_GAUGE,        "avanta_reads_waiting",          NULL,       NULL, "Reads waiting for a connection"                  },
     [METRIC_WRITES_WAITING] =

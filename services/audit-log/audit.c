@@ -48,7 +48,7 @@ static enum step append_done(struct req *r)
 }
 
 const struct op op_audit_log_append = {
-    TX_WRITE, {append_insert, append_done}
+    TX_ADD, {append_insert, append_done}
 };
 
 /* The variant of the list statement for the order asked for; variants stand in pairs: falling,

@@ -76,7 +76,7 @@ static enum step create_reply(struct req *r)
 }
 
 const struct op op_ledger_create_account = {
-    TX_WRITE, {create_insert, create_reply}
+    TX_ADD, {create_insert, create_reply}
 };
 
 /* Another opening date moves the opening balance to that day: taken back there, stated here. */

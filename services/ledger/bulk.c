@@ -306,5 +306,5 @@ static enum step bulk_emit(struct req *r)
 }
 
 const struct op op_ledger_bulk_update_transactions = {
-    TX_WRITE, {bulk_lock, bulk_apply, bulk_judge, bulk_emit}
+    TX_WRITE_HEAVY, {bulk_lock, bulk_apply, bulk_judge, bulk_emit}
 };

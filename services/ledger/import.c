@@ -174,7 +174,7 @@ static enum step confirm_reply(struct req *r)
 }
 
 const struct op op_ledger_confirm_import = {
-    TX_WRITE, {confirm_period, confirm_account, confirm_apply, confirm_emit, confirm_reply}
+    TX_WRITE_HEAVY, {confirm_period, confirm_account, confirm_apply, confirm_emit, confirm_reply}
 };
 
 /* --- history --- */
@@ -253,7 +253,7 @@ static enum step get_reply(struct req *r)
 }
 
 const struct op op_ledger_get_import = {
-    TX_READ, {get_select, get_rows, get_reply}
+    TX_READ_HEAVY, {get_select, get_rows, get_reply}
 };
 
 /* --- undo --- */
@@ -287,5 +287,5 @@ static enum step undo_reply(struct req *r)
 }
 
 const struct op op_ledger_delete_import = {
-    TX_WRITE, {get_select, undo_rows, undo_reply}
+    TX_WRITE_HEAVY, {get_select, undo_rows, undo_reply}
 };

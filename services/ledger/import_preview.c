@@ -264,5 +264,5 @@ static enum step preview_reply(struct req *r)
 }
 
 const struct op op_ledger_preview_import = {
-    TX_READ, {preview_match, preview_reply}
+    TX_READ_HEAVY, {preview_match, preview_reply}
 };

@@ -196,7 +196,7 @@ static enum step create_reply(struct req *r)
 }
 
 const struct op op_ledger_create_transaction = {
-    TX_WRITE, {create_insert, create_reply}
+    TX_ADD, {create_insert, create_reply}
 };
 
 /* --- update --- */

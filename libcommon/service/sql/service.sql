@@ -79,3 +79,9 @@ WHERE ctid = ANY (ARRAY(
     ORDER BY created_at
     LIMIT :rows_max
 ));
+
+-- name: owner_lock
+-- in: avanta.service.OwnerLock
+-- out: none
+-- Held to the end of the transaction: groups of one owner follow one another, also those of other processes.
+SELECT FROM pg_advisory_xact_lock(:lock_key);
