@@ -302,7 +302,7 @@ enum code group_begin(struct group *group, struct err *err)
     group->begun = code == OK;
     if (code == OK && group->apart) {
         code = lock_owner(group, err);
-    } else if (code == OK && group->mixed) {
+    } else if (code == OK && group->brief) {
         code = db->command(db->ctx, group->conn, SHORT_LOCK_WAIT, NULL, err);
     }
     return code;

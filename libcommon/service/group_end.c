@@ -209,6 +209,10 @@ static void lone_failed(struct group *group, struct req *r)
         runner_finish(r);
         return;
     }
+    if (r->code == OK && is_collision(answer) && r->lane != NULL && !r->apart) {
+        runner_rerun(r, true); /* where it may wait longer */
+        return;
+    }
     if (r->code == OK && is_collision(answer) && r->retries < SERIALIZATION_RETRIES_MAX) {
         r->retries++;
         retry_later(r);

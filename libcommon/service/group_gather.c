@@ -126,11 +126,6 @@ static bool next_is_apart(struct runner *runner)
     return apart;
 }
 
-static bool any_change(const struct group *group)
-{
-    return !list_empty(&group->lanes);
-}
-
 static void gather_members(struct group *group)
 {
     struct runner *runner = group->runner;
@@ -144,7 +139,7 @@ static void gather_members(struct group *group)
     }
     assert(group->member_count > 0);
     group->lone = group->member_count == 1;
-    group->mixed = !group->apart && !group->lone && any_change(group);
+    group->brief = !group->apart && !list_empty(&group->lanes);
 }
 
 bool group_start(struct runner *runner)

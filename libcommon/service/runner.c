@@ -395,6 +395,7 @@ void runner_rerun(struct req *r, bool alone)
     metric_add(r->runner->options.metrics, METRIC_RERUNS, 0, 1);
     r->group = NULL;
     r->alone = r->alone || alone;
+    r->apart = r->apart || (alone && r->lane != NULL); /* it may have to wait for a lock */
     if (r->answer.result != NULL) {
         r->runner->database->clear(&r->answer.result);
     }

@@ -33,7 +33,7 @@ struct group {
     uint32_t member_count;
     bool lone;                 /* started with one member */
     bool apart;                /* all its members are so, and of one owner */
-    bool mixed;                /* a change shares it with others */
+    bool brief;                /* waits for locks only briefly */
     bool begun;                /* BEGIN was sent */
     bool lost;                 /* the connection broke */
     bool failed;               /* one of the group's own statements failed: see `answer` */

@@ -16,8 +16,9 @@
  *   that waits here.
  * - No two transactions hold locks of one owner: the group that took a change in holds its owner
  *   until the transaction has ended, and no other group takes changes of that owner meanwhile.
- * - Heavy changes and those that go together travel apart, in groups of their owner only, which
- *   leave at least one group to the others (if there are two): see group_gather.c.
+ * - Heavy changes, those that go together, and those that run again by themselves travel apart, in
+ *   groups of their owner only, which leave at least one group to the others (if there are two):
+ *   see group_gather.c.
  *
  * Across the processes of a service, which know nothing of each other:
  * - A group apart takes its owner's advisory lock before anything else and holds it to its end, so
@@ -25,11 +26,10 @@
  * - Any other transaction has at most one change of each owner. A change that is not heavy locks
  *   what it locks under one row, first: its transaction, account, category. That is for operations
  *   to keep; one that locks many rows is heavy.
- * - Where members of several owners share a transaction, a lock is waited for at most
- *   GROUP_LOCK_WAIT_MS, less than PostgreSQL's deadlock_timeout. Who does not get it runs again by
- *   itself, the others go on without it.
+ * - Any other transaction waits for a lock at most GROUP_LOCK_WAIT_MS, less than PostgreSQL's
+ *   deadlock_timeout. Who does not get it runs again apart, the others go on without it.
  * So no circle of waiting can close but among such short waits, which end it before it is looked
- * for, and a stranger's locks cost a member of a shared group that long and a second run.
+ * for; and a stranger's locks cost the members of a shared group that long and a second run.
  *
  * Owned by the runner, on the loop thread; no memory after opening.
  */

@@ -192,6 +192,9 @@ static void skeleton_statement(struct pg_conn *conn,
         buf_printf(&text, "store(%zu)", rows->n_key);
         break;
     }
+    case Q_OWNER_LOCK:
+        buf_printf(&text, "lock(%s)", call->context->user_id);
+        break;
     default:
         buf_printf(&text, "skeleton(%u)", (unsigned)call->statement.query);
         break;
@@ -490,7 +493,10 @@ static void command_apply(struct pg_conn *conn, const char *sql)
     } else if (strcmp(sql, "COMMIT") == 0) {
         assert_true(conn->in_transaction);
         transaction_end(conn, !conn->aborted);
+    } else if (strncmp(sql, "SET LOCAL", 9) == 0) {
+        assert_true(conn->in_transaction);
     } else {
+        assert_string_equal(sql, "ROLLBACK");
         transaction_end(conn, false);
     }
 }

@@ -136,7 +136,7 @@ static enum step seen_insert(struct req *r)
 /* --- tables -------------------------------------------------------------------------------- */
 
 static const struct op op_add = {
-    TX_WRITE, {add_insert, add_reply}
+    TX_ADD, {add_insert, add_reply}
 };
 static const struct op op_move = {
     TX_WRITE, {move_find, move_update, req_reply_row}
@@ -151,11 +151,20 @@ static const struct op op_hash = {
     TX_WRITE, {move_find, hash_start, hash_insert, req_reply_row}
 };
 static const struct op op_nap = {TX_NONE, {nap_sleep}};
-static const struct op op_ping = {TX_WRITE, {ping_done}};
+static const struct op op_ping = {TX_ADD, {ping_done}};
 static const struct op op_join = {
-    TX_WRITE, {join_insert, join_reply}
+    TX_ADD, {join_insert, join_reply}
 };
-static const struct op op_seen = {TX_WRITE, {seen_insert}};
+static const struct op op_touch = {
+    TX_WRITE, {move_find, ping_done}
+};
+static const struct op op_bulk = {
+    TX_WRITE_HEAVY, {move_find, ping_done}
+};
+static const struct op op_export = {
+    TX_READ_HEAVY, {list_select, list_reply}
+};
+static const struct op op_seen = {TX_ADD, {seen_insert}};
 
 static const struct field_rule add_fields[] = {
     {.name = "name", .flags = RULE_REQUIRED, .len_min = 1,   .len_max = 40},
@@ -195,6 +204,9 @@ static const struct api_method methods[TOY_OP_COUNT] = {
     [TOY_NAP] = METHOD("Nap", &rules_add, &rules_empty, API_PUBLIC, false),
     [TOY_PING] = METHOD("Ping", &rules_add, &rules_empty, API_USER, true),
     [TOY_JOIN] = METHOD("Join", &rules_add, &rules_row, API_USER, true),
+    [TOY_TOUCH] = METHOD("Touch", &rules_add, &rules_empty, API_USER, true),
+    [TOY_BULK] = METHOD("Bulk", &rules_add, &rules_empty, API_USER, true),
+    [TOY_EXPORT] = METHOD("Export", &rules_list, &rules_list_reply, API_USER, false),
 };
 
 const struct op_row toy_ops[TOY_OP_COUNT] = {
@@ -206,6 +218,9 @@ const struct op_row toy_ops[TOY_OP_COUNT] = {
     [TOY_NAP] = {&methods[TOY_NAP],    &op_nap   },
     [TOY_PING] = {&methods[TOY_PING],   &op_ping  },
     [TOY_JOIN] = {&methods[TOY_JOIN],   &op_join  },
+    [TOY_TOUCH] = {&methods[TOY_TOUCH],  &op_touch },
+    [TOY_BULK] = {&methods[TOY_BULK],   &op_bulk  },
+    [TOY_EXPORT] = {&methods[TOY_EXPORT], &op_export},
 };
 
 static const char *const insert_parameters[] = {"user_id", "name", "amount"};

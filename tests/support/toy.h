@@ -29,6 +29,9 @@ enum toy_op {
     TOY_NAP,    /* read that takes `amount` milliseconds */
     TOY_PING,   /* write that ends without a statement */
     TOY_JOIN,   /* TOY_ADD by a set statement */
+    TOY_TOUCH,  /* write that locks a row, one statement */
+    TOY_BULK,   /* the same, heavy */
+    TOY_EXPORT, /* TOY_LIST, heavy */
     TOY_OP_COUNT
 };
 

@@ -93,7 +93,7 @@ static Avanta__Request *envelope_new(struct arena *arena,
 
 static ProtobufCMessage *input_new(struct arena *arena, enum toy_op op, const char *name)
 {
-    if (op == TOY_LIST || op == TOY_SECRET) {
+    if (op == TOY_LIST || op == TOY_SECRET || op == TOY_EXPORT) {
         Toy__ListRequest *in = arena_alloc(arena, sizeof *in);
         assert_non_null(in);
         toy__list_request__init(in);

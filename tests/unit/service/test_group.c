@@ -27,6 +27,7 @@ static int teardown(void **state)
 }
 
 #define TRACE(expected) assert_string_equal(rig->fake->trace, expected)
+#define BRIEF           "SET LOCAL lock_timeout = '20ms'" /* where there is a change */
 
 static enum code code_of(size_t number)
 {
@@ -260,7 +261,7 @@ static void refusal_without_writing_leaves(void **state)
     fake_rule_add(rig->fake, "find(missing)", PG_OUTCOME_OK)->no_rows = true;
     toy_settle(rig);
     TRACE("BEGIN insert(first) ; outbox(2) COMMIT ; "
-          "BEGIN insert(a) find(missing) ; outbox(2) COMMIT ;");
+          "BEGIN " BRIEF " insert(a) find(missing) ; outbox(2) COMMIT ;");
     assert_int_equal(code_of(a), OK);
     assert_int_equal(code_of(no), ERR_INVALID);
     assert_int_equal(rig->replies[no].reason, AVANTA__REASON__NO_UPDATE_FIELDS);
@@ -407,7 +408,7 @@ static void loss_between_rounds_is_found_when_sending(void **state)
     fake_lose(rig->fake); /* settled, and its turn has not come */
     toy_settle(rig);
     assert_int_equal(code_of(a), OK);
-    TRACE("BEGIN find(a) ; BEGIN find(a) ; update() ; COMMIT ;");
+    TRACE("BEGIN " BRIEF " find(a) ; BEGIN " BRIEF " find(a) ; update() ; COMMIT ;");
 }
 
 static void loss_after_commit_changes_nothing(void **state)
@@ -431,13 +432,13 @@ static void second_statement_is_kept_from_the_same_user(void **state)
 {
     (void)state;
     hold("first");
-    size_t a = toy_send(rig, TOY_MOVE, "u1", "a");
-    size_t b = toy_send(rig, TOY_MOVE, "u1", "b");
+    size_t a = toy_send(rig, TOY_MOVE, NULL, "a");
+    size_t b = toy_send(rig, TOY_MOVE, NULL, "b");
     size_t c = toy_send(rig, TOY_MOVE, "u2", "c");
     toy_settle(rig);
     /* Not known before: a sees b of the same user and leaves; b and c go on. Then a alone. */
     TRACE("BEGIN insert(first) ; outbox(2) COMMIT ; "
-          "BEGIN find(a) find(b) find(c) ; update() update() ; COMMIT ; "
+          "BEGIN " BRIEF " find(a) find(b) find(c) ; update() update() ; COMMIT ; "
           "BEGIN find(a) ; update() ; COMMIT ;");
     assert_int_equal(code_of(a), OK);
     assert_int_equal(code_of(b), OK);
@@ -445,15 +446,15 @@ static void second_statement_is_kept_from_the_same_user(void **state)
     fake_trace_clear(rig->fake);
     /* Known now: they are not put together at all. */
     hold("second");
-    (void)toy_send(rig, TOY_MOVE, "u1", "d");
-    (void)toy_send(rig, TOY_MOVE, "u1", "e");
-    (void)toy_send(rig, TOY_ADD, "u1", "f");
-    (void)toy_send(rig, TOY_MOVE, "u2", "g");
+    (void)toy_send(rig, TOY_MOVE, NULL, "d");
+    (void)toy_send(rig, TOY_MOVE, NULL, "e");
+    (void)toy_send(rig, TOY_MOVE, "u1", "f");
+    (void)toy_send(rig, TOY_ADD, "u1", "g");
+    (void)toy_send(rig, TOY_MOVE, "u2", "h");
     toy_settle(rig);
     TRACE("BEGIN insert(second) ; outbox(2) COMMIT ; "
-          "BEGIN find(d) find(g) ; update() update() ; COMMIT ; "
-          "BEGIN find(e) ; update() ; COMMIT ; "
-          "BEGIN insert(f) ; outbox(2) COMMIT ;");
+          "BEGIN " BRIEF " find(d) find(f) find(h) ; update() update() update() ; COMMIT ; "
+          "BEGIN find(e) insert(g) ; update() ; outbox(2) COMMIT ;");
 }
 
 static void work_holds_its_group(void **state)
@@ -470,7 +471,7 @@ static void work_holds_its_group(void **state)
     assert_int_equal(code_of(h), OK);
     assert_int_equal(code_of(a), OK);
     TRACE("BEGIN insert(first) ; outbox(2) COMMIT ; "
-          "BEGIN find(h) insert(a) ; insert(h) ; outbox(2) COMMIT ;");
+          "BEGIN " BRIEF " find(h) insert(a) ; insert(h) ; outbox(2) COMMIT ;");
     fake_trace_clear(rig->fake);
     /* Known to be slow now: it travels alone. */
     hold("second");
@@ -479,7 +480,8 @@ static void work_holds_its_group(void **state)
     toy_settle(rig);
     fake_work(rig->fake);
     toy_settle(rig);
-    TRACE("BEGIN insert(second) ; outbox(2) COMMIT ; BEGIN find(i) ; insert(i) ; COMMIT ; "
+    TRACE("BEGIN insert(second) ; outbox(2) COMMIT ; "
+          "BEGIN " BRIEF " find(i) ; insert(i) ; COMMIT ; "
           "BEGIN insert(b) ; outbox(2) COMMIT ;");
 }
 
@@ -506,7 +508,7 @@ static void full_thread_pool_is_overload(void **state)
     size_t h = toy_send(rig, TOY_HASH, "u1", "h");
     toy_settle(rig);
     assert_int_equal(code_of(h), ERR_OVERLOADED);
-    TRACE("BEGIN find(h) ; COMMIT ;");
+    TRACE("BEGIN " BRIEF " find(h) ; COMMIT ;");
 }
 
 int main(void)

@@ -119,7 +119,7 @@ static void refusal_is_stored(void **state)
     fake_rule_add(rig->fake, "find(gone)", PG_OUTCOME_OK)->no_rows = true;
     size_t first = toy_send_keyed(rig, TOY_MOVE, "u1", "gone", "k1");
     toy_settle(rig);
-    TRACE("BEGIN claim(k1) ; find(gone) ; store(1) COMMIT ;");
+    TRACE("BEGIN SET LOCAL lock_timeout = '20ms' claim(k1) ; find(gone) ; store(1) COMMIT ;");
     size_t second = toy_send_keyed(rig, TOY_MOVE, "u1", "gone", "k1");
     toy_settle(rig);
     assert_int_equal(rig->replies[first].code, ERR_NOT_FOUND);

@@ -20,6 +20,13 @@ static int setup(void **state)
     return 0;
 }
 
+static int setup_many(void **state)
+{
+    (void)state;
+    rig = toy_open(6, 64);
+    return 0;
+}
+
 static int setup_one(void **state)
 {
     (void)state;
@@ -215,7 +222,7 @@ static void deadline_during_work_waits_for_the_thread(void **state)
     toy_settle(rig);
     fake_work(rig->fake);
     toy_settle(rig);
-    TRACE("BEGIN find(a) ; COMMIT ;");
+    TRACE("BEGIN SET LOCAL lock_timeout = '20ms' find(a) ; COMMIT ;");
 }
 
 static void database_that_is_down_is_not_waited_for_long(void **state)
@@ -311,7 +318,9 @@ static void random_trouble(void **state)
 {
     const char *seed_text = getenv("AVANTA_TEST_SEED");
     uint64_t seed = 0;
-    static const char *const texts[] = {"insert", "find", "update", "COMMIT", "outbox", "store"};
+    static const char *const texts[] = {
+        "insert", "find", "update", "COMMIT", "outbox", "store", "lock", "select"};
+    static const enum toy_op others[] = {TOY_MOVE, TOY_TOUCH, TOY_BULK, TOY_EXPORT};
     size_t ok = 0;
     size_t dark = 0;
     size_t events = 0;
@@ -334,7 +343,7 @@ static void random_trouble(void **state)
                                .code = random() % 2 == 0 ? ERR_SERIALIZATION : ERR_CONFLICT};
         adds[i] = random() % 3 != 0;
         (void)toy_send_keyed(rig,
-                             adds[i] ? TOY_ADD : TOY_MOVE,
+                             adds[i] ? TOY_ADD : others[(size_t)random() % ARRAY_LEN(others)],
                              random() % 2 == 0 ? "u1" : "u2",
                              random() % 9 == 0 ? TOY_REFUSED_LATE : name,
                              random() % 3 == 0 ? name : NULL);
@@ -392,6 +401,27 @@ static void effects_of_statements(void **state)
     }
 }
 
+static void statements_that_lock(void **state)
+{
+    static const struct {
+        const char *sql;
+        bool locks;
+    } rows[] = {
+        {"SELECT updated_at FROM t",                         false},
+        {"INSERT INTO t SELECT share_of FROM u",             false},
+        {"INSERT INTO t VALUES (1) ON CONFLICT DO NOTHING",  false},
+        {"INSERT INTO t VALUES (1) ON CONFLICT DO UPDATE x", true },
+        {"select id from t for no key update",               true },
+        {"SELECT id FROM t FOR KEY SHARE",                   true },
+        {"WITH x AS (DELETE FROM t RETURNING id) SELECT 1",  true },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        assert_row(i, query_locks_rows(str_from(rows[i].sql)) == rows[i].locks);
+    }
+}
+
 static void sizes_of_groups(void **state)
 {
     static const size_t sizes[][2] = {
@@ -412,8 +442,9 @@ static void sizes_of_groups(void **state)
 
 int main(void)
 {
-#define TWO(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-#define ONE(test) cmocka_unit_test_setup_teardown(test, setup_one, teardown)
+#define TWO(test)  cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define ONE(test)  cmocka_unit_test_setup_teardown(test, setup_one, teardown)
+#define MANY(test) cmocka_unit_test_setup_teardown(test, setup_many, teardown)
     const struct CMUnitTest tests[] = {
         ONE(reads_share_a_pipeline_and_fail_apart),
         TWO(free_connections_share_what_waits),
@@ -432,7 +463,9 @@ int main(void)
         TWO(draining_ends_what_is_under_way),
         TWO(draining_can_be_hurried),
         TWO(random_trouble),
+        MANY(random_trouble),
         cmocka_unit_test(effects_of_statements),
+        cmocka_unit_test(statements_that_lock),
         cmocka_unit_test(sizes_of_groups),
     };
 
