@@ -96,6 +96,7 @@ pkg.cflags := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(packages) 
               -isystem /usr/include/postgresql -isystem /usr/share/include/llhttp
 LDLIBS   := $(shell pkg-config --libs $(packages) 2>/dev/null) -lpthread
 CPPFLAGS := -I. -isystem $(G)
+deps     := -MD -MP # -MMD would leave out our headers that generated ones, which count as system's, include first
 CFLAGS   := $(std) $(warn) $(warn.$(family)) $(opt.$(MODE)) $(pkg.cflags)
 LDFLAGS  := $(opt.$(MODE)) $(link.$(MODE))
 
@@ -214,15 +215,15 @@ generated  += $(testpb.src)
 
 # --- pattern rules ---------------------------------------------------------------------
 $(O)/gen/%.o: $(G)/%.c $(O)/flags | $(generated)
-	$(call say,CC,$<)mkdir -p $(@D) && $(CC) $(CPPFLAGS) $(std) $(opt.$(MODE)) $(pkg.cflags) -w -MMD -MP -c -o $@ $<
+	$(call say,CC,$<)mkdir -p $(@D) && $(CC) $(CPPFLAGS) $(std) $(opt.$(MODE)) $(pkg.cflags) -w $(deps) -c -o $@ $<
 $(O)/%.o: %.c $(O)/flags | $(generated)
-	$(call say,CC,$<)mkdir -p $(@D) && $(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC,$<)mkdir -p $(@D) && $(CC) $(CPPFLAGS) $(CFLAGS) $(deps) -c -o $@ $<
 $(O)/%.a:
 	$(call say,AR,$@)rm -f $@ && $(AR) rcs $@ $^
 $(O)/bin/%:
 	$(call say,LD,$@)mkdir -p $(@D) && $(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(O)/flags: FORCE
-	@mkdir -p $(@D); echo '$(CC) $(CPPFLAGS) $(CFLAGS)' | cmp -s - $@ || echo '$(CC) $(CPPFLAGS) $(CFLAGS)' > $@
+	@mkdir -p $(@D); echo '$(CC) $(CPPFLAGS) $(CFLAGS) $(deps)' | cmp -s - $@ || echo '$(CC) $(CPPFLAGS) $(CFLAGS) $(deps)' > $@
 
 # Everything of a service but its main: what unit tests of a service link against.
 service.dirs := $(patsubst services/%/,%,$(wildcard services/*/))
@@ -318,7 +319,7 @@ check-lint: | $(generated)
 lint: $(own.c:%.c=build/lint/%.ok)
 build/lint/%.ok: %.c build/lint/flags
 	$(call say,LINT,$<)mkdir -p $(@D) && clang-tidy --quiet $< -- $(lint.cc) 2> $(@:.ok=.log) || { cat $(@:.ok=.log); exit 1; }; \
-	  clang $(lint.cc) -MM -MP -MT $@ -MF $(@:.ok=.d) $< && touch $@
+	  clang $(lint.cc) -M -MP -MT $@ -MF $(@:.ok=.d) $< && touch $@
 build/lint/flags: FORCE .clang-tidy tests/.clang-tidy
 	@mkdir -p $(@D); cat .clang-tidy tests/.clang-tidy | sed '$$a $(lint.cc)' | cmp -s - $@ || cat .clang-tidy tests/.clang-tidy | sed '$$a $(lint.cc)' > $@
 ifneq ($(filter lint,$(MAKECMDGOALS)),)
