@@ -13,8 +13,9 @@
 #define STORM_WIDTH   32
 #define STORM_ROWS    400
 #define BULK_ROWS     120
-#define BUSINESS      60 /* calls of the other user in one measurement */
-#define RATIO_MAX     25 /* of medians: two busy cores are shared with the storm's own work */
+#define IMPORT_ROWS   200
+#define BUSINESS      160 /* calls of the other user in one measurement */
+#define RATIO_MAX     25  /* of medians: two busy cores are shared with the storm's own work */
 #define SETTLE_MS_MAX 10000
 
 static struct service_rig rig;
@@ -34,29 +35,35 @@ static uint64_t draw(uint64_t below)
 
 /* --- setup --- */
 
-static Avanta__Ledger__ImportRow import_items[STORM_ROWS];
-static Avanta__Ledger__ImportRow *import_pointers[STORM_ROWS];
-static char import_texts[STORM_ROWS][32];
+/* Rows of a statement: `rows` of `kinds`, from a random one on. */
+struct import_draft {
+    Avanta__Ledger__ConfirmImportRequest in;
+    Avanta__Ledger__ImportRow items[STORM_ROWS];
+    Avanta__Ledger__ImportRow *pointers[STORM_ROWS];
+    char texts[STORM_ROWS][32];
+};
 
-static Avanta__Ledger__ConfirmImportRequest import_of(size_t rows, uint64_t shift)
+static void import_fill(struct import_draft *draft, size_t rows, size_t kinds)
 {
-    Avanta__Ledger__ConfirmImportRequest in = AVANTA__LEDGER__CONFIRM_IMPORT_REQUEST__INIT;
+    size_t from = (size_t)draw(kinds);
+    bool backwards = draw(2) == 0;
 
+    assert_true(rows <= STORM_ROWS && rows <= kinds);
+    avanta__ledger__confirm_import_request__init(&draft->in);
     for (size_t i = 0; i < rows; i++) {
-        size_t n = (i + shift) % rows;
-        (void)snprintf(import_texts[i], sizeof import_texts[i], "Renglon %zu", i);
-        avanta__ledger__import_row__init(&import_items[i]);
-        import_items[i].date = lit("2024-05-02");
-        import_items[i].description = import_texts[i];
-        import_items[i].has_amount = true;
-        import_items[i].amount = 100;
-        import_items[i].type = lit("gasto");
-        import_pointers[n] = &import_items[i];
+        Avanta__Ledger__ImportRow *row = &draft->items[i];
+        (void)snprintf(draft->texts[i], sizeof draft->texts[i], "Renglon %zu", (from + i) % kinds);
+        avanta__ledger__import_row__init(row);
+        row->date = lit("2024-05-02");
+        row->description = draft->texts[i];
+        row->has_amount = true;
+        row->amount = 100;
+        row->type = lit("gasto");
+        draft->pointers[backwards ? rows - 1 - i : i] = row;
     }
-    in.n_transactions = rows;
-    in.transactions = import_pointers;
-    in.account = lit("Uno");
-    return in;
+    draft->in.n_transactions = rows;
+    draft->in.transactions = draft->pointers;
+    draft->in.account = lit("Uno");
 }
 
 static int setup(unsigned replicas)
@@ -68,8 +75,9 @@ static int setup(unsigned replicas)
     service_rig_open(&rig, "ledger", replicas);
     (void)ledger_make_account(&ana, "Uno", 100000, "2024-01-01");
     (void)ledger_make_account(&beto, "Suya", 0, NULL);
-    Avanta__Ledger__ConfirmImportRequest in = import_of(STORM_ROWS, 0);
-    assert_int_equal(ASK(&ana, "ConfirmImport", in), OK);
+    static struct import_draft draft;
+    import_fill(&draft, STORM_ROWS, STORM_ROWS);
+    assert_int_equal(ASK(&ana, "ConfirmImport", draft.in), OK);
     first_id = ledger_count(rig.dsn, "SELECT min(id) FROM transaction");
     assert_int_equal(ledger_count(rig.dsn, "SELECT max(id) FROM transaction"),
                      first_id + STORM_ROWS - 1);
@@ -127,10 +135,15 @@ struct storm_slot {
     Avanta__Ledger__BulkUpdateTransactionsRequest bulk;
     Avanta__Ledger__BulkTransactionUpdate items[BULK_ROWS];
     Avanta__Ledger__BulkTransactionUpdate *pointers[BULK_ROWS];
+    Avanta__Ledger__ImportIdRequest undo;
+    char undo_id[64];
+    struct import_draft import;
     bool busy;
 };
 
 static struct storm_slot slots[STORM_WIDTH];
+static void (*const *storm_kinds)(struct storm_slot *slot); /* two of them */
+static char import_ids[8][64];
 static size_t storm_done;
 static size_t storm_refused;
 
@@ -160,19 +173,45 @@ static void storm_bulk(struct storm_slot *slot)
                                        .in = &slot->bulk.base};
 }
 
+static void storm_import(struct storm_slot *slot)
+{
+    import_fill(&slot->import, IMPORT_ROWS, STORM_ROWS + IMPORT_ROWS);
+    slot->call = (struct service_call){.method = service_method("ledger.ConfirmImport"),
+                                       .in = &slot->import.in.base};
+}
+
+static void storm_undo(struct storm_slot *slot)
+{
+    avanta__ledger__import_id_request__init(&slot->undo);
+    memcpy(slot->undo_id, import_ids[draw(ARRAY_LEN(import_ids))], sizeof slot->undo_id);
+    slot->undo.id = slot->undo_id[0] == '\0' ? lit("none") : slot->undo_id;
+    slot->call = (struct service_call){.method = service_method("ledger.DeleteImport"),
+                                       .in = &slot->undo.base};
+}
+
+static void storm_import_or_undo(struct storm_slot *slot)
+{
+    (draw(2) == 0 ? storm_import : storm_undo)(slot);
+}
+
 /* Being told to wait is an answer; failing is not. */
 static void storm_judge(struct storm_slot *slot)
 {
     const struct service_call *call = &slot->call;
+    bool undone = call->code == ERR_NOT_FOUND && call->in == &slot->undo.base;
 
-    if (call->bus != OK || (call->code != OK && call->code != ERR_RATE_LIMITED)) {
+    if (call->bus != OK || (call->code != OK && call->code != ERR_RATE_LIMITED && !undone)) {
         fail_msg("%s answers %s %s",
                  call->method->name,
                  code_wire(call->bus != OK ? call->bus : call->code),
                  call->detail == NULL ? "" : call->detail);
     }
+    if (call->code == OK && call->in == &slot->import.in.base) {
+        const Avanta__Ledger__ConfirmImportReply *out = call->out;
+        (void)snprintf(import_ids[draw(ARRAY_LEN(import_ids))], 64, "%s", out->import_id);
+    }
     storm_done += call->code == OK ? 1 : 0;
-    storm_refused += call->code == OK ? 0 : 1;
+    storm_refused += call->code == ERR_RATE_LIMITED ? 1 : 0;
     service_call_end(&slot->call);
     slot->busy = false;
 }
@@ -185,7 +224,7 @@ static void storm_turn(bool more)
             storm_judge(slot);
         }
         if (!slot->busy && more) {
-            (i % 2 == 0 ? storm_bulk : storm_update)(slot);
+            storm_kinds[i % 2](slot);
             slot->call.user = LEDGER_ANA;
             slot->busy = true;
             service_call_start(&rig, &slot->call);
@@ -270,13 +309,14 @@ static void print_figures(const char *when, const struct figures *f)
                   (unsigned long long)f->longest_us);
 }
 
-static void a_storm_of_changes_stalls_nobody_else(void **state)
+static void storm(void (*const kinds[2])(struct storm_slot *slot))
 {
     const int64_t before = deadlocks();
     const struct figures idle = measure(false);
 
-    (void)state;
+    storm_kinds = kinds;
     storm_done = 0;
+    storm_refused = 0;
     const struct figures busy = measure(true);
     storm_end();
     print_figures("idle", &idle);
@@ -289,10 +329,28 @@ static void a_storm_of_changes_stalls_nobody_else(void **state)
     ledger_books_hold(rig.dsn);
 }
 
+static void changes_stall_nobody_else(void **state)
+{
+    static void (*const kinds[2])(struct storm_slot * slot) = {storm_bulk, storm_update};
+
+    (void)state;
+    storm(kinds);
+}
+
+/* The same rows in any order, booked, given up and booked again. */
+static void imports_stall_nobody_else(void **state)
+{
+    static void (*const kinds[2])(struct storm_slot * slot) = {storm_import_or_undo, storm_update};
+
+    (void)state;
+    storm(kinds);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_storm_of_changes_stalls_nobody_else),
+        cmocka_unit_test(changes_stall_nobody_else),
+        cmocka_unit_test(imports_stall_nobody_else),
     };
     int failed = cmocka_run_group_tests_name("one ledger", tests, setup_one, teardown);
 

@@ -160,9 +160,11 @@ static void database_make(struct service_rig *rig)
                    " IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '%s') THEN"
                    "  CREATE ROLE %s LOGIN PASSWORD 'scratch';"
                    "  CREATE ROLE %s_owner LOGIN PASSWORD 'scratch';"
+                   "  ALTER ROLE %s SET deadlock_timeout = '50ms';" /* as it is deployed */
                    " END IF;"
                    " EXECUTE format('ALTER DATABASE %%I OWNER TO %s_owner', current_database());"
                    "END $$",
+                   rig->name,
                    rig->name,
                    rig->name,
                    rig->name,
