@@ -8,9 +8,10 @@
  * If a statement fails, or a member refuses after it changed rows, the transaction is rolled back
  * and the members are run again: the culprit alone, the others together once more, and alone if
  * that fails too or nobody is known to be at fault. A set statement answers for many members at
- * once (group_set.c). A member that refuses without having written
- * just leaves. One that asks for a second statement while another member is of the same user leaves
- * too and is run alone, since locks do not keep members of one transaction apart.
+ * once (group_set.c). A member that refuses without having written just leaves. One that asks for a
+ * second statement while another member is of the same user leaves too and is run alone, since
+ * locks do not keep members of one transaction apart. Who travels together is told in
+ * group_gather.c.
  */
 #include "service_sql.gen.h"
 

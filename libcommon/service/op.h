@@ -33,16 +33,15 @@ typedef enum step (*step_fn)(struct req *r);
  * connection for long is heavy too: few such requests run at a time, and one of each user.
  */
 enum tx_mode {
-    TX_NONE, /* statements, if any, each on their own */
-    TX_READ, /* the same; retried freely */
-    TX_READ_HEAVY,
-    /* As TX_WRITE, but it only adds rows, so that it waits for nobody and takes no turn. */
-    TX_ADD,
-    /* All steps in one transaction, shared with others by group commit, committed before the reply.
-     */
+    TX_NONE,       /* statements, if any, each on their own */
+    TX_READ,       /* the same; retried freely */
+    TX_READ_HEAVY, /* the same, and heavy */
+    /* From here on all steps are in one transaction, shared with others by group commit, committed
+     * before the reply. */
+    TX_ADD, /* only adds rows: it waits for nobody but a repetition of itself and takes no turn */
     TX_WRITE,
     TX_WRITE_HEAVY,
-    TX_WRITE_ALONE /* the same in a transaction of its own */
+    TX_WRITE_ALONE /* in a transaction of its own */
 };
 
 #define OP_STEPS_MAX 8

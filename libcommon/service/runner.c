@@ -83,7 +83,7 @@ enum code runner_open(const struct runner_options *options, struct runner **out,
     list_init(&runner->flights_free);
     runner->requests = pool_open(sizeof(struct req), options->requests_max);
     runner->state_spill = calloc(1, REQ_STATE_BYTES_MAX);
-    runner->turns = turns_open(runner, runner->groups_apart_max);
+    runner->turns = turns_open(runner, options->connections > 1 ? options->connections / 2 : 1);
     if (runner->requests == NULL || runner->state_spill == NULL || runner->turns == NULL) {
         code = err_set(err, ERR_OVERLOADED, "no memory for %u requests", options->requests_max);
     }

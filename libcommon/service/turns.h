@@ -10,7 +10,8 @@
  *   What comes meanwhile waits here and goes when nothing of the owner is out any more: light ones
  *   together, up to OWNER_TURN_MAX; a heavy one, or one that shares its transaction with no other
  *   of its user, by itself.
- * - At most `heavy_max` heavy ones are out, whosever they are; owners follow one another.
+ * - At most `heavy_max` heavy ones are out, whosever they are, half as many as there are
+ *   connections; owners follow one another.
  * - Waiting is bounded, by owner and for heavy ones in all: beyond it a call is refused with
  *   ERR_RATE_LIMITED at once. Deadlines hold while waiting. Nobody else's request stands behind one
  *   that waits here.

@@ -10,12 +10,17 @@
 
 #include <libpq-fe.h>
 
+#include <curl/curl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #define IMPORT_ROWS 2000
 #define SOON_TURNS  100
+#define AT_ONCE     40
+#define MANY_ROWS   300
+#define WAIT_MS_MAX 60000
 
 static struct api api;
 
@@ -112,6 +117,102 @@ static void the_largest_import_is_taken(void **state)
     assert_int_equal(api_int(&api, "summary.recordsImported"), IMPORT_ROWS);
     assert_int_equal(api_get(&api, "/api/transactions?include_stats=true"), 200);
     assert_int_equal(api_int(&api, "statistics.total_transactions"), IMPORT_ROWS);
+}
+
+/* --- many at once --- */
+
+struct exchange {
+    CURL *curl;
+    char body[8192];
+    size_t length;
+};
+
+static size_t take_body(char *data, size_t size, size_t count, void *ctx)
+{
+    struct exchange *x = ctx;
+
+    assert_true(x->length + size * count < sizeof x->body);
+    memcpy(x->body + x->length, data, size * count);
+    x->length += size * count;
+    return size * count;
+}
+
+static void
+exchange_start(CURLM *multi, struct exchange *x, const char *json, struct curl_slist *headers)
+{
+    char url[256];
+
+    (void)snprintf(url, sizeof url, "%s/api/import/confirm", stack_url());
+    x->curl = curl_easy_init();
+    assert_non_null(x->curl);
+    (void)curl_easy_setopt(x->curl, CURLOPT_URL, url);
+    (void)curl_easy_setopt(x->curl, CURLOPT_HTTPHEADER, headers);
+    (void)curl_easy_setopt(x->curl, CURLOPT_POSTFIELDS, json);
+    (void)curl_easy_setopt(x->curl, CURLOPT_WRITEFUNCTION, take_body);
+    (void)curl_easy_setopt(x->curl, CURLOPT_WRITEDATA, x);
+    assert_int_equal(curl_multi_add_handle(multi, x->curl), CURLM_OK);
+}
+
+/* The status; the answer is as documented, and one that tells to wait says how long. */
+static long exchange_end(CURLM *multi, struct exchange *x)
+{
+    struct openapi_exchange said = {.verb = "POST", .path = "/api/import/confirm"};
+    struct curl_header *retry = NULL;
+    char *media_type = NULL;
+    char why[SCHEMA_WHY_BYTES];
+
+    (void)curl_easy_getinfo(x->curl, CURLINFO_RESPONSE_CODE, &said.status);
+    (void)curl_easy_getinfo(x->curl, CURLINFO_CONTENT_TYPE, &media_type);
+    said.media_type = media_type;
+    said.body = (struct str){x->body, x->length};
+    if (!api_documented(&said, why)) {
+        fail_msg("%s; the answer %ld: %.*s", why, said.status, (int)x->length, x->body);
+    }
+    CURLHcode found = curl_easy_header(x->curl, "Retry-After", 0, CURLH_HEADER, -1, &retry);
+    assert_int_equal(found == CURLHE_OK, said.status == 429);
+    (void)curl_multi_remove_handle(multi, x->curl);
+    curl_easy_cleanup(x->curl);
+    return said.status;
+}
+
+static void who_imports_too_much_at_once_is_told_to_wait(void **state)
+{
+    static struct exchange exchanges[AT_ONCE];
+    json_t *rows = import_rows(MANY_ROWS, "2025-01-30");
+    char *json = json_dumps(rows, JSON_COMPACT);
+    char line[4200];
+    CURLM *multi = curl_multi_init();
+    struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
+    int running = 1;
+    int done = 0;
+    int refused = 0;
+
+    (void)state;
+    (void)snprintf(line, sizeof line, "Authorization: Bearer %s", api.token);
+    headers = curl_slist_append(headers, line);
+    for (size_t i = 0; i < AT_ONCE; i++) {
+        exchange_start(multi, &exchanges[i], json, headers);
+    }
+    while (running > 0) {
+        assert_int_equal(curl_multi_perform(multi, &running), CURLM_OK);
+        if (running > 0) {
+            assert_int_equal(curl_multi_poll(multi, NULL, 0, WAIT_MS_MAX, NULL), CURLM_OK);
+        }
+    }
+    for (size_t i = 0; i < AT_ONCE; i++) {
+        long status = exchange_end(multi, &exchanges[i]);
+        done += status == 200 ? 1 : 0;
+        refused += status == 429 ? 1 : 0;
+    }
+    (void)curl_multi_cleanup(multi);
+    curl_slist_free_all(headers);
+    free(json);
+    assert_int_equal(done + refused, AT_ONCE);
+    assert_true(done > 1); /* some wait instead */
+    assert_true(refused > 0);
+    api_send(&api, "POST", "/api/import/confirm", rows);
+    assert_int_equal(api.status, 200);
+    assert_int_equal(api_int(&api, "summary.recordsDuplicated"), MANY_ROWS);
 }
 
 static void the_future_is_not_imported(void **state)
@@ -318,6 +419,7 @@ int main(void)
         cmocka_unit_test(an_agent_cut_short_is_still_audited),
         cmocka_unit_test(a_login_is_kept_under_no_key),
         cmocka_unit_test(the_largest_import_is_taken),
+        cmocka_unit_test(who_imports_too_much_at_once_is_told_to_wait),
         cmocka_unit_test(the_future_is_not_imported),
         cmocka_unit_test(a_period_does_not_end_before_it_starts),
         cmocka_unit_test(texts_do_not_turn_their_direction),
