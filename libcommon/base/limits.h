@@ -45,7 +45,8 @@
 #define REQUEST_ARENA_BYTES_MAX (16 * 1024 * 1024)
 #define ARENA_CHUNK_BYTES       16384
 #define TURN_REQUESTS_MAX       256 /* requests moved forward in one loop turn */
-#define OWNER_TURN_MAX          32  /* changes of one user that go together */
+#define OWNER_SOLO_MAX          4   /* as many changes of one user as wait and go one by one */
+#define OWNER_TURN_MAX          32  /* changes of one user that go together when more wait */
 #define OWNER_WAITING_MAX       256 /* changes of one user that wait for their turn */
 #define OWNER_HEAVY_MAX         8   /* heavy ones among them */
 #define HEAVY_WAITING_MAX       64  /* heavy requests that wait, of all users */

@@ -181,14 +181,12 @@ static void lane_turn(struct turns *turns, struct lane *lane)
     if (r == NULL || lane->out > 0) {
         return;
     }
-    if (is_single(r)) {
+    if (is_single(r) || lane->waiting_count <= OWNER_SOLO_MAX) {
         let_go(turns, lane, r, false);
         return;
     }
-    struct list *second = r->node.next;
-    bool together = second != &lane->waiting && !is_single(LIST_ENTRY(second, struct req, node));
     for (uint32_t i = 0; i < OWNER_TURN_MAX && r != NULL && !is_single(r); i++) {
-        let_go(turns, lane, r, together);
+        let_go(turns, lane, r, true);
         r = first_of(lane);
     }
 }

@@ -7,9 +7,10 @@
  *
  * Within a process:
  * - The changes of one owner take turns, in the order of their arrival. The first goes at once.
- *   What comes meanwhile waits here and goes when nothing of the owner is out any more: light ones
- *   together, up to OWNER_TURN_MAX; a heavy one, or one that shares its transaction with no other
- *   of its user, by itself.
+ *   What comes meanwhile waits here and goes when nothing of the owner is out any more: one by one
+ *   as long as few wait, so that they share transactions with others; a crowd together, up to
+ *   OWNER_TURN_MAX; but a heavy one, or one that shares its transaction with no other of its user,
+ *   always by itself.
  * - At most `heavy_max` heavy ones are out, whosever they are, half as many as there are
  *   connections; owners follow one another.
  * - Waiting is bounded, by owner and for heavy ones in all: beyond it a call is refused with

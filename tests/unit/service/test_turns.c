@@ -67,10 +67,34 @@ static void changes_go_one_after_the_other(void **state)
     size_t b = toy_send(rig, TOY_TOUCH, "u1", "b");
     size_t c = toy_send(rig, TOY_TOUCH, "u1", "c");
     toy_settle(rig);
-    TRACE("BEGIN " BRIEF " find(a) ; COMMIT ; BEGIN lock(u1) find(b) find(c) ; COMMIT ;");
+    TRACE("BEGIN " BRIEF " find(a) ; COMMIT ; "
+          "BEGIN " BRIEF " find(b) ; COMMIT ; "
+          "BEGIN " BRIEF " find(c) ; COMMIT ;");
     assert_int_equal(code_of(a), OK);
     assert_int_equal(code_of(b), OK);
     assert_int_equal(code_of(c), OK);
+}
+
+/* One more than go one by one, all of one operation. */
+static void send_crowd(enum toy_op op)
+{
+    static const char *const names[] = {"a", "b", "c", "d", "e"};
+
+    assert_int_equal(ARRAY_LEN(names), OWNER_SOLO_MAX + 1);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        (void)toy_send(rig, op, "u1", names[i]);
+    }
+}
+
+static void a_crowd_goes_together(void **state)
+{
+    (void)state;
+    (void)toy_send(rig, TOY_TOUCH, "u1", "t");
+    send_crowd(TOY_TOUCH);
+    toy_settle(rig);
+    TRACE("BEGIN " BRIEF " find(t) ; COMMIT ; "
+          "BEGIN lock(u1) find(a) find(b) find(c) find(d) find(e) ; COMMIT ;");
+    assert_int_equal(rig->answered, 2 + OWNER_SOLO_MAX);
 }
 
 static void so_many_go_together(void **state)
@@ -123,19 +147,20 @@ static void second_statements_do_not_share(void **state)
 {
     (void)state;
     (void)toy_send(rig, TOY_TOUCH, "u1", "t");
-    (void)toy_send(rig, TOY_MOVE, "u1", "a");
-    (void)toy_send(rig, TOY_MOVE, "u1", "b");
+    send_crowd(TOY_MOVE);
     toy_settle(rig);
     /* Not known before; run again apart, when the group that holds the user has ended. */
     TRACE("BEGIN " BRIEF " find(t) ; COMMIT ; "
-          "BEGIN lock(u1) find(a) find(b) ; update() ; COMMIT ; "
-          "BEGIN lock(u1) find(a) ; update() ; COMMIT ;");
+          "BEGIN lock(u1) find(a) find(b) find(c) find(d) find(e) ; update() ; COMMIT ; "
+          "BEGIN lock(u1) find(a) ; update() ; COMMIT ; "
+          "BEGIN lock(u1) find(b) ; update() ; COMMIT ; "
+          "BEGIN lock(u1) find(c) ; update() ; COMMIT ; "
+          "BEGIN lock(u1) find(d) ; update() ; COMMIT ;");
     fake_trace_clear(rig->fake);
-    (void)toy_send(rig, TOY_MOVE, "u1", "c");
-    (void)toy_send(rig, TOY_MOVE, "u1", "d");
+    send_crowd(TOY_MOVE);
     toy_settle(rig);
-    TRACE("BEGIN " BRIEF " find(c) ; update() ; COMMIT ; "
-          "BEGIN " BRIEF " find(d) ; update() ; COMMIT ;");
+    assert_null(strstr(rig->fake->trace, "lock(u1)")); /* known now: each by itself */
+    assert_int_equal(rig->answered, 1 + 2 * (OWNER_SOLO_MAX + 1));
 }
 
 /* Two groups are free for the two that run again; they follow one another all the same. */
@@ -143,20 +168,18 @@ static void one_transaction_holds_a_user(void **state)
 {
     (void)state;
     (void)toy_send(rig, TOY_TOUCH, "u1", "t");
-    size_t a = toy_send(rig, TOY_TOUCH, "u1", "a");
     size_t bad = toy_send(rig, TOY_TOUCH, "u1", "bad");
-    size_t c = toy_send(rig, TOY_TOUCH, "u1", "c");
+    send_crowd(TOY_TOUCH);
     struct fake_rule *rule = fake_rule_add(rig->fake, "find(bad)", PG_OUTCOME_FAILED);
     rule->code = ERR_INVALID;
     rule->times = 2;
     toy_settle(rig);
     TRACE("BEGIN " BRIEF " find(t) ; COMMIT ; "
-          "BEGIN lock(u1) find(a) find(bad)! find(c)~ ; ROLLBACK ; "
-          "BEGIN lock(u1) find(a) find(c) ; COMMIT ; "
-          "BEGIN lock(u1) find(bad)! ; ROLLBACK ;");
-    assert_int_equal(code_of(a), OK);
+          "BEGIN lock(u1) find(bad)! find(a)~ find(b)~ find(c)~ find(d)~ find(e)~ ; ROLLBACK ; "
+          "BEGIN lock(u1) find(bad)! ; ROLLBACK ; "
+          "BEGIN lock(u1) find(a) find(b) find(c) find(d) find(e) ; COMMIT ;");
     assert_int_equal(code_of(bad), ERR_INVALID);
-    assert_int_equal(code_of(c), OK);
+    assert_int_equal(rig->answered, 3 + OWNER_SOLO_MAX);
 }
 
 /* --- others ------------------------------------------------------------------------------ */
@@ -183,7 +206,7 @@ static void others_do_not_wait(void **state)
 static void groups_apart_leave_one_to_others(void **state)
 {
     (void)state;
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < 3 * (OWNER_SOLO_MAX + 1); i++) {
         char user[] = {'u', (char)('1' + i % 3), '\0'};
         (void)toy_send(rig, TOY_TOUCH, user, "first");
     }
@@ -201,7 +224,7 @@ static void groups_apart_leave_one_to_others(void **state)
     assert_true(answered(x));
     assert_int_equal(answered(late[0]) + answered(late[1]) + answered(late[2]), APART_MAX);
     toy_settle(rig);
-    assert_int_equal(rig->answered, 10);
+    assert_int_equal(rig->answered, 3 * (OWNER_SOLO_MAX + 2) + 1);
 }
 
 /* Another process of the service holds the row. */
@@ -393,6 +416,7 @@ int main(void)
 #define ONE(test)   cmocka_unit_test_setup_teardown(test, setup_one, teardown)
     const struct CMUnitTest tests[] = {
         TURNS(changes_go_one_after_the_other),
+        TURNS(a_crowd_goes_together),
         TURNS(so_many_go_together),
         TURNS(what_only_adds_takes_no_turn),
         TURNS(nobody_is_no_user),
