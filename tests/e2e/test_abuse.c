@@ -419,12 +419,12 @@ int main(void)
         cmocka_unit_test(an_agent_cut_short_is_still_audited),
         cmocka_unit_test(a_login_is_kept_under_no_key),
         cmocka_unit_test(the_largest_import_is_taken),
-        cmocka_unit_test(who_imports_too_much_at_once_is_told_to_wait),
         cmocka_unit_test(the_future_is_not_imported),
         cmocka_unit_test(a_period_does_not_end_before_it_starts),
         cmocka_unit_test(texts_do_not_turn_their_direction),
         cmocka_unit_test(a_refusal_says_why),
         cmocka_unit_test(a_record_that_cannot_be_stored_is_stored_cleaned),
+        cmocka_unit_test(who_imports_too_much_at_once_is_told_to_wait),
         cmocka_unit_test(sessions_that_are_not_named_do_not_slip_through),
     };
 
