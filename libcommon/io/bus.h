@@ -98,8 +98,13 @@ struct bus_stream_spec {
     uint64_t duplicate_window_ms;
     uint64_t max_age_ms; /* 0: keep */
     uint64_t max_bytes;
+    /* A message goes when its one consumer has acknowledged it and never before: what does not fit
+     * is refused, and max_age_ms is 0. Otherwise the oldest go when it is full. */
+    bool work_queue;
 };
-/* Creates the stream or checks that it has at least these subjects. Asynchronous like bus_call. */
+/* Creates the stream or checks that it has at least these subjects and keeps messages in this way.
+ * Asynchronous like bus_call. When it fails, the payload is the reason; ERR_CONFLICT: there is one
+ * of that name that does not fit, and an operator has to see to it. */
 enum code bus_stream_ensure(struct bus *bus,
                             const struct bus_stream_spec *spec,
                             uint64_t deadline_mono_ms,
@@ -107,7 +112,8 @@ enum code bus_stream_ensure(struct bus *bus,
                             void *ctx,
                             struct err *err) MUST_CHECK;
 /* Publishes with Nats-Msg-Id; OK once the server has stored it (or knew the id). The ack is parsed
- * here. ERR_UNAVAILABLE: no stream takes the subject, or the connection went: publish again. */
+ * here. ERR_UNAVAILABLE: no stream takes the subject, or the connection went; ERR_OVERLOADED: the
+ * stream is full. Publish again. */
 enum code bus_stream_publish(struct bus *bus,
                              const char *subject,
                              const char *message_id,

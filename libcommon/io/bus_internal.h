@@ -292,7 +292,9 @@ struct api_reply {
     int64_t status; /* HTTP-like code of the error */
     uint64_t found; /* bit i: subjects[i] is among the stream's */
     bool stored;    /* has a sequence: a publish was stored */
-    char text[128]; /* description of the error */
+    bool drops;     /* the stream: messages go by age, or by number per subject, or the oldest */
+    char retention[16];
+    char text[128];                                    /* description of the error */
     const char (*subjects)[BUS_SUBJECT_BYTES_MAX + 1]; /* in: what to look for */
     uint32_t subject_count;
 };

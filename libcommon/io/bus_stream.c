@@ -18,6 +18,7 @@
 #define PATH_DEPTH             3
 #define PATH_KEY_BYTES         24
 #define API_STREAM_NAME_IN_USE 10058
+#define API_STORE_FAILED       10077 /* of a publish, with the status 503: the stream is full */
 #define API_STATUS_UNAVAILABLE 503
 #define API_STATUS_NOT_FOUND   404
 #define NANOSECONDS_PER_MS     UINT64_C(1000000)
@@ -50,9 +51,18 @@ static void note_key(struct api_reader *r, struct str key)
     }
 }
 
+static void copy_text(char *out, size_t cap, struct str text)
+{
+    struct buf b = buf_over(out, cap);
+
+    buf_str(&b, str_sub(text, 0, cap - 1));
+    (void)buf_terminate(&b);
+}
+
 static void note_number(const struct api_reader *r, struct str text)
 {
     uint64_t sequence = 0;
+    int64_t limit = 0;
 
     if (r->depth == 1 && at_path(r, "seq", NULL)) {
         r->reply->stored = str_to_uint64(text, &sequence) && sequence > 0;
@@ -60,6 +70,9 @@ static void note_number(const struct api_reader *r, struct str text)
         (void)str_to_int64(text, &r->reply->error);
     } else if (r->depth == 2 && at_path(r, "error", "code")) {
         (void)str_to_int64(text, &r->reply->status);
+    } else if (r->depth == 2 &&
+               (at_path(r, "config", "max_age") || at_path(r, "config", "max_msgs_per_subject"))) {
+        r->reply->drops = r->reply->drops || !str_to_int64(text, &limit) || limit > 0;
     }
 }
 
@@ -68,11 +81,11 @@ static void note_string(const struct api_reader *r, struct str text)
     struct api_reply *reply = r->reply;
 
     if (r->depth == 2 && at_path(r, "error", "description")) {
-        struct buf b = buf_over(reply->text, sizeof(reply->text));
-
-        buf_str(&b, str_sub(text, 0, sizeof(reply->text) - 1));
-        (void)buf_terminate(&b);
-        return;
+        copy_text(reply->text, sizeof(reply->text), text);
+    } else if (r->depth == 2 && at_path(r, "config", "retention")) {
+        copy_text(reply->retention, sizeof(reply->retention), text);
+    } else if (r->depth == 2 && at_path(r, "config", "discard")) {
+        reply->drops = reply->drops || !str_eq(text, STR("new"));
     }
     if (r->depth != 3 || !at_path(r, "config", "subjects")) {
         return;
@@ -134,9 +147,11 @@ enum code bus_api_read(struct bus *bus, struct str json, struct api_reply *reply
 
 static enum code code_of(const struct api_reply *reply)
 {
-    return reply->status == API_STATUS_UNAVAILABLE ? ERR_UNAVAILABLE
-           : reply->status == API_STATUS_NOT_FOUND ? ERR_NOT_FOUND
-                                                   : ERR_INTERNAL;
+    return reply->error == API_STORE_FAILED && reply->status == API_STATUS_UNAVAILABLE
+               ? ERR_OVERLOADED
+           : reply->status == API_STATUS_UNAVAILABLE ? ERR_UNAVAILABLE
+           : reply->status == API_STATUS_NOT_FOUND   ? ERR_NOT_FOUND
+                                                     : ERR_INTERNAL;
 }
 
 enum code bus_pub_ack(struct bus *bus, struct str json)
@@ -209,6 +224,7 @@ struct stream_ensure {
     uint64_t duplicate_window_ms;
     uint64_t max_age_ms;
     uint64_t max_bytes;
+    bool work_queue;
     char name[STREAM_NAME_BYTES_MAX + 1];
     char subjects[STREAM_SUBJECTS_MAX][BUS_SUBJECT_BYTES_MAX + 1];
 };
@@ -242,6 +258,10 @@ copy_spec(struct stream_ensure *e, const struct bus_stream_spec *spec, struct er
     e->duplicate_window_ms = spec->duplicate_window_ms;
     e->max_age_ms = spec->max_age_ms;
     e->max_bytes = spec->max_bytes;
+    e->work_queue = spec->work_queue;
+    if (e->work_queue && e->max_age_ms != 0) {
+        return err_set(err, ERR_INVALID, "what waits for its consumer must not go by age");
+    }
     for (const char *const *subject = spec->subjects; *subject != NULL; subject++) {
         if (e->subject_count == STREAM_SUBJECTS_MAX) {
             return err_set(err, ERR_INVALID, "more than %d subjects", STREAM_SUBJECTS_MAX);
@@ -268,6 +288,11 @@ static void key_string(struct json_writer *w, struct str key, struct str value)
     json_string(w, value);
 }
 
+static const char *retention(const struct stream_ensure *e)
+{
+    return e->work_queue ? "workqueue" : "limits";
+}
+
 static void write_config(struct json_writer *w, const struct stream_ensure *e)
 {
     json_object_begin(w);
@@ -278,9 +303,9 @@ static void write_config(struct json_writer *w, const struct stream_ensure *e)
         json_string(w, str_from(e->subjects[i]));
     }
     json_array_end(w);
-    key_string(w, STR("retention"), STR("limits"));
+    key_string(w, STR("retention"), str_from(retention(e)));
     key_string(w, STR("storage"), STR("file"));
-    key_string(w, STR("discard"), STR("old"));
+    key_string(w, STR("discard"), e->work_queue ? STR("new") : STR("old"));
     json_key(w, STR("max_bytes"));
     json_int64(w, e->max_bytes == 0 ? -1 : (int64_t)e->max_bytes);
     key_uint64(w, STR("max_age"), e->max_age_ms * NANOSECONDS_PER_MS);
@@ -310,13 +335,14 @@ ask(struct stream_ensure *e, const char *verb, struct str body, bus_call_done do
     return bus_call_start(e->bus, &request, NULL, err);
 }
 
-static void ensured(struct stream_ensure *e, enum code code)
+static void ensured(struct stream_ensure *e, enum code code, const char *reason)
 {
     const bus_call_done done = e->done;
     void *ctx = e->ctx;
 
+    assert(code != OK || reason[0] == '\0');
     pool_give(e->bus->ensures, e);
-    done(ctx, code, STR_EMPTY);
+    done(ctx, code, str_from(reason));
 }
 
 static enum code
@@ -328,6 +354,21 @@ reply_code(struct stream_ensure *e, enum code code, struct str payload, struct a
     return code != OK ? code : reply->error != 0 ? code_of(reply) : OK;
 }
 
+/* What of a stream is no operator's choice; empty: it fits. */
+static const char *misfit(const struct stream_ensure *e, const struct api_reply *reply)
+{
+    if (reply->found != (UINT64_C(1) << e->subject_count) - 1) {
+        return "it was made for other subjects";
+    }
+    if (strcmp(reply->retention, retention(e)) != 0) {
+        return "it has another retention, which cannot be changed: it must be made anew";
+    }
+    if (e->work_queue && reply->drops) {
+        return "it would drop what was not consumed: it must be made anew";
+    }
+    return "";
+}
+
 static void stream_described(void *ctx, enum code code, struct str payload)
 {
     struct stream_ensure *e = ctx;
@@ -336,11 +377,14 @@ static void stream_described(void *ctx, enum code code, struct str payload)
         .subject_count = e->subject_count,
     };
 
+    const char *reason = reply.text;
+
     code = reply_code(e, code, payload, &reply);
-    if (code == OK && reply.found != (UINT64_C(1) << e->subject_count) - 1) {
-        code = ERR_CONFLICT; /* somebody made it for other subjects */
+    if (code == OK) {
+        reason = misfit(e, &reply);
+        code = reason[0] == '\0' ? OK : ERR_CONFLICT;
     }
-    ensured(e, code);
+    ensured(e, code, reason);
 }
 
 static void stream_created(void *ctx, enum code code, struct str payload)
@@ -350,13 +394,13 @@ static void stream_created(void *ctx, enum code code, struct str payload)
 
     code = reply_code(e, code, payload, &reply);
     if (code == ERR_INTERNAL && reply.error == API_STREAM_NAME_IN_USE) {
-        /* There with other settings: an operator's choice, as long as it takes our subjects. */
+        /* There with other settings: an operator's choice within bounds. */
         code = ask(e, "INFO", STR_EMPTY, stream_described, NULL);
         if (code == OK) {
             return;
         }
     }
-    ensured(e, code);
+    ensured(e, code, code == OK ? "" : reply.text);
 }
 
 static enum code create(struct stream_ensure *e, struct err *err)

@@ -37,7 +37,7 @@ static bool streams_are_ready(void *ctx)
 {
     const struct process *p = ctx;
 
-    return p->streams_ready == STREAM_COUNT;
+    return p->streams != NULL && streams_ready(p->streams);
 }
 
 static bool is_serving(void *ctx)
@@ -225,12 +225,15 @@ static enum code bus_make(struct process *p, struct err *err)
                                   .in_flight_max = BUS_IN_FLIGHT_MAX,
                                   .on_state = process_on_bus_state,
                                   .ctx = p};
-    enum code code = OK;
+    struct streams_options streams = {.loop = p->loop,
+                                      .mib = p->config.stream_mib,
+                                      .on_ready = process_on_streams_ready,
+                                      .ctx = p};
+    enum code code = bus_open(p->loop, &options, &p->bus, err);
 
-    streams_make(p->config.stream_mib, p->streams);
-    code = bus_open(p->loop, &options, &p->bus, err);
     p->effects.bus = p->bus;
-    return code;
+    streams.bus = p->bus;
+    return code == OK ? streams_open(&streams, &p->streams, err) : code;
 }
 
 static enum code admin_make(struct process *p, struct err *err)
@@ -314,7 +317,9 @@ enum code process_serve(struct process *p, struct err *err)
                                   .bus = p->bus,
                                   .arenas = p->arenas,
                                   .service = self->name,
-                                  .metrics = metrics};
+                                  .metrics = metrics,
+                                  .on_refused = process_on_refused,
+                                  .ctx = p};
     enum code code = relay_open(&relay, &p->relay, err);
 
     code = code == OK ? consumers_open(&consumers, &p->consumers, err) : code;

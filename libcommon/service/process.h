@@ -30,7 +30,7 @@ struct process {
     void *state; /* of the service */
     struct loop *loop;
     struct loop_timer *log_timer;
-    struct loop_timer *stream_timer;
+    struct loop_timer *confirm_timer;
     struct loop_timer *drain_timer;
     struct arena_pool *arenas;
     struct endpoint *endpoints; /* operations, consumers, periodic jobs, the skeleton's own */
@@ -49,9 +49,7 @@ struct process {
     struct bus *bus;
     struct sealer *sealer;
     struct replay_guard *guard;
-    struct bus_stream_spec streams[STREAM_COUNT];
-    size_t streams_ready;
-    bool stream_asked;
+    struct streams *streams;
     bool serving; /* the bus knows our subscriptions */
     /* parts */
     struct real_effects effects;
@@ -75,6 +73,8 @@ enum code process_parts_open(struct process *p, struct err *err) MUST_CHECK;
 enum code process_serve(struct process *p, struct err *err) MUST_CHECK;
 
 /* --- service.c: what the parts report --- */
+void process_on_streams_ready(void *ctx);
+void process_on_refused(void *ctx);
 void process_on_bus_state(void *ctx, bool connected);
 void process_on_database_ready(void *ctx, bool any_ready);
 void process_on_database_idle(void *ctx);

@@ -27,6 +27,14 @@ void relay_log_failure(struct relay *relay, const char *what, const char *cause)
     }
 }
 
+void relay_refused(struct relay *relay, enum code code)
+{
+    relay_log_failure(relay, "publish", code_wire(code));
+    if (code != ERR_OVERLOADED) { /* which a stream says that is there, and full */
+        relay->options.on_refused(relay->options.ctx);
+    }
+}
+
 enum code relay_publish(struct relay *relay,
                         struct publication *publication,
                         const char *subject,
@@ -65,12 +73,15 @@ static bool is_empty(const struct relay *relay)
 /* When the next pass is due: at once while there is surely more, later and later while it fails. */
 static uint64_t wait_ms(struct relay *relay, bool worked)
 {
-    if (relay->failed || relay->lost) {
+    if (relay->failed || relay->lost || (relay->refused > 0 && !worked)) {
         relay->retry_ms = relay->retry_ms == 0 ? RELAY_RETRY_MS : relay->retry_ms * 2;
         relay->retry_ms = relay->retry_ms < RELAY_IDLE_MS ? relay->retry_ms : RELAY_IDLE_MS;
         return relay->retry_ms;
     }
     relay->retry_ms = 0;
+    if (relay->refused > 0) {
+        return RELAY_RETRY_MS; /* there is room now and then */
+    }
     if (relay->behind) {
         return worked || relay->missed ? 0 : RELAY_IDLE_MS;
     }
@@ -144,7 +155,7 @@ static void on_offer_published(void *ctx, enum code code, struct str payload)
         relay->acked[relay->acked_count++] = publication->number.id;
         metric_add(relay->options.metrics, METRIC_OUTBOX_PUBLISHED, 0, 1);
     } else {
-        relay_log_failure(relay, "publish", code_wire(code));
+        relay_refused(relay, code);
         fall_behind(relay);
     }
     pool_give(relay->offered, publication);
@@ -214,6 +225,7 @@ enum code relay_open(const struct relay_options *options, struct relay **out, st
     struct relay *relay = calloc(1, sizeof *relay);
 
     assert(options->service != NULL);
+    assert(options->on_refused != NULL);
     if (relay == NULL) {
         return err_set(err, ERR_OVERLOADED, "no memory for the outbox relay");
     }

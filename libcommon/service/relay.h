@@ -33,6 +33,8 @@ struct relay_options {
     struct arena_pool *arenas;
     const char *service;
     struct metrics *metrics;
+    void (*on_refused)(void *ctx); /* no stream took a row: are they there? */
+    void *ctx;
 };
 
 enum code

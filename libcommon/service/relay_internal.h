@@ -39,6 +39,7 @@ struct relay {
     size_t publication_count;
     size_t pending;  /* acknowledgements to come */
     size_t stored;   /* of the page */
+    size_t refused;  /* of the page: published, and not stored */
     size_t deleting; /* of the acked */
     bool swept;      /* the pass looks at the table */
     bool failed;     /* a statement of the pass failed */
@@ -56,6 +57,8 @@ struct relay {
 
 /* --- relay.c --- */
 void relay_log_failure(struct relay *relay, const char *what, const char *cause);
+/* A row was published and not stored; it stays in the table. */
+void relay_refused(struct relay *relay, enum code code);
 enum code relay_publish(struct relay *relay,
                         struct publication *publication,
                         const char *subject,

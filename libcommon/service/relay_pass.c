@@ -127,7 +127,8 @@ static void on_page_published(void *ctx, enum code code, struct str payload)
         relay->stored++;
         metric_add(relay->options.metrics, METRIC_OUTBOX_PUBLISHED, 0, 1);
     } else {
-        relay_log_failure(relay, "publish", code_wire(code));
+        relay->refused++;
+        relay_refused(relay, code);
     }
     if (relay->pending == 0) {
         finish_transaction(relay);
@@ -328,6 +329,7 @@ bool relay_pass_start(struct relay *relay)
     }
     relay->publication_count = 0;
     relay->stored = 0;
+    relay->refused = 0;
     relay->deleting = 0;
     relay->missed = false;
     relay->swept = false;

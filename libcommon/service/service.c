@@ -16,8 +16,8 @@
 #include <unistd.h>
 
 #define LOG_FLUSH_MS     200
-#define STREAM_ENSURE_MS 5000
-#define STREAM_AGAIN_MS  500
+#define CONFIRM_MS       5000
+#define CONFIRM_AGAIN_MS 500
 /* After the drain's deadline, for what a thread or the database still holds. */
 #define DRAIN_GRACE_MS 3000
 
@@ -44,8 +44,9 @@ static void process_close(struct process *p)
     if (p->bus != NULL) {
         bus_close(&p->bus);
     }
+    streams_close(&p->streams);
     loop_timer_close(&p->log_timer);
-    loop_timer_close(&p->stream_timer);
+    loop_timer_close(&p->confirm_timer);
     loop_timer_close(&p->drain_timer);
     loop_stop(p->loop);
 }
@@ -125,6 +126,9 @@ static void process_drain(struct process *p)
     if (p->periodics != NULL) {
         periodics_stop(p->periodics);
     }
+    if (p->streams != NULL) {
+        streams_stop(p->streams);
+    }
     if (p->bus != NULL) {
         bus_drain(p->bus, bus_drained, p); /* its calls go on: the relay needs them */
     } else {
@@ -186,7 +190,7 @@ static void on_confirmed(void *ctx, enum code code, struct str payload)
         return;
     }
     if (code != OK) {
-        loop_timer_start(p->stream_timer, STREAM_AGAIN_MS, 0);
+        loop_timer_start(p->confirm_timer, CONFIRM_AGAIN_MS, 0);
         return;
     }
     p->serving = true;
@@ -203,10 +207,13 @@ static void confirm(struct process *p)
 {
     struct err err = {0};
 
-    if (bus_stream_ensure(
-            p->bus, &p->streams[0], clock_mono_ms() + STREAM_ENSURE_MS, on_confirmed, p, &err) !=
-        OK) {
-        loop_timer_start(p->stream_timer, STREAM_AGAIN_MS, 0);
+    if (bus_stream_ensure(p->bus,
+                          streams_spec(p->streams, 0),
+                          clock_mono_ms() + CONFIRM_MS,
+                          on_confirmed,
+                          p,
+                          &err) != OK) {
+        loop_timer_start(p->confirm_timer, CONFIRM_AGAIN_MS, 0);
     }
 }
 
@@ -215,7 +222,7 @@ static void serve_when_ready(struct process *p)
     struct err err = {0};
 
     if (p->sm.state != PROCESS_INIT || !p->database_ready || !bus_connected(p->bus) ||
-        p->streams_ready < STREAM_COUNT) {
+        !streams_ready(p->streams)) {
         return;
     }
     sm_move(&p->sm, PROCESS_RUNNING);
@@ -228,56 +235,24 @@ static void serve_when_ready(struct process *p)
     confirm(p);
 }
 
-static void ask_for_stream(struct process *p);
-
-static void on_stream(void *ctx, enum code code, struct str payload)
+void process_on_streams_ready(void *ctx)
 {
-    struct process *p = ctx;
-    const char *name = p->streams[p->streams_ready].name;
-
-    (void)payload;
-    p->stream_asked = false;
-    if (p->sm.state != PROCESS_INIT) {
-        return;
-    }
-    if (code == OK) {
-        p->streams_ready++;
-        ask_for_stream(p);
-        serve_when_ready(p);
-        return;
-    }
-    log_event(LOG_WARN, "stream_missing", LOG_S("stream", name), LOG_S("code", code_wire(code)));
-    loop_timer_start(p->stream_timer, STREAM_AGAIN_MS, 0);
+    serve_when_ready(ctx);
 }
 
-static void ask_for_stream(struct process *p)
+void process_on_refused(void *ctx)
 {
-    struct err err = {0};
+    const struct process *p = ctx;
 
-    if (p->sm.state != PROCESS_INIT || p->stream_asked || p->streams_ready == STREAM_COUNT ||
-        !bus_connected(p->bus)) {
-        return;
-    }
-    if (bus_stream_ensure(p->bus,
-                          &p->streams[p->streams_ready],
-                          clock_mono_ms() + STREAM_ENSURE_MS,
-                          on_stream,
-                          p,
-                          &err) == OK) {
-        p->stream_asked = true;
-    } else {
-        loop_timer_start(p->stream_timer, STREAM_AGAIN_MS, 0);
-    }
+    streams_check(p->streams);
 }
 
-static void on_stream_timer(void *arg)
+static void on_confirm_timer(void *arg)
 {
     struct process *p = arg;
 
     if (p->sm.state == PROCESS_RUNNING && !p->serving) {
         confirm(p);
-    } else {
-        ask_for_stream(p);
     }
 }
 
@@ -285,9 +260,8 @@ void process_on_bus_state(void *ctx, bool connected)
 {
     struct process *p = ctx;
 
-    if (connected) {
-        ask_for_stream(p);
-        serve_when_ready(p);
+    if (p->streams != NULL) {
+        streams_bus_state(p->streams, connected);
     }
 }
 
@@ -327,9 +301,9 @@ static void on_log_timer(void *arg)
 static enum code timers_open(struct process *p, struct err *err)
 {
     p->log_timer = loop_timer_open(p->loop, on_log_timer, p);
-    p->stream_timer = loop_timer_open(p->loop, on_stream_timer, p);
+    p->confirm_timer = loop_timer_open(p->loop, on_confirm_timer, p);
     p->drain_timer = loop_timer_open(p->loop, on_drain_timer, p);
-    if (p->log_timer == NULL || p->stream_timer == NULL || p->drain_timer == NULL) {
+    if (p->log_timer == NULL || p->confirm_timer == NULL || p->drain_timer == NULL) {
         return err_set(err, ERR_OVERLOADED, "no memory for timers");
     }
     loop_timer_start(p->log_timer, LOG_FLUSH_MS, LOG_FLUSH_MS);

@@ -1,3 +1,4 @@
+/* tidy: allow lines here: one listener for all of JetStream */
 /* JetStream over the bus: streams, publishing once, durable consumers. */
 #include "tests/support/bus_rig.h"
 #include "tests/support/check.h"
@@ -240,6 +241,100 @@ static void what_is_not_an_ack_is_an_error(void **state)
     bus_rig_close(&rig);
 }
 
+/* --- work queues ----------------------------------------------------------------------- */
+
+/* Refused and not dropped when it is full, and there is room once the consumer has had its say. */
+static void a_full_queue_refuses_and_loses_nothing(void **state)
+{
+    static const char *const subjects[] = {"queue.>", NULL};
+    struct bus_stream_spec spec = {.name = "QUEUE",
+                                   .subjects = subjects,
+                                   .duplicate_window_ms = 60000,
+                                   .max_bytes = 1024,
+                                   .work_queue = true};
+    struct bus_consumer *consumer = NULL;
+    struct bus_rig rig;
+    struct listener l = {0};
+    enum code code = OK;
+    int stored = 0;
+    char id[16];
+
+    (void)state;
+    bus_rig_open(&rig);
+    l.bus = bus_rig_add(&rig, url, "writer", 16);
+    assert_true(bus_rig_until_up(&rig, SOON));
+    assert_int_equal(OK, ensure(&rig, l.bus, &spec));
+    assert_int_equal(OK, ensure(&rig, l.bus, &spec)); /* the same again */
+    for (int round = 0; round < 3; round++) {         /* what is consumed leaves room */
+        for (code = OK; code == OK; stored += code == OK ? 1 : 0) {
+            (void)snprintf(id, sizeof(id), "id-%d", stored);
+            code = store(&rig, l.bus, "queue.a", id, id);
+        }
+        assert_int_equal(ERR_OVERLOADED, code);
+        assert_true(stored - l.count >= 5);
+        consumer = consume(&l, "QUEUE", "queue", "queue.>");
+        assert_true(bus_rig_until(&rig, &l.count, stored, SOON));
+        while (code == ERR_OVERLOADED) { /* until the acknowledgements are in */
+            code = store(&rig, l.bus, "queue.a", id, id);
+        }
+        assert_int_equal(OK, code);
+        stored++;
+        assert_true(bus_rig_until(&rig, &l.count, stored, SOON));
+        assert_string_equal(id, l.seen[l.count - 1].text);
+        bus_consumer_close(&consumer);
+    }
+    assert_true(stored < 64);
+    for (int i = 0; i < stored; i++) {
+        (void)snprintf(id, sizeof(id), "id-%d", i);
+        assert_string_equal(id, l.seen[i].text);
+    }
+    bus_rig_close(&rig);
+}
+
+static void made_in_another_way(struct bus_rig *rig,
+                                struct bus *bus,
+                                const struct bus_stream_spec *spec,
+                                const char *reason)
+{
+    struct bus_outcome outcome = {0};
+    struct err err = {0};
+
+    assert_int_equal(OK, bus_stream_ensure(bus, spec, IN_TIME, bus_rig_called, &outcome, &err));
+    assert_true(bus_rig_until(rig, &outcome.count, 1, SOON));
+    assert_int_equal(ERR_CONFLICT, outcome.code);
+    if (strstr(outcome.text, reason) == NULL) {
+        fail_msg("%s: %s", spec->name, outcome.text);
+    }
+}
+
+static void a_stream_that_keeps_otherwise_is_told_of(void **state)
+{
+    static const char *const subjects[] = {"kept.>", NULL};
+    static const char *const others[] = {"worked.>", NULL};
+    struct bus_stream_spec spec = {
+        .name = "KEPT", .subjects = subjects, .duplicate_window_ms = 60000, .max_bytes = 1 << 16};
+    struct bus_rig rig;
+    struct bus *bus = NULL;
+
+    (void)state;
+    bus_rig_open(&rig);
+    bus = bus_rig_add(&rig, url, "maker", 16);
+    assert_true(bus_rig_until_up(&rig, SOON));
+    assert_int_equal(OK, ensure(&rig, bus, &spec));
+    spec.work_queue = true;
+    made_in_another_way(&rig, bus, &spec, "it has another retention");
+    spec.max_age_ms = 1000;
+    assert_int_equal(ERR_INVALID, ensure(&rig, bus, &spec)); /* would go by age */
+    spec = (struct bus_stream_spec){
+        .name = "WORKED", .subjects = others, .max_bytes = 1 << 16, .work_queue = true};
+    assert_int_equal(OK, ensure(&rig, bus, &spec));
+    spec.max_bytes = 1 << 17; /* an operator's choice */
+    assert_int_equal(OK, ensure(&rig, bus, &spec));
+    spec.work_queue = false;
+    made_in_another_way(&rig, bus, &spec, "it has another retention");
+    bus_rig_close(&rig);
+}
+
 /* --- consumers ------------------------------------------------------------------------- */
 
 static void unacknowledged_comes_again(void **state)
@@ -410,6 +505,8 @@ int main(void)
         cmocka_unit_test(a_stream_is_made_once),
         cmocka_unit_test(an_id_is_stored_once),
         cmocka_unit_test(what_is_not_an_ack_is_an_error),
+        cmocka_unit_test(a_full_queue_refuses_and_loses_nothing),
+        cmocka_unit_test(a_stream_that_keeps_otherwise_is_told_of),
         cmocka_unit_test(unacknowledged_comes_again),
         cmocka_unit_test(terminated_and_given_up_stay_away),
         cmocka_unit_test(replicas_share_one_consumer),
