@@ -98,9 +98,10 @@ struct bus_stream_spec {
     uint64_t duplicate_window_ms;
     uint64_t max_age_ms; /* 0: keep */
     uint64_t max_bytes;
-    /* A message goes when its one consumer has acknowledged it and never before: what does not fit
-     * is refused, and max_age_ms is 0. Otherwise the oldest go when it is full. */
-    bool work_queue;
+    /* Not 0: a work queue of messages of that size at most. A message goes when its one consumer
+     * has acknowledged it and never before: what finds no room is refused, and max_age_ms is 0. 0:
+     * the oldest go when it is full. */
+    uint64_t queue_message_bytes_max;
 };
 /* Creates the stream or checks that it has at least these subjects and keeps messages in this way.
  * Asynchronous like bus_call. When it fails, the payload is the reason; ERR_CONFLICT: there is one

@@ -293,6 +293,9 @@ struct api_reply {
     uint64_t found; /* bit i: subjects[i] is among the stream's */
     bool stored;    /* has a sequence: a publish was stored */
     bool drops;     /* the stream: messages go by age, or by number per subject, or the oldest */
+    int64_t messages_max; /* the stream's bounds; -1: none */
+    int64_t message_bytes_max;
+    int64_t bytes_max;
     char retention[16];
     char text[128];                                    /* description of the error */
     const char (*subjects)[BUS_SUBJECT_BYTES_MAX + 1]; /* in: what to look for */

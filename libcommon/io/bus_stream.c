@@ -22,6 +22,7 @@
 #define API_STATUS_UNAVAILABLE 503
 #define API_STATUS_NOT_FOUND   404
 #define NANOSECONDS_PER_MS     UINT64_C(1000000)
+#define QUEUE_OVERHEAD_BYTES   UINT64_C(1024) /* of a message: what the server notes, the subject */
 
 /* --- answers ------------------------------------------------------------------------ */
 
@@ -73,6 +74,12 @@ static void note_number(const struct api_reader *r, struct str text)
     } else if (r->depth == 2 &&
                (at_path(r, "config", "max_age") || at_path(r, "config", "max_msgs_per_subject"))) {
         r->reply->drops = r->reply->drops || !str_to_int64(text, &limit) || limit > 0;
+    } else if (r->depth == 2 && at_path(r, "config", "max_msgs")) {
+        (void)str_to_int64(text, &r->reply->messages_max);
+    } else if (r->depth == 2 && at_path(r, "config", "max_msg_size")) {
+        (void)str_to_int64(text, &r->reply->message_bytes_max);
+    } else if (r->depth == 2 && at_path(r, "config", "max_bytes")) {
+        (void)str_to_int64(text, &r->reply->bytes_max);
     }
 }
 
@@ -224,7 +231,7 @@ struct stream_ensure {
     uint64_t duplicate_window_ms;
     uint64_t max_age_ms;
     uint64_t max_bytes;
-    bool work_queue;
+    uint64_t queue_message_bytes_max;
     char name[STREAM_NAME_BYTES_MAX + 1];
     char subjects[STREAM_SUBJECTS_MAX][BUS_SUBJECT_BYTES_MAX + 1];
 };
@@ -246,6 +253,27 @@ void bus_streams_close(struct bus *bus)
     arena_pool_close(&bus->arenas);
 }
 
+/* --- work queues --- */
+
+static bool is_queue(const struct stream_ensure *e)
+{
+    return e->queue_message_bytes_max > 0;
+}
+
+/* What a message takes at most, with its headers and what the server keeps of it. */
+static uint64_t queue_message_bytes(uint64_t message_bytes_max)
+{
+    return message_bytes_max + QUEUE_OVERHEAD_BYTES;
+}
+
+/* A work queue is bounded by the number of its messages, so that max_bytes is never reached. Where
+ * it is, nats-server (2.9) forgets its own overhead when it decides whether to refuse, and drops
+ * the oldest for the few bytes that are then too many. */
+static uint64_t queue_messages_max(const struct stream_ensure *e)
+{
+    return e->max_bytes / queue_message_bytes(e->queue_message_bytes_max);
+}
+
 static enum code
 copy_spec(struct stream_ensure *e, const struct bus_stream_spec *spec, struct err *err)
 {
@@ -258,9 +286,9 @@ copy_spec(struct stream_ensure *e, const struct bus_stream_spec *spec, struct er
     e->duplicate_window_ms = spec->duplicate_window_ms;
     e->max_age_ms = spec->max_age_ms;
     e->max_bytes = spec->max_bytes;
-    e->work_queue = spec->work_queue;
-    if (e->work_queue && e->max_age_ms != 0) {
-        return err_set(err, ERR_INVALID, "what waits for its consumer must not go by age");
+    e->queue_message_bytes_max = spec->queue_message_bytes_max;
+    if (is_queue(e) && (e->max_age_ms != 0 || queue_messages_max(e) == 0)) {
+        return err_set(err, ERR_INVALID, "a work queue needs room, and nothing in it goes by age");
     }
     for (const char *const *subject = spec->subjects; *subject != NULL; subject++) {
         if (e->subject_count == STREAM_SUBJECTS_MAX) {
@@ -290,7 +318,7 @@ static void key_string(struct json_writer *w, struct str key, struct str value)
 
 static const char *retention(const struct stream_ensure *e)
 {
-    return e->work_queue ? "workqueue" : "limits";
+    return is_queue(e) ? "workqueue" : "limits";
 }
 
 static void write_config(struct json_writer *w, const struct stream_ensure *e)
@@ -305,7 +333,11 @@ static void write_config(struct json_writer *w, const struct stream_ensure *e)
     json_array_end(w);
     key_string(w, STR("retention"), str_from(retention(e)));
     key_string(w, STR("storage"), STR("file"));
-    key_string(w, STR("discard"), e->work_queue ? STR("new") : STR("old"));
+    key_string(w, STR("discard"), is_queue(e) ? STR("new") : STR("old"));
+    if (is_queue(e)) {
+        key_uint64(w, STR("max_msgs"), queue_messages_max(e));
+        key_uint64(w, STR("max_msg_size"), e->queue_message_bytes_max);
+    }
     json_key(w, STR("max_bytes"));
     json_int64(w, e->max_bytes == 0 ? -1 : (int64_t)e->max_bytes);
     key_uint64(w, STR("max_age"), e->max_age_ms * NANOSECONDS_PER_MS);
@@ -354,6 +386,16 @@ reply_code(struct stream_ensure *e, enum code code, struct str payload, struct a
     return code != OK ? code : reply->error != 0 ? code_of(reply) : OK;
 }
 
+/* Messages leave the queue only by being consumed. */
+static bool keeps_all(const struct api_reply *reply)
+{
+    const uint64_t room = reply->bytes_max < 0 ? (uint64_t)INT64_MAX : (uint64_t)reply->bytes_max;
+
+    return !reply->drops && reply->messages_max > 0 && reply->message_bytes_max > 0 &&
+           (uint64_t)reply->messages_max <=
+               room / queue_message_bytes((uint64_t)reply->message_bytes_max);
+}
+
 /* What of a stream is no operator's choice; empty: it fits. */
 static const char *misfit(const struct stream_ensure *e, const struct api_reply *reply)
 {
@@ -363,7 +405,7 @@ static const char *misfit(const struct stream_ensure *e, const struct api_reply 
     if (strcmp(reply->retention, retention(e)) != 0) {
         return "it has another retention, which cannot be changed: it must be made anew";
     }
-    if (e->work_queue && reply->drops) {
+    if (is_queue(e) && !keeps_all(reply)) {
         return "it would drop what was not consumed: it must be made anew";
     }
     return "";

@@ -3,6 +3,7 @@
 #include "libcommon/base/clock.h"
 #include "libcommon/base/limits.h"
 #include "libcommon/base/log.h"
+#include "libcommon/service/outbox.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -11,6 +12,9 @@
 #define DAY_MS    (UINT64_C(24) * 60 * MINUTE_MS)
 #define MIB       (UINT64_C(1024) * 1024)
 
+/* A row of an outbox, with what goes around its records and the header. */
+#define AUDIT_MESSAGE_BYTES_MAX (OUTBOX_PACK_BYTES_MAX + 8192)
+
 static const char *const events[] = {"evt.>", NULL};
 static const char *const audit[] = {"audit.>", NULL};
 static const char *const alerts[] = {"alert.>", NULL};
@@ -18,9 +22,9 @@ static const char *const alerts[] = {"alert.>", NULL};
 /* Events stay so that projections can be rebuilt. An audit record stays until audit-log has it:
  * when that is away for so long that there is no room, records wait in the outboxes. */
 static const struct bus_stream_spec specs[STREAM_COUNT] = {
-    {STREAM_EVENTS, events, 10 * MINUTE_MS, 0,           0, false},
-    {STREAM_AUDIT,  audit,  10 * MINUTE_MS, 0,           0, true },
-    {STREAM_ALERTS, alerts, 10 * MINUTE_MS, 30 * DAY_MS, 0, false},
+    {STREAM_EVENTS, events, 10 * MINUTE_MS, 0,           0, 0                      },
+    {STREAM_AUDIT,  audit,  10 * MINUTE_MS, 0,           0, AUDIT_MESSAGE_BYTES_MAX},
+    {STREAM_ALERTS, alerts, 10 * MINUTE_MS, 30 * DAY_MS, 0, 0                      },
 };
 
 struct streams {

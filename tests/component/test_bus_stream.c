@@ -250,8 +250,8 @@ static void a_full_queue_refuses_and_loses_nothing(void **state)
     struct bus_stream_spec spec = {.name = "QUEUE",
                                    .subjects = subjects,
                                    .duplicate_window_ms = 60000,
-                                   .max_bytes = 1024,
-                                   .work_queue = true};
+                                   .max_bytes = 12 * 1124,
+                                   .queue_message_bytes_max = 100};
     struct bus_consumer *consumer = NULL;
     struct bus_rig rig;
     struct listener l = {0};
@@ -271,7 +271,7 @@ static void a_full_queue_refuses_and_loses_nothing(void **state)
             code = store(&rig, l.bus, "queue.a", id, id);
         }
         assert_int_equal(ERR_OVERLOADED, code);
-        assert_true(stored - l.count >= 5);
+        assert_int_equal(12, stored - l.count);
         consumer = consume(&l, "QUEUE", "queue", "queue.>");
         assert_true(bus_rig_until(&rig, &l.count, stored, SOON));
         while (code == ERR_OVERLOADED) { /* until the acknowledgements are in */
@@ -321,16 +321,18 @@ static void a_stream_that_keeps_otherwise_is_told_of(void **state)
     bus = bus_rig_add(&rig, url, "maker", 16);
     assert_true(bus_rig_until_up(&rig, SOON));
     assert_int_equal(OK, ensure(&rig, bus, &spec));
-    spec.work_queue = true;
+    spec.queue_message_bytes_max = 1000;
     made_in_another_way(&rig, bus, &spec, "it has another retention");
     spec.max_age_ms = 1000;
     assert_int_equal(ERR_INVALID, ensure(&rig, bus, &spec)); /* would go by age */
-    spec = (struct bus_stream_spec){
-        .name = "WORKED", .subjects = others, .max_bytes = 1 << 16, .work_queue = true};
+    spec = (struct bus_stream_spec){.name = "WORKED",
+                                    .subjects = others,
+                                    .max_bytes = 1 << 16,
+                                    .queue_message_bytes_max = 1000};
     assert_int_equal(OK, ensure(&rig, bus, &spec));
     spec.max_bytes = 1 << 17; /* an operator's choice */
     assert_int_equal(OK, ensure(&rig, bus, &spec));
-    spec.work_queue = false;
+    spec.queue_message_bytes_max = 0;
     made_in_another_way(&rig, bus, &spec, "it has another retention");
     bus_rig_close(&rig);
 }

@@ -241,17 +241,17 @@ static void make_directory(void)
 }
 
 /* By the system's own tool: JetStream keeps directories of directories. */
-static void remove_directory(void)
+static void remove_directory(const char *path)
 {
     int status = 0;
     const pid_t pid = fork();
 
     if (pid == 0) {
-        (void)execl("/bin/rm", "rm", "-rf", "--", scratch.directory, (char *)NULL);
+        (void)execl("/bin/rm", "rm", "-rf", "--one-file-system", "--", path, (char *)NULL);
         _exit(127);
     }
     if (pid < 0 || !reap(pid, &status, STOP_MS_MAX) || status != 0) {
-        (void)fprintf(stderr, "scratch_nats: %s is left behind\n", scratch.directory);
+        (void)fprintf(stderr, "scratch_nats: %s is left behind\n", path);
     }
 }
 
@@ -288,6 +288,16 @@ void scratch_nats_kill(void)
     end_server(SIGKILL);
 }
 
+void scratch_nats_wipe(void)
+{
+    char path[2 * PATH_BYTES];
+
+    assert(scratch.prepared);
+    assert(scratch.server == 0);
+    print_to(path, sizeof(path), "%s/js", scratch.directory);
+    remove_directory(path);
+}
+
 void scratch_nats_restart(const struct scratch_nats_options *options)
 {
     assert(scratch.prepared);
@@ -316,5 +326,5 @@ void scratch_nats_end(void)
     }
     scratch.prepared = false;
     end_server(SIGKILL);
-    remove_directory();
+    remove_directory(scratch.directory);
 }

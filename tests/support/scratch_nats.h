@@ -25,6 +25,8 @@ const char *scratch_nats_start(const struct scratch_nats_options *options);
 void scratch_nats_stop(void);
 /* kill -9, waited for. */
 void scratch_nats_kill(void);
+/* Between a stop and a restart: the streams are gone. */
+void scratch_nats_wipe(void);
 /* After a stop or kill: the same port, the same streams. New users when options are given. */
 void scratch_nats_restart(const struct scratch_nats_options *options);
 /* The server stands still, connections stay; and goes on. */

@@ -154,6 +154,16 @@ bool toy_process_logged(const struct toy_process *p, const char *text)
     return strstr(log_text(p), text) != NULL;
 }
 
+unsigned toy_process_logged_times(const struct toy_process *p, const char *text)
+{
+    unsigned times = 0;
+
+    for (const char *at = log_text(p); (at = strstr(at, text)) != NULL; at++) {
+        times++;
+    }
+    return times;
+}
+
 void toy_process_spawn(struct toy_process *p, const char *dsn, const char *nats_url)
 {
     struct environment e;

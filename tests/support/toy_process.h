@@ -32,6 +32,7 @@ void toy_process_signal(const struct toy_process *p, int signum);
 /* Waits for its end: the exit status, or 128 and the signal's number. */
 int toy_process_end(struct toy_process *p);
 bool toy_process_logged(const struct toy_process *p, const char *text);
+unsigned toy_process_logged_times(const struct toy_process *p, const char *text);
 /* Runs one command line option with the environment given (may be NULL) and takes its output. */
 int toy_process_command(const char *option, const char *const *environment, char *out, size_t cap);
 /* GET of the admin port: the status; 0 when nobody listens. */
