@@ -276,7 +276,7 @@ static int ask_ready(const struct config_table *table, const struct gateway_conf
     config_wipe(table, 1);
     if (code != OK) {
         (void)fprintf(stderr, "gateway: %s\n", err.text);
-        return 1;
+        return config_exit_status(&err);
     }
     return 0;
 }
@@ -307,7 +307,7 @@ int main(int argc, char **argv)
     }
     if (config_load(&table, 1, known, &err) != OK) {
         (void)fprintf(stderr, "gateway: %s\n", err.text);
-        return 2;
+        return EXIT_SETTINGS;
     }
     if (strcmp(option, "--print-config") == 0) {
         config_print(stdout, &table, 1);
@@ -318,13 +318,13 @@ int main(int argc, char **argv)
     }
     if (option[0] != '\0' || !log_level_parse(str_from(process.gateway.config.log_level), &level)) {
         (void)fprintf(stderr, "gateway: unknown option or log level; see --help\n");
-        return 2;
+        return EXIT_SETTINGS;
     }
     (void)signal(SIGPIPE, SIG_IGN);
     log_open("gateway", level);
     if (process_open(&process, &err) != OK) {
         (void)fprintf(stderr, "gateway: %s\n", err.text);
-        return 1;
+        return config_exit_status(&err);
     }
     process_run(&process);
     config_wipe(&table, 1);

@@ -395,3 +395,9 @@ void config_wipe(const struct config_table *tables, size_t table_count)
         }
     }
 }
+
+int config_exit_status(const struct err *err)
+{
+    assert(err->code != OK);
+    return err->code == ERR_INVALID ? EXIT_SETTINGS : EXIT_FAILURE;
+}

@@ -84,3 +84,8 @@ void config_print(FILE *out, const struct config_table *tables, size_t table_cou
 void config_markdown(FILE *out, const struct config_table *tables, size_t table_count);
 /* Overwrites the secrets in the targets; the other values stay. */
 void config_wipe(const struct config_table *tables, size_t table_count);
+
+/* The exit status of a program that does not start: its settings or its command line are wrong. */
+#define EXIT_SETTINGS 2
+/* That, when `err` is a setting's; else 1. */
+int config_exit_status(const struct err *err);

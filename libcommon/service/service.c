@@ -316,7 +316,7 @@ static int fail(const struct process *p, const struct err *err)
 {
     log_event(LOG_ERROR, "start_failed", LOG_S("error", err->text), LOG_S("field", err->field));
     (void)p;
-    return EXIT_FAILURE;
+    return config_exit_status(err);
 }
 
 /* From here on every end leads through draining. */

@@ -104,7 +104,7 @@ static int version(const struct service *self, struct service_config *config)
 static int complain(const struct service *self, const struct err *err)
 {
     (void)fprintf(stderr, "%s: %s\n", self->name, err->text);
-    return EXIT_FAILURE;
+    return config_exit_status(err);
 }
 
 static void row_relax(struct config_row *row)
@@ -368,7 +368,7 @@ bool service_options(int argc,
     }
     if (argc > 1 && self->command == NULL) {
         (void)fprintf(stderr, "%s: unknown option %s; --help lists them\n", self->name, argv[1]);
-        *out_status = EXIT_FAILURE;
+        *out_status = EXIT_SETTINGS;
         return true;
     }
     if (load(self, config, &err) != OK) {

@@ -383,6 +383,16 @@ static void markdown_is_a_table(void **state)
     assert_non_null(strstr(text, "| its password (secret, also by `_FILE`) |\n"));
 }
 
+static void exit_status_tells_wrong_settings(void **state)
+{
+    const struct err wrong = {.code = ERR_INVALID};
+    const struct err away = {.code = ERR_UNAVAILABLE};
+
+    (void)state;
+    assert_int_equal(config_exit_status(&wrong), 2);
+    assert_int_equal(config_exit_status(&away), 1);
+}
+
 #define CASE(name) cmocka_unit_test_setup(name, setup)
 
 int main(void)
@@ -406,6 +416,7 @@ int main(void)
         CASE(print_masks_secrets),
         CASE(help_names_everything),
         CASE(markdown_is_a_table),
+        CASE(exit_status_tells_wrong_settings),
     };
 
     return cmocka_run_group_tests_name("config", tests, NULL, NULL);
