@@ -72,6 +72,12 @@ static void finish(struct exchange *e, struct http_response *response, enum code
     http_exchange_reply(e->x, response);
 }
 
+/* Delivering it twice does no harm. */
+static bool is_repeatable(const struct exchange *e)
+{
+    return !e->match.method->writes || e->request.idempotency_key != NULL;
+}
+
 /* `wire` and `detail` may be NULL: then the code speaks for itself. */
 static void fail(struct exchange *e,
                  enum code code,
@@ -82,10 +88,12 @@ static void fail(struct exchange *e,
     struct http_response *response = arena_calloc(e->arena, 1, sizeof *response);
     static const struct http_response bare = {.status = 500};
     struct http_response last = bare;
+    bool unknown = code == ERR_TIMEOUT && e->match.method != NULL && !is_repeatable(e);
     struct problem problem = {
         .code = code,
         .wire = wire,
-        .detail = detail,
+        .detail = unknown ? OUTCOME_UNKNOWN_TEXT : detail,
+        .once = unknown,
         .instance = e->http->path,
         .request_id = str_from(e->request_id),
         .retry_after_s = retry_after_s == 0 && code_retryable(code) ? 1 : retry_after_s,
@@ -192,8 +200,6 @@ static void reply_to_http(struct exchange *e, const Avanta__Reply *reply)
 /* Nothing was delivered, or it does no harm to deliver it twice. */
 static bool may_retry(const struct exchange *e, enum code code)
 {
-    const struct api_method *method = e->match.method;
-    bool harmless = !method->writes || e->request.idempotency_key != NULL;
     uint64_t now = loop_now_ms(e->worker->loop);
 
     if (now + RETRY_PAUSE_MS >= e->deadline_ms) {
@@ -202,7 +208,7 @@ static bool may_retry(const struct exchange *e, enum code code)
     if (code == ERR_UNAVAILABLE) { /* nobody got it */
         return e->undelivered * RETRY_PAUSE_MS < UNDELIVERED_MS_MAX;
     }
-    return code == ERR_TIMEOUT && harmless && e->attempts < ATTEMPTS_MAX;
+    return code == ERR_TIMEOUT && is_repeatable(e) && e->attempts < ATTEMPTS_MAX;
 }
 
 /* The first attempt was not lost but slow: its answer is stored when it is done. Another client's
@@ -276,7 +282,6 @@ static void exchange_call(struct exchange *e)
 {
     const struct api_method *method = e->match.method;
     struct sealer *sealer = worker_sealer(e->worker, method->service);
-    bool repeatable = !method->writes || e->request.idempotency_key != NULL;
     uint64_t now = loop_now_ms(e->worker->loop);
     uint64_t until = e->deadline_ms; /* also of the last attempt: it may be slow, not lost */
     struct arena_mark mark = arena_mark(e->arena);
@@ -287,7 +292,7 @@ static void exchange_call(struct exchange *e)
 
     assert(sealer != NULL);
     e->attempts++;
-    if (repeatable && e->attempts < ATTEMPTS_MAX && now + ATTEMPT_MS_MAX < until) {
+    if (is_repeatable(e) && e->attempts < ATTEMPTS_MAX && now + ATTEMPT_MS_MAX < until) {
         until = now + ATTEMPT_MS_MAX;
     }
     random_bytes(e->nonce, sizeof e->nonce);

@@ -51,6 +51,9 @@ enum code {
 #define ERR_FIELD_BYTES 64
 #define ERR_TEXT_BYTES  192
 
+/* What ERR_TIMEOUT means for a write: it may or may not be done, now or a moment later. */
+#define OUTCOME_UNKNOWN_TEXT "It is not known whether the change was saved"
+
 /* The first cause, where it happened, and the input field it concerns ("" when none). */
 struct err {
     enum code code;

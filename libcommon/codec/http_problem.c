@@ -61,7 +61,7 @@ static enum code body_write(const struct problem *p, struct arena *arena, struct
         json_null(&w);
     }
     json_key(&w, STR("retryable"));
-    json_bool(&w, code_retryable(p->code));
+    json_bool(&w, code_retryable(p->code) && !p->once);
     violations_write(&w, p->violations);
     json_object_end(&w);
     return json_finish(&w, out, NULL);
@@ -81,7 +81,7 @@ enum code problem_write(const struct problem *p, struct arena *arena, struct htt
         .body = STR_EMPTY,
     };
     code = body_write(p, arena, &out->body);
-    if (code == OK && p->retry_after_s > 0) {
+    if (code == OK && p->retry_after_s > 0 && !p->once) {
         seconds = arena_printf(arena, "%u", p->retry_after_s);
         if (seconds == NULL) {
             return ERR_TOO_LARGE;

@@ -52,6 +52,8 @@ struct problem {
     struct str instance; /* request path */
     struct str request_id;
     uint32_t retry_after_s;
+    bool once; /* it may be done already, and would be done twice: not retryable, whatever the code
+                */
     const struct violations *violations; /* may be NULL */
 };
 /* Sets all of `*out`. ERR_TOO_LARGE when the arena is full. */

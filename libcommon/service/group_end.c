@@ -292,7 +292,7 @@ static void member_lost(struct req *r, bool committing)
     }
     decide(r);
     if (committing) {
-        (void)req_fail(r, ERR_UNAVAILABLE, "It is not known whether the change was saved");
+        (void)req_fail(r, ERR_TIMEOUT, OUTCOME_UNKNOWN_TEXT);
     } else {
         req_set_error(r, ERR_UNAVAILABLE, NULL);
     }

@@ -50,7 +50,8 @@ static const char *const advice[CODE_COUNT] = {
     [ERR_NOT_IMPLEMENTED] = "do without it, or have it configured",
     [ERR_UNAVAILABLE] = "wait for `Retry-After` seconds, then ask again",
     [ERR_OVERLOADED] = "wait for `Retry-After` seconds, then ask again",
-    [ERR_TIMEOUT] = "ask again; a write only with the same `Idempotency-Key`",
+    [ERR_TIMEOUT] = "ask again, a write with the same `Idempotency-Key`; without one look whether "
+                    "it was done",
     [ERR_VERSION] = "use HTTP/1.1",
     [ERR_SERIALIZATION] = "ask again: nothing was changed",
 };
@@ -102,7 +103,9 @@ void gen_write_errors(const struct gen *gen, FILE *file, const char *argument)
         "is one of the words below and its `type` is `urn:avanta:problem:` followed by that word. "
         "`title`, `status`, `category` and `retryable` follow from the code, `detail` is a "
         "sentence for people, `errors` names fields, `request_id` finds the request in the logs. "
-        "Where `retryable` is true the answer carries `Retry-After`.\n\n"
+        "Where `retryable` is true the answer carries `Retry-After`. It is false for a write "
+        "without `Idempotency-Key` that is answered `TIMEOUT`: nobody knows whether it was done, "
+        "and asking again could do it twice.\n\n"
         "## Codes\n\n"
         "| code | status | category | retryable | meaning | what to do |\n"
         "|---|---|---|---|---|---|\n",

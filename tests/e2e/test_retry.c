@@ -101,10 +101,33 @@ static void a_slow_write_does_not_conflict_with_itself(void **state)
     assert_int_equal(api_int(&api, "statistics.total_transactions"), 1);
 }
 
+/* The table stays locked for longer than the operation may take. */
+static void a_lost_answer_invites_to_repeat_only_with_a_key(void **state)
+{
+    (void)state;
+    run_sql("BEGIN");
+    run_sql("LOCK TABLE transaction IN EXCLUSIVE MODE");
+    for (int keyed = 0; keyed <= 1; keyed++) {
+        (void)snprintf(api.key, sizeof api.key, "%s", keyed ? "lost-1" : "");
+        (void)write_once(&api);
+        assert_int_equal(api.status, 504);
+        assert_string_equal(api_text(&api, "code"), "TIMEOUT");
+        assert_int_equal(json_is_true(api_at(&api, "retryable")), keyed);
+        assert_int_equal(strcasestr(api.headers, "\r\nretry-after:") != NULL, keyed);
+        if (!keyed) {
+            assert_string_equal(api_text(&api, "detail"),
+                                "It is not known whether the change was saved");
+        }
+    }
+    run_sql("COMMIT");
+    api.key[0] = '\0';
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_slow_write_does_not_conflict_with_itself),
+        cmocka_unit_test(a_lost_answer_invites_to_repeat_only_with_a_key),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

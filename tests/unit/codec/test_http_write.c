@@ -426,6 +426,22 @@ static void problem_with_violations(void **state)
     assert_true(str_eq(r.headers[0].value, STR("7")));
 }
 
+static void problem_of_a_write_that_may_be_done(void **state)
+{
+    struct problem p = {.code = ERR_TIMEOUT, .instance = STR("/"), .retry_after_s = 1};
+    struct http_response r;
+
+    (void)state;
+    assert_int_equal(problem_write(&p, arena, &r), OK);
+    assert_true(has(r.body, "\"retryable\":true"));
+    assert_int_equal(r.header_count, 1);
+    p.once = true;
+    assert_int_equal(problem_write(&p, arena, &r), OK);
+    assert_int_equal(r.status, 504);
+    assert_true(has(r.body, "\"retryable\":false"));
+    assert_int_equal(r.header_count, 0);
+}
+
 static void problem_without_memory(void **state)
 {
     struct arena *tiny = arena_open(pool, 64);
@@ -454,6 +470,7 @@ int main(void)
         TEST(leaves_out_what_owasp_removes),
         TEST(problem_exact),
         TEST(problem_with_violations),
+        TEST(problem_of_a_write_that_may_be_done),
         TEST(problem_without_memory),
     };
 

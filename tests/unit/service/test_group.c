@@ -394,7 +394,7 @@ static void loss_at_commit_is_unknown(void **state)
     fake_rule_add(rig->fake, "COMMIT", PG_OUTCOME_LOST);
     size_t a = toy_send(rig, TOY_ADD, "u1", "a");
     toy_settle(rig);
-    assert_int_equal(code_of(a), ERR_UNAVAILABLE);
+    assert_int_equal(code_of(a), ERR_TIMEOUT);
     assert_string_equal(rig->replies[a].detail, "It is not known whether the change was saved");
     TRACE("BEGIN insert(a) ; outbox(2) COMMIT?");
 }

@@ -367,7 +367,7 @@ static void random_trouble(void **state)
     for (size_t i = 0; i < rig->sent; i++) {
         assert_int_equal(rig->replies[i].times, 1);
         ok += adds[i] && rig->replies[i].code == OK && !rig->replies[i].replayed ? 1 : 0;
-        dark += adds[i] && rig->replies[i].code == ERR_UNAVAILABLE ? 1 : 0;
+        dark += adds[i] && rig->replies[i].code == ERR_TIMEOUT ? 1 : 0;
     }
     for (size_t i = 0; i < rig->fake->outbox_count; i++) {
         events += strcmp(rig->fake->outbox[i].subject, "evt.toy.row.added") == 0 ? 1 : 0;
