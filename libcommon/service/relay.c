@@ -73,7 +73,7 @@ static bool is_empty(const struct relay *relay)
 /* When the next pass is due: at once while there is surely more, later and later while it fails. */
 static uint64_t wait_ms(struct relay *relay, bool worked)
 {
-    if (relay->failed || relay->lost || (relay->refused > 0 && !worked)) {
+    if (relay->failed || relay->lost || relay->refused > relay->stored) {
         relay->retry_ms = relay->retry_ms == 0 ? RELAY_RETRY_MS : relay->retry_ms * 2;
         relay->retry_ms = relay->retry_ms < RELAY_IDLE_MS ? relay->retry_ms : RELAY_IDLE_MS;
         return relay->retry_ms;
