@@ -86,8 +86,7 @@ static void fail(struct exchange *e,
                  uint32_t retry_after_s)
 {
     struct http_response *response = arena_calloc(e->arena, 1, sizeof *response);
-    static const struct http_response bare = {.status = 500};
-    struct http_response last = bare;
+    struct http_response last = {.status = 500};
     bool unknown = code == ERR_TIMEOUT && e->match.method != NULL && !is_repeatable(e);
     struct problem problem = {
         .code = code,
@@ -180,7 +179,6 @@ static void reply_to_http(struct exchange *e, const Avanta__Reply *reply)
     if (code != OK) {
         bool refused =
             reply->has_reason && reply->reason > 0 && (size_t)reply->reason < API_REASON_COUNT;
-
         const struct api_reason *reason = refused ? &api_reasons[reply->reason] : NULL;
         const char *detail = reason != NULL && reply->detail == NULL ? reason->text : reply->detail;
         answer_violations(e, reply);

@@ -38,6 +38,7 @@ static enum code body_write(const struct problem *p, struct arena *arena, struct
     const char *type = arena_printf(arena, "%s%s", TYPE_PREFIX, wire);
     struct json_writer w;
 
+    assert(!p->once || code_http(p->code) >= 500);
     if (type == NULL) {
         return ERR_TOO_LARGE;
     }

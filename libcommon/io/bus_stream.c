@@ -263,6 +263,7 @@ static bool is_queue(const struct stream_ensure *e)
 /* What a message takes at most, with its headers and what the server keeps of it. */
 static uint64_t queue_message_bytes(uint64_t message_bytes_max)
 {
+    assert(message_bytes_max > 0);
     return message_bytes_max + QUEUE_OVERHEAD_BYTES;
 }
 

@@ -29,6 +29,7 @@ void relay_log_failure(struct relay *relay, const char *what, const char *cause)
 
 void relay_refused(struct relay *relay, enum code code)
 {
+    assert(code != OK);
     relay_log_failure(relay, "publish", code_wire(code));
     if (code != ERR_OVERLOADED) { /* which a stream says that is there, and full */
         relay->options.on_refused(relay->options.ctx);

@@ -128,6 +128,7 @@ static void on_page_published(void *ctx, enum code code, struct str payload)
         metric_add(relay->options.metrics, METRIC_OUTBOX_PUBLISHED, 0, 1);
     } else {
         relay->refused++;
+        assert(relay->refused + relay->stored <= relay->publication_count);
         relay_refused(relay, code);
     }
     if (relay->pending == 0) {

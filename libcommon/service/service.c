@@ -244,6 +244,7 @@ void process_on_refused(void *ctx)
 {
     const struct process *p = ctx;
 
+    assert(p->streams != NULL);
     streams_check(p->streams);
 }
 

@@ -48,6 +48,8 @@ static void check_end(struct streams *streams)
     const bool good = streams->missing == 0;
     const bool wanted = streams->wanted;
 
+    assert(streams->checking);
+    assert(streams->at == STREAM_COUNT);
     streams->checking = false;
     streams->wanted = false;
     if (!bus_connected(streams->options.bus)) {
@@ -62,6 +64,8 @@ static void check_end(struct streams *streams)
 
 static void note_missing(struct streams *streams, enum code code, struct str reason)
 {
+    assert(code != OK);
+    assert(streams->missing < STREAM_COUNT);
     streams->missing++;
     if (bus_connected(streams->options.bus) && log_rate_allows(&streams->logged_ms)) {
         log_event(LOG_WARN,
@@ -74,6 +78,8 @@ static void note_missing(struct streams *streams, enum code code, struct str rea
 
 static void go_on(struct streams *streams)
 {
+    assert(streams->checking);
+    assert(streams->at < STREAM_COUNT);
     streams->at++;
     if (streams->at < STREAM_COUNT) {
         ask(streams);
@@ -115,6 +121,7 @@ static void ask(struct streams *streams)
 static void check_begin(struct streams *streams)
 {
     assert(!streams->checking);
+    assert(!streams->stopped);
     loop_timer_stop(streams->timer);
     streams->checking = true;
     streams->at = 0;
@@ -128,6 +135,7 @@ void streams_check(struct streams *streams)
     const uint64_t due_ms = streams->began_ms + STREAMS_AGAIN_MS;
     const uint64_t now_ms = clock_mono_ms();
 
+    assert(streams->options.bus != NULL);
     if (streams->stopped || !bus_connected(streams->options.bus)) {
         return;
     }
@@ -147,6 +155,7 @@ static void on_timer(void *arg)
 
 void streams_bus_state(struct streams *streams, bool connected)
 {
+    assert(streams != NULL);
     streams->ready = false;
     if (connected && !streams->stopped && !streams->checking) {
         check_begin(streams);
@@ -155,6 +164,7 @@ void streams_bus_state(struct streams *streams, bool connected)
 
 bool streams_ready(const struct streams *streams)
 {
+    assert(streams != NULL);
     return streams->ready;
 }
 
@@ -166,6 +176,7 @@ const struct bus_stream_spec *streams_spec(const struct streams *streams, size_t
 
 void streams_stop(struct streams *streams)
 {
+    assert(streams != NULL);
     streams->stopped = true;
     loop_timer_stop(streams->timer);
 }
@@ -174,6 +185,7 @@ enum code streams_open(const struct streams_options *options, struct streams **o
 {
     struct streams *streams = calloc(1, sizeof *streams);
 
+    assert(options->bus != NULL);
     assert(options->mib > 0);
     assert(options->on_ready != NULL);
     if (streams == NULL) {

@@ -126,6 +126,20 @@ static void api_good(const char *verb, const char *stream, const char *body)
     }
 }
 
+/* The service may be quicker and make its own in between. */
+static void replace(const char *stream, const char *body)
+{
+    const uint64_t end = clock_mono_ms() + SOON_MS;
+
+    do {
+        if (clock_mono_ms() > end) {
+            fail_msg("%s cannot be replaced: %s", stream, text);
+        }
+        api_good("DELETE", stream, "");
+        api("CREATE", stream, body);
+    } while (strstr(text, "\"error\"") != NULL);
+}
+
 static void restart(void)
 {
     scratch_nats_stop();
@@ -210,13 +224,12 @@ static void an_audit_stream_that_would_drop_records_is_refused(void **state)
     for (size_t i = 0; i < ARRAY_LEN(others); i++) {
         const unsigned before = toy_process_logged_times(&toy, others[i][1]);
 
-        api_good("DELETE", "AUDIT", "");
         (void)snprintf(body,
                        sizeof body,
                        "{\"name\":\"AUDIT\",\"subjects\":[\"audit.>\"],\"storage\":\"file\","
                        "\"num_replicas\":1,%s}",
                        others[i][0]);
-        api_good("CREATE", "AUDIT", body);
+        replace("AUDIT", body);
         restart();
         wait_logged(others[i][1], before + 1);
         wait_ready(503, "[\"streams\"]");
@@ -249,11 +262,12 @@ static void on_records(void *ctx, struct bus_message *message)
         Avanta__AuditRecord *record =
             avanta__audit_record__unpack(NULL, records->record[i].len, records->record[i].data);
         const char *name = NULL;
-        int number = -1;
+        long number = 0;
 
         assert_non_null(record);
         name = record->details == NULL ? NULL : strstr(record->details, "full-");
-        if (name != NULL && sscanf(name, "full-%d", &number) == 1) {
+        if (name != NULL) {
+            number = strtol(name + strlen("full-"), NULL, 10);
             assert_in_range(number, 0, RECORDS_MAX - 1);
             trail->times[number]++;
             trail->count++;
@@ -307,17 +321,19 @@ static void records_wait_while_their_stream_is_full(void **state)
     natsSubscription_Destroy(attempts);
     assert_in_range(tries, 1, 8 * rows);
     assert_int_equal(toy_process_get(&toy, "/readyz", text, sizeof text), 200);
-    assert_string_equal(scratch_pg_ask(dsn, "SELECT DISTINCT subject FROM outbox"), "audit.toy");
+    /* Events are not in the way of it. */
+    wait_sql("SELECT string_agg(DISTINCT subject, ' ') FROM outbox", "audit.toy");
     const unsigned failures = toy_process_logged_times(&toy, "event=outbox_relay_failed");
     assert_in_range(failures, before + 1, before + 2 + (clock_mono_ms() - began_ms) / 1000);
     assert_true(toy_process_logged(&toy, "at=publish cause=OVERLOADED"));
 
     trail.bus = caller.bus;
     assert_int_equal(bus_consume(caller.bus, &spec, on_records, &trail, &consumer, &err), OK);
-    wait_sql("SELECT count(*) FROM outbox", "0");
     if (!bus_rig_until(&caller.rig, &trail.count, added, SOON_MS)) {
-        fail_msg("%d of %d have come", trail.count, added);
+        api("INFO", "AUDIT", "");
+        fail_msg("%d of %d have come: %s", trail.count, added, text);
     }
+    wait_sql("SELECT count(*) FROM outbox", "0");
     for (int i = 0; i < added; i++) {
         assert_row((size_t)i, trail.times[i] == 1);
     }
