@@ -328,7 +328,7 @@ enum code bind_idempotency_key(const struct http_request *r,
         violations_add(violations,
                        "Idempotency-Key",
                        "format",
-                       "Idempotency-Key must be one text of 1 to 255 printable characters in "
+                       "must be one text of 1 to 255 printable characters in "
                        "double quotes, or of letters, digits and !#$%%&'*+-.^_`|~:/= without them");
         return ERR_INVALID;
     }

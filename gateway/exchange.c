@@ -78,10 +78,10 @@ static bool is_repeatable(const struct exchange *e)
     return !e->match.method->writes || e->request.idempotency_key != NULL;
 }
 
-/* `wire` and `detail` may be NULL: then the code speaks for itself. */
+/* `reason` and `detail` may be NULL: then the code and the violations speak for themselves. */
 static void fail(struct exchange *e,
                  enum code code,
-                 const char *wire,
+                 const struct api_reason *reason,
                  const char *detail,
                  uint32_t retry_after_s)
 {
@@ -90,7 +90,8 @@ static void fail(struct exchange *e,
     bool unknown = code == ERR_TIMEOUT && e->match.method != NULL && !is_repeatable(e);
     struct problem problem = {
         .code = code,
-        .wire = wire,
+        .wire = reason == NULL ? NULL : reason->wire,
+        .title = reason == NULL ? NULL : reason->text,
         .detail = unknown ? OUTCOME_UNKNOWN_TEXT : detail,
         .once = unknown,
         .instance = e->http->path,
@@ -100,6 +101,9 @@ static void fail(struct exchange *e,
     };
 
     assert(code != OK);
+    if (problem.detail == NULL && reason != NULL) {
+        problem.detail = reason->text;
+    }
     if (response == NULL || problem_write(&problem, e->arena, response) != OK) {
         response = &last;
         response->close = true;
@@ -180,9 +184,8 @@ static void reply_to_http(struct exchange *e, const Avanta__Reply *reply)
         bool refused =
             reply->has_reason && reply->reason > 0 && (size_t)reply->reason < API_REASON_COUNT;
         const struct api_reason *reason = refused ? &api_reasons[reply->reason] : NULL;
-        const char *detail = reason != NULL && reply->detail == NULL ? reason->text : reply->detail;
         answer_violations(e, reply);
-        fail(e, code, reason == NULL ? NULL : reason->wire, detail, reply->retry_after_s);
+        fail(e, code, reason, reply->detail, reply->retry_after_s);
         return;
     }
     transcode_allocator(&allocator, e->arena);
@@ -401,7 +404,7 @@ static enum code request_read(struct exchange *e, struct err *err)
         rules_check(e->in, method->in, date_in_mexico_city(clock_wall_ms()), e->violations);
     }
     if (code == OK && e->violations->count > 0) {
-        code = err_set(err, ERR_INVALID, "%s", e->violations->rows[0].message);
+        code = ERR_INVALID;
     }
     return code;
 }

@@ -31,21 +31,36 @@ static void violations_write(struct json_writer *w, const struct violations *v)
     }
 }
 
+/* Where nothing is told the first field that is wrong speaks, with its name: many clients show the
+ * detail alone. NULL when the arena is full. */
+static const char *detail_make(const struct problem *p, const char *title, struct arena *arena)
+{
+    const struct violation *first = NULL;
+
+    if (p->violations == NULL || p->violations->count == 0) {
+        return title;
+    }
+    first = &p->violations->rows[0];
+    return first->field[0] == '\0' ? first->message
+                                   : arena_printf(arena, "%s: %s", first->field, first->message);
+}
+
 static enum code body_write(const struct problem *p, struct arena *arena, struct str *out)
 {
     const char *wire = p->wire == NULL ? code_wire(p->code) : p->wire;
-    const char *detail = p->detail == NULL ? code_title(p->code) : p->detail;
+    const char *title = p->title == NULL ? code_title(p->code) : p->title;
+    const char *detail = p->detail == NULL ? detail_make(p, title, arena) : p->detail;
     const char *type = arena_printf(arena, "%s%s", TYPE_PREFIX, wire);
     struct json_writer w;
 
     assert(!p->once || code_http(p->code) >= 500);
-    if (type == NULL) {
+    if (type == NULL || detail == NULL) {
         return ERR_TOO_LARGE;
     }
     json_open(&w, arena, PROBLEM_BYTES_GUESS, PROBLEM_BYTES_MAX);
     json_object_begin(&w);
     member(&w, STR("type"), type);
-    member(&w, STR("title"), code_title(p->code));
+    member(&w, STR("title"), title);
     json_key(&w, STR("status"));
     json_int64(&w, code_http(p->code));
     member(&w, STR("detail"), detail);

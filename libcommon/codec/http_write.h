@@ -44,11 +44,12 @@ enum code http_write_head(const struct http_response *r,
 /* Bytes that http_write_head() needs at most. */
 size_t http_head_bytes(const struct http_response *r);
 
-/* RFC 9457 problem document with our extension members (api-decisions 6) into the arena. */
+/* RFC 9457 problem document with members of our own (docs/reference/errors.md) into the arena. */
 struct problem {
     enum code code;
     const char *wire;    /* machine code; NULL: the code's own */
-    const char *detail;  /* for people; NULL: the code's title */
+    const char *title;   /* of the wire; NULL: the code's own */
+    const char *detail;  /* for people; NULL: the first violation, else the title */
     struct str instance; /* request path */
     struct str request_id;
     uint32_t retry_after_s;

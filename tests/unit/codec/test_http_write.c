@@ -1,3 +1,4 @@
+/* tidy: allow lines here: one writer, all that it may be asked to write */
 #include "tests/support/check.h"
 #include "tests/support/suites.h"
 
@@ -442,6 +443,41 @@ static void problem_of_a_write_that_may_be_done(void **state)
     assert_int_equal(r.header_count, 0);
 }
 
+static struct str problem_body(const struct problem *p)
+{
+    struct http_response r;
+
+    assert_int_equal(problem_write(p, arena, &r), OK);
+    return r.body;
+}
+
+static void problem_detail_names_the_first_field(void **state)
+{
+    static struct violations v;
+    struct problem p = {.code = ERR_INVALID, .instance = STR("/"), .violations = &v};
+
+    (void)state;
+    violations_init(&v, arena);
+    assert_true(has(problem_body(&p), "\"detail\":\"The request is not valid\""));
+    violations_add(&v, "", "type", "the body must be a JSON object");
+    assert_true(has(problem_body(&p), "\"detail\":\"the body must be a JSON object\""));
+    violations_init(&v, arena);
+    violations_add(&v, "lines[2].amount", "required", "is required");
+    violations_add(&v, "date", "required", "is required");
+    assert_true(has(problem_body(&p), "\"detail\":\"lines[2].amount: is required\""));
+    assert_true(has(problem_body(&p), "\"error\":\"lines[2].amount: is required\""));
+}
+
+static void problem_title_belongs_to_its_word(void **state)
+{
+    const struct problem p = {
+        .code = ERR_REFERENCE, .title = "This key was used", .instance = STR("/")};
+
+    (void)state;
+    assert_true(has(problem_body(&p), "\"title\":\"This key was used\""));
+    assert_true(has(problem_body(&p), "\"detail\":\"This key was used\""));
+}
+
 static void problem_without_memory(void **state)
 {
     struct arena *tiny = arena_open(pool, 64);
@@ -471,6 +507,8 @@ int main(void)
         TEST(problem_exact),
         TEST(problem_with_violations),
         TEST(problem_of_a_write_that_may_be_done),
+        TEST(problem_detail_names_the_first_field),
+        TEST(problem_title_belongs_to_its_word),
         TEST(problem_without_memory),
     };
 
