@@ -186,14 +186,21 @@ static const yajl_callbacks callbacks = {
     .yajl_end_array = on_array_end,
 };
 
-/* yajl's own words ("parse error: unallowed token at this point in JSON text") and the place. */
-static enum code syntax_error(yajl_handle parser, struct err *err)
+/* In words of our own: clients are told them. Past the end yajl counts in a buffer of its own. */
+static enum code syntax_error(yajl_handle parser, bool at_end, size_t bytes, struct err *err)
 {
-    unsigned char *told = yajl_get_error(parser, 0, NULL, 0);
-    struct str text = str_trim(str_from((const char *)told));
-
-    return err_set(
-        err, ERR_JSON, "%.*s near byte %zu", STR_FMT(text), yajl_get_bytes_consumed(parser));
+    if (at_end) {
+        return err_set(err,
+                       ERR_JSON,
+                       "the text ends after byte %zu before its JSON is complete: "
+                       "a bracket, a quote or a value is missing",
+                       bytes);
+    }
+    return err_set(err,
+                   ERR_JSON,
+                   "what stands at byte %zu is no JSON there: "
+                   "look for a missing or surplus comma, quote or bracket",
+                   yajl_get_bytes_consumed(parser));
 }
 
 /* `r` is NULL when nobody wants the events. */
@@ -202,6 +209,7 @@ static enum code parse(struct str json, struct reader *r, yajl_alloc_funcs *memo
     yajl_handle parser = yajl_alloc(r == NULL ? NULL : &callbacks, memory, r);
     yajl_status status = yajl_status_ok;
     enum code code = OK;
+    bool at_end = false;
 
     assert(parser != NULL);
     if (r != NULL) {
@@ -209,13 +217,14 @@ static enum code parse(struct str json, struct reader *r, yajl_alloc_funcs *memo
     }
     status = yajl_parse(parser, (const unsigned char *)json.ptr, json.len);
     if (status == yajl_status_ok) {
+        at_end = true;
         if (r != NULL) {
             r->at_end = true;
         }
         status = yajl_complete_parse(parser);
     }
     if (status == yajl_status_error) {
-        code = syntax_error(parser, err);
+        code = syntax_error(parser, at_end, json.len, err);
     } else if (status == yajl_status_client_canceled) {
         assert(r != NULL);
         assert(r->code != OK);

@@ -174,6 +174,28 @@ static void refuses_what_is_not_json(void **state)
     }
 }
 
+static void errors_say_where_and_what(void **state)
+{
+    static const struct {
+        const char *json;
+        const char *place;
+    } rows[] = {
+        {"{\"a\":1,",         "ends after byte 7 "},
+        {"[",                 "ends after byte 1 "},
+        {"{\"a\":1 \"b\":2}", "at byte "          },
+        {"{'a':1}",           "at byte "          },
+    };
+    struct record r = {.answer_at = -1};
+    struct err err;
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        assert_row(i, read_text(*state, str_from(rows[i].json), &r, &err) == ERR_JSON);
+        assert_row(i, strstr(err.text, rows[i].place) != NULL);
+        assert_row(i, strstr(err.text, "parse error") == NULL);
+        assert_row(i, json_validate(str_from(rows[i].json), &err) == ERR_JSON);
+    }
+}
+
 static struct str nested(struct arena *arena, size_t depth, const char *open, const char *close)
 {
     size_t each = strlen(open) + strlen(close);
@@ -463,6 +485,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(tells_events_in_order, setup, teardown),
         cmocka_unit_test_setup_teardown(knows_the_bytes_of_every_token, setup, teardown),
         cmocka_unit_test_setup_teardown(refuses_what_is_not_json, setup, teardown),
+        cmocka_unit_test_setup_teardown(errors_say_where_and_what, setup, teardown),
         cmocka_unit_test_setup_teardown(bounds_the_depth, setup, teardown),
         cmocka_unit_test_setup_teardown(bounds_numbers, setup, teardown),
         cmocka_unit_test_setup_teardown(bounds_names, setup, teardown),
