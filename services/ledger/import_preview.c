@@ -222,7 +222,7 @@ static enum step preview_match(struct req *r)
                                : statement_parse(str_from(in->csv_content), req_arena(r), s, &err);
 
     if (code == ERR_INVALID) {
-        return req_refuse(r, AVANTA__REASON__PARSE_ERROR);
+        return req_refuse_saying(r, AVANTA__REASON__PARSE_ERROR, err.text);
     }
     if (code != OK || preview == NULL) {
         return ledger_no_memory(r);

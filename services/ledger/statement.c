@@ -8,6 +8,7 @@
 #define HEADER_LINES_MAX      30
 #define FOLDED_BYTES          64
 #define DESCRIPTION_BYTES_MAX 2000
+#define AMOUNT_UNREADABLE     "the amount is none such as 1,234.56: digits and at most two decimals"
 
 /* What banks call a column, folded. Earlier names go before later ones when a file has both. */
 /* clang-format off */
@@ -176,12 +177,11 @@ static const char *row_amount(const struct parse *p, const struct csv_record *re
     int64_t credit = 0;
 
     if (p->s->columns[STATEMENT_AMOUNT] >= 0) {
-        return !cell_amount(cell(p, record, STATEMENT_AMOUNT), out) ? "the amount is not a number"
-                                                                    : NULL;
+        return !cell_amount(cell(p, record, STATEMENT_AMOUNT), out) ? AMOUNT_UNREADABLE : NULL;
     }
     if (!cell_amount(cell(p, record, STATEMENT_DEBIT), &debit) ||
         !cell_amount(cell(p, record, STATEMENT_CREDIT), &credit)) {
-        return "the amount is not a number";
+        return AMOUNT_UNREADABLE;
     }
     if (debit != 0 && credit != 0) {
         return "the row has both a charge and a credit";
@@ -201,7 +201,7 @@ row_read(struct parse *p, const struct csv_record *record, struct statement_row 
     row->reference = str_sub(cell(p, record, STATEMENT_REFERENCE), 0, 100);
     row->has_balance = balance.len > 0 && statement_amount(balance, &row->balance);
     if (!statement_date(cell(p, record, STATEMENT_DATE), p->order, &row->date)) {
-        return "the date is not a date";
+        return "the date is none such as 2025-01-15, 15/01/2025 or 15-ene-25";
     }
     if (wrong != NULL) {
         return wrong;

@@ -307,6 +307,13 @@ static void a_refusal_says_why(void **state)
     assert_int_equal(api.status, 422);
     assert_string_equal(api_text(&api, "code"), "ACCOUNT_NOT_FOUND");
     assert_string_equal(api_text(&api, "detail"), "The account does not exist");
+    api_send(&api, "POST", "/api/categories", json_object());
+    assert_int_equal(api.status, 400);
+    assert_string_equal(api_text(&api, "detail"), "name: is required");
+    api_send(&api, "POST", "/api/import/csv", json_pack("{s:s}", "csvContent", "Fecha,\"Monto\n"));
+    assert_int_equal(api.status, 400);
+    assert_string_equal(api_text(&api, "code"), "PARSE_ERROR");
+    assert_string_equal(api_text(&api, "detail"), "line 1: a quote is not closed");
 }
 
 /* --- behind the gateway's back --- */

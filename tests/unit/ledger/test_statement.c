@@ -201,6 +201,9 @@ static void wrong_rows_are_reported_and_left_out(void **state)
     assert_int_equal(s->row_count, 1);
     assert_int_equal(s->error_count, 5);
     assert_int_equal(s->errors[0].line, 4);
+    assert_non_null(strstr(s->errors[0].text, "2025-01-15"));
+    assert_int_equal(s->errors[4].line, 8);
+    assert_non_null(strstr(s->errors[4].text, "two decimals"));
     assert_int_equal(s->rows[0].line, 10);
     assert_int_equal(s->rows[0].amount, -123456);
     assert_true(str_eq(s->rows[0].description, STR("good, quoted \"row\"")));
