@@ -6,6 +6,7 @@ here=$(cd "$(dirname "$0")" && pwd -P)
 [ -d "${STATE:-}" ] || { say "Nothing to stop: ${STATE:-} does not exist"; exit 0; }
 state_open
 failed=0
+stopped=
 
 # stop NAME SECONDS: SIGTERM, wait for the end, SIGKILL past the deadline.
 stop() {
@@ -14,6 +15,7 @@ stop() {
         rm -f "$STATE/$name.pid"
         return 0
     fi
+    stopped=yes
     read -r pid <"$STATE/$name.pid"
     kill -TERM "$pid"
     for ((i = 0; i < seconds * 10; i++)); do
@@ -36,6 +38,7 @@ stop nats 10
 pgdata=
 [ ! -d "$STATE/postgres" ] || pgdata=$(cd "$STATE/postgres" && pwd -P)/data
 if [ -n "$pgdata" ] && as_postgres "$(postgres_bin)/pg_ctl" -D "$pgdata" status >/dev/null 2>&1; then
+    stopped=yes
     if as_postgres "$(postgres_bin)/pg_ctl" -D "$pgdata" -w -t 60 -m fast stop >/dev/null 2>&1; then
         say "Stopped PostgreSQL"
     else
@@ -44,4 +47,5 @@ if [ -n "$pgdata" ] && as_postgres "$(postgres_bin)/pg_ctl" -D "$pgdata" status 
     fi
 fi
 rm -f "$STATE/postgres.pid"
+[ -n "$stopped" ] || say "Nothing to stop: no program of $STATE is running"
 exit $failed
