@@ -281,12 +281,28 @@ static int ask_ready(const struct config_table *table, const struct gateway_conf
     return 0;
 }
 
+static enum code load(const struct config_table *table,
+                      const struct gateway_config *config,
+                      enum log_level *out_level,
+                      struct err *err)
+{
+    static const char *const known[] = {"AVANTA_STATE", NULL};
+    enum code code = config_load(table, 1, known, err);
+
+    if (code == OK && !log_level_parse(str_from(config->log_level), out_level)) {
+        code = err_set_field(err,
+                             ERR_INVALID,
+                             "AVANTA_LOG_LEVEL",
+                             "AVANTA_LOG_LEVEL is none of debug, info, warn, error");
+    }
+    return code;
+}
+
 int main(int argc, char **argv)
 {
     static struct process process;
     const struct config_table table = {
         config_rows, ARRAY_LEN(config_rows), &process.gateway.config};
-    static const char *const known[] = {"AVANTA_STATE", NULL};
     const char *option = argc > 1 ? argv[1] : "";
     struct err err = {.code = OK};
     enum log_level level = LOG_INFO;
@@ -305,7 +321,12 @@ int main(int argc, char **argv)
         metrics_markdown(stdout, gateway_metric_rows, GATEWAY_METRIC_COUNT);
         return 0;
     }
-    if (config_load(&table, 1, known, &err) != OK) {
+    if (option[0] != '\0' && strcmp(option, "--print-config") != 0 &&
+        strcmp(option, "--ready") != 0) {
+        (void)fprintf(stderr, "gateway: unknown option %s; --help lists them\n", option);
+        return EXIT_SETTINGS;
+    }
+    if (load(&table, &process.gateway.config, &level, &err) != OK) {
         (void)fprintf(stderr, "gateway: %s\n", err.text);
         return EXIT_SETTINGS;
     }
@@ -315,10 +336,6 @@ int main(int argc, char **argv)
     }
     if (strcmp(option, "--ready") == 0) {
         return ask_ready(&table, &process.gateway.config);
-    }
-    if (option[0] != '\0' || !log_level_parse(str_from(process.gateway.config.log_level), &level)) {
-        (void)fprintf(stderr, "gateway: unknown option or log level; see --help\n");
-        return EXIT_SETTINGS;
     }
     (void)signal(SIGPIPE, SIG_IGN);
     log_open("gateway", level);

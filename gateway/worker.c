@@ -232,14 +232,15 @@ static void tick(void *arg)
 
 /* --- open and close --- */
 
-static enum code sealer_from_hex(const char *hex, struct sealer **out, struct err *err)
+static enum code
+sealer_from_hex(const char *setting, const char *hex, struct sealer **out, struct err *err)
 {
     uint8_t key[ENVELOPE_KEY_BYTES];
     size_t length = 0;
 
     if (!hex_decode(str_from(hex), key, sizeof key, &length) || length != sizeof key) {
         return err_set(
-            err, ERR_INVALID, "an envelope key is not %d hex digits", 2 * ENVELOPE_KEY_BYTES);
+            err, ERR_INVALID, "%s is not %d hex digits", setting, 2 * ENVELOPE_KEY_BYTES);
     }
     *out = sealer_open(key);
     explicit_bzero(key, sizeof key);
@@ -249,12 +250,15 @@ static enum code sealer_from_hex(const char *hex, struct sealer **out, struct er
 static enum code sealers_open(struct worker *worker, struct err *err)
 {
     const struct gateway_config *config = &worker->gateway->config;
-    const char *const keys[GATEWAY_SERVICE_COUNT] = {
-        config->key_identity, config->key_ledger, config->key_audit_log};
+    const char *const keys[GATEWAY_SERVICE_COUNT][2] = {
+        {"AVANTA_ENVELOPE_KEY_IDENTITY",  config->key_identity },
+        {"AVANTA_ENVELOPE_KEY_LEDGER",    config->key_ledger   },
+        {"AVANTA_ENVELOPE_KEY_AUDIT_LOG", config->key_audit_log},
+    };
     enum code code = OK;
 
     for (int i = 0; code == OK && i < GATEWAY_SERVICE_COUNT; i++) {
-        code = sealer_from_hex(keys[i], &worker->sealers[i], err);
+        code = sealer_from_hex(keys[i][0], keys[i][1], &worker->sealers[i], err);
     }
     return code;
 }

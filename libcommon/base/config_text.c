@@ -39,6 +39,10 @@ const char *config_range(const struct config_row *row, char out[CONFIG_RANGE_BYT
         (void)snprintf(out, CONFIG_RANGE_BYTES_MAX, "0, 1, true or false");
         return out;
     }
+    if (row->type == CONFIG_TEXT && row->min == row->max) {
+        (void)snprintf(out, CONFIG_RANGE_BYTES_MAX, "a text of %" PRIu64 " bytes", row->min);
+        return out;
+    }
     (void)snprintf(out,
                    CONFIG_RANGE_BYTES_MAX,
                    "%s %" PRIu64 " to %" PRIu64 "%s",

@@ -210,6 +210,9 @@ static enum code database_open(struct process *p, struct err *err)
     if (code == OK) {
         code = pg_pool_open(p->loop, &relay, &p->relay_pool, err);
     }
+    if (code == ERR_INVALID) {
+        (void)err_prefix(err, "AVANTA_PG_DSN");
+    }
     p->database.pool = p->pool;
     p->relay_database.pool = p->relay_pool;
     return code;

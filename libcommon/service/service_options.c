@@ -136,13 +136,27 @@ static enum code load_relaxed(const struct service *self,
     return config_load(tables, *out_count, known_variables, err);
 }
 
+static enum code
+log_level_read(const struct service_config *config, enum log_level *out, struct err *err)
+{
+    if (log_level_parse(str_from(config->log_level), out)) {
+        return OK;
+    }
+    return err_set_field(err,
+                         ERR_INVALID,
+                         "AVANTA_LOG_LEVEL",
+                         "AVANTA_LOG_LEVEL is none of debug, info, warn, error");
+}
+
 static int print_config(const struct service *self, struct service_config *config)
 {
     struct config_table tables[2];
     size_t count = 0;
+    enum log_level level = LOG_INFO;
     struct err err = {0};
 
-    if (load_relaxed(self, config, tables, &count, &err) != OK) {
+    if (load_relaxed(self, config, tables, &count, &err) != OK ||
+        log_level_read(config, &level, &err) != OK) {
         return complain(self, &err);
     }
     config_print(stdout, tables, count);
@@ -178,11 +192,8 @@ static enum code load(const struct service *self, struct service_config *config,
     enum log_level level = LOG_INFO;
     enum code code = config_load(tables, count, known_variables, err);
 
-    if (code == OK && !log_level_parse(str_from(config->log_level), &level)) {
-        code = err_set_field(err,
-                             ERR_INVALID,
-                             "AVANTA_LOG_LEVEL",
-                             "AVANTA_LOG_LEVEL is none of debug, info, warn, error");
+    if (code == OK) {
+        code = log_level_read(config, &level, err);
     }
     if (code == OK) {
         log_open(self->name, level);

@@ -36,7 +36,7 @@ static enum code on_start(void **out_state, struct err *err)
     code = ecdsa_open(scalar, &instance.key, err);
     explicit_bzero(scalar, sizeof scalar);
     if (code != OK) {
-        return code;
+        return err_prefix(err, "AVANTA_SIGNING_KEY");
     }
     token_kid(instance.key, instance.kid);
     instance.cost = (struct password_cost){

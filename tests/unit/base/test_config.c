@@ -1,6 +1,7 @@
 #include "tests/support/check.h"
 
 #include "libcommon/base/config.h"
+#include "libcommon/base/config_row.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -300,6 +301,15 @@ static void errors_never_show_a_secret(void **state)
     assert_non_null(strstr(err.text, "a text of 4 to 100 bytes"));
 }
 
+static void a_text_of_one_length_names_it_once(void **state)
+{
+    const struct config_row row = {.type = CONFIG_TEXT, .min = 64, .max = 64};
+    char out[CONFIG_RANGE_BYTES_MAX];
+
+    (void)state;
+    assert_string_equal(config_range(&row, out), "a text of 64 bytes");
+}
+
 static void wipe_takes_only_secrets(void **state)
 {
     static const char zeros[CONFIG_TEXT_BYTES_MAX];
@@ -411,6 +421,7 @@ int main(void)
         CASE(bad_secret_files_are_refused),
         CASE(value_and_file_together_are_refused),
         CASE(errors_never_show_a_secret),
+        CASE(a_text_of_one_length_names_it_once),
         CASE(wipe_takes_only_secrets),
         CASE(two_tables_may_share_a_secret),
         CASE(print_masks_secrets),
