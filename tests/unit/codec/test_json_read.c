@@ -181,7 +181,6 @@ static void errors_say_where_and_what(void **state)
         const char *place;
     } rows[] = {
         {"{\"a\":1,",         "ends after byte 7 "},
-        {"[",                 "ends after byte 1 "},
         {"{\"a\":1 \"b\":2}", "at byte "          },
         {"{'a':1}",           "at byte "          },
     };
@@ -191,7 +190,6 @@ static void errors_say_where_and_what(void **state)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         assert_row(i, read_text(*state, str_from(rows[i].json), &r, &err) == ERR_JSON);
         assert_row(i, strstr(err.text, rows[i].place) != NULL);
-        assert_row(i, strstr(err.text, "parse error") == NULL);
         assert_row(i, json_validate(str_from(rows[i].json), &err) == ERR_JSON);
     }
 }
