@@ -140,14 +140,15 @@ cluster_create() {
 }
 
 # The roles and the database of every service. Needs PG_HOST and PG_PORT and the file DIRECTORY/postgres/service.sql.
+# Passwords go by the environment: arguments stand in the process list.
 roles_create() {
     local service password owner_password
     for service in $services; do
         password=PG_$(upper "$service")_PASSWORD
         owner_password=PG_$(upper "$service")_OWNER_PASSWORD
-        PGPASSWORD=$PG_SUPER_PASSWORD psql -X -q -v ON_ERROR_STOP=1 -h "$PG_HOST" -p "$PG_PORT" -U avanta_super \
-            -d postgres -v role="${service//-/_}" -v password="${!password}" -v owner_password="${!owner_password}" \
-            -f "$1/postgres/service.sql" || return 1
+        PGPASSWORD=$PG_SUPER_PASSWORD ROLE_PASSWORD=${!password} OWNER_PASSWORD=${!owner_password} \
+            psql -X -q -v ON_ERROR_STOP=1 -h "$PG_HOST" -p "$PG_PORT" -U avanta_super \
+            -d postgres -v role="${service//-/_}" -f "$1/postgres/service.sql" || return 1
     done
 }
 

@@ -121,18 +121,29 @@ environment_of() {
         AVANTA_ADMIN_PORT="${!admin}" "${secrets[@]}")
 }
 
+# become COMMAND...: runs it in place of this shell with `environment` alone. env(1) is of no use: its arguments, and
+# so every secret, would stand in the process list.
+become() {
+    local name
+    for name in $(compgen -e); do export -n "$name"; done
+    export "${environment[@]}"
+    exec "$@"
+}
+
 start() {
     local name=$1
     pid_alive "$name" && return
-    setsid env -i "${environment[@]}" "$BIN/$name" >>"$STATE/log/$name.log" 2>&1 </dev/null &
+    become setsid "$BIN/$name" >>"$STATE/log/$name.log" 2>&1 </dev/null &
     echo $! >"$STATE/$name.pid"
 }
 
 for service in $services; do
     environment_of "$service"
     say "Migrating and starting $service"
-    env -i "${environment[@]}" AVANTA_PG_MIGRATE_DSN="$(owner_dsn "$service")" "$BIN/$service" --migrate \
-        >>"$STATE/log/$service.log" 2>&1 || give_up "the migration of $service failed" "$STATE/log/$service.log"
+    (
+        environment+=(AVANTA_PG_MIGRATE_DSN="$(owner_dsn "$service")")
+        become "$BIN/$service" --migrate >>"$STATE/log/$service.log" 2>&1
+    ) || give_up "the migration of $service failed" "$STATE/log/$service.log"
     start "$service"
 done
 environment_of gateway

@@ -39,7 +39,7 @@ scopes() {
 
 for service in "$@"; do
     name=${service//-/_}
-    psql_super -d postgres -v role="$name" -v password=x -v owner_password=x -f "$root/deploy/postgres/service.sql" >/dev/null
+    ROLE_PASSWORD=x OWNER_PASSWORD=x psql_super -d postgres -v role="$name" -f "$root/deploy/postgres/service.sql" >/dev/null
     base="host=$STATE/pg dbname=avanta_$name"
     key=$(printf '00%.0s' $(seq 32))
     environment=(PATH="$PATH" AVANTA_PG_DSN="$base user=$name" AVANTA_PG_MIGRATE_DSN="$base user=${name}_owner"

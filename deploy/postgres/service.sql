@@ -1,6 +1,8 @@
 -- One service's place in the cluster: a role that owns its database and migrates it, and a role that runs
 -- the service with what the migrations grant. Run as superuser; running it again changes nothing but passwords.
--- Variables: role, password, owner_password.
+-- Variable: role. From the environment: ROLE_PASSWORD, OWNER_PASSWORD.
+\getenv password ROLE_PASSWORD
+\getenv owner_password OWNER_PASSWORD
 SELECT format('CREATE ROLE %I LOGIN', :'role') WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'role') \gexec
 SELECT format('CREATE ROLE %I LOGIN', :'role' || '_owner')
 WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'role' || '_owner') \gexec
