@@ -6,11 +6,13 @@ say() { printf '%s\n' "$*"; }
 die() { printf 'avanta: %s\n' "$*" >&2; exit 1; }
 
 state_open() {
+    local place
     [ -n "${STATE:-}" ] || die "STATE names no directory"
     mkdir -p "$STATE" 2>/dev/null || die "the directory $STATE cannot be made: choose another with STATE=dir"
-    STATE=$(cd "$STATE" && pwd -P) || die "the directory $STATE cannot be entered"
-    [ "$(stat -c %u "$STATE")" = "$(id -u)" ] ||
-        die "$STATE belongs to $(stat -c %U "$STATE"): run this as that user, or choose another with STATE=dir"
+    [ "$(stat -Lc %u "$STATE")" = "$(id -u)" ] ||
+        die "$STATE belongs to $(stat -Lc %U "$STATE"): run this as that user, or choose another with STATE=dir"
+    place=$(cd "$STATE" && pwd -P) || die "the directory $STATE cannot be entered"
+    STATE=$place
     if [ "$(id -u)" = 0 ]; then
         chmod 711 "$STATE" # PostgreSQL's own user passes through; every file with a secret is 600
     else
