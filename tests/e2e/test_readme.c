@@ -83,6 +83,22 @@ static void environment_set(void)
     assert_int_equal(setenv("STATE", value, 1), 0);
 }
 
+/* Programs that note what they are called with, in front of those that `make up` runs. */
+static void spies_set(void)
+{
+    static const char make[] =
+        "cd %s && mkdir spies && for p in psql env setsid nats-server sed grep; do "
+        "printf '#!/bin/sh\\necho %%s \"$@\" >>%s/seen\\nexec %%s \"$@\"\\n' "
+        "$p \"$(PATH=$PATH:/usr/sbin command -v $p)\" >spies/$p && chmod 755 spies/$p; done";
+    char command[COMMAND_BYTES];
+    char path[COMMAND_BYTES];
+
+    (void)snprintf(command, sizeof command, make, scratch, scratch);
+    assert_int_equal(run(command), 0);
+    (void)snprintf(path, sizeof path, "%s/spies:%s", scratch, getenv("PATH"));
+    assert_int_equal(setenv("PATH", path, 1), 0);
+}
+
 static int setup(void **state)
 {
     FILE *file = fopen("README.md", "r");
@@ -98,6 +114,7 @@ static int setup(void **state)
     assert_non_null(mkdtemp(scratch));
     assert_int_equal(chmod(scratch, 0711), 0); /* as root, PostgreSQL's own user passes through */
     environment_set();
+    spies_set();
     return 0;
 }
 
@@ -388,11 +405,28 @@ static void commands_do_what_is_shown(void **state)
     assert_int_equal(run("test ! -L \"$STATE/postgres\""), 0);
 }
 
+/* Everybody on the machine may read arguments. */
+static void no_secret_is_an_argument(void **state)
+{
+    static const char check[] =
+        "cd %s && cat .run/*env | sed -n 's/^[A-Z_]*\\(PASSWORD\\|KEY[A-Z_]*\\)=//p' "
+        ">secrets && test $(wc -l <secrets) -gt 10 && grep -q ^psql seen && "
+        "grep -q ^setsid seen && ! grep -Ff secrets seen";
+    char command[COMMAND_BYTES];
+
+    (void)state;
+    (void)snprintf(command, sizeof command, check, scratch);
+    if (run(command) != 0) {
+        fail_msg("%s:\n%s", command, output);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(shapes_are_compared),
         cmocka_unit_test(commands_do_what_is_shown),
+        cmocka_unit_test(no_secret_is_an_argument),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
