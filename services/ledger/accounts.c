@@ -29,6 +29,10 @@ static enum step reply_account(struct req *r, const Avanta__Ledger__Account *a, 
 {
     Avanta__Ledger__AccountReply *out = req_out(r);
 
+    assert(a != NULL);
+    assert(a->has_id);
+    assert(a->has_balance);
+    assert(message != NULL);
     out->has_success = true;
     out->success = true;
     out->message = ledger_text(r, message);
@@ -55,6 +59,7 @@ static enum step reply_account(struct req *r, const Avanta__Ledger__Account *a, 
 
 static Avanta__Ledger__Account *account_row(struct req *r)
 {
+    assert(req_rows(r) == 1);
     return (Avanta__Ledger__Account *)(void *)req_row_new(r, 0);
 }
 
@@ -71,6 +76,7 @@ static enum step create_reply(struct req *r)
     if (event.account == NULL) {
         return STEP_FAIL;
     }
+    assert(event.account->is_active);
     req_emit(r, &event.base, ledger_id_text(event.account->id).text);
     return reply_account(r, event.account, "Account created successfully");
 }
@@ -104,6 +110,7 @@ static enum step update_opening(struct req *r)
 {
     const Avanta__Ledger__UpdateAccountRequest *in = req_in(r);
 
+    assert(req_rows(r) <= 1);
     if (req_rows(r) == 0) {
         return req_fail(r, ERR_NOT_FOUND, "The account was not found");
     }
@@ -123,6 +130,8 @@ static enum step update_withdraw(struct req *r)
     if (!req_row(r, 0, &update->shift.base)) {
         return STEP_FAIL;
     }
+    assert(update->shift.account_id == in->id);
+    assert(update->shift.balance_id > 0);
     update->shift.has_withdraw = true;
     update->shift.withdraw = true;
     return req_query_from(r, Q_INITIAL_BALANCE_SETTLE, &update->shift.base);
@@ -132,6 +141,7 @@ static enum step update_redate(struct req *r)
 {
     const struct update *update = req_state(r, sizeof *update);
 
+    assert(update->account.id > 0);
     return update->moves_opening ? req_query(r, Q_ACCOUNT_OPENING_REDATE) : STEP_NEXT;
 }
 
@@ -143,6 +153,8 @@ static enum step update_settle(struct req *r)
     if (!update->moves_opening) {
         return STEP_NEXT;
     }
+    assert(shift->withdraw);
+    assert(shift->balance_id > 0);
     shift->withdraw = false;
     return req_query_from(r, Q_INITIAL_BALANCE_SETTLE, &shift->base);
 }
@@ -190,6 +202,7 @@ static enum step delete_check(struct req *r)
     if (event.account == NULL) {
         return STEP_FAIL;
     }
+    assert(!event.account->is_active);
     req_emit(r, &event.base, ledger_id_text(event.account->id).text);
     return STEP_NEXT;
 }
@@ -201,6 +214,7 @@ static enum step delete_reply(struct req *r)
     if (req_rows(r) == 0) {
         return req_fail(r, ERR_NOT_FOUND, "The account was not found");
     }
+    assert(req_rows(r) == 1);
     return ledger_done(r, "Account deleted successfully", in->id);
 }
 

@@ -33,6 +33,8 @@ static struct bulk *bulk_of(struct req *r)
 
 static void text_field(struct json_writer *w, const char *name, const char *text)
 {
+    assert(w != NULL);
+    assert(name != NULL);
     if (text != NULL) {
         json_key(w, str_from(name));
         json_string(w, str_from(text));
@@ -41,6 +43,8 @@ static void text_field(struct json_writer *w, const char *name, const char *text
 
 static void int_field(struct json_writer *w, const char *name, bool has, int64_t value)
 {
+    assert(w != NULL);
+    assert(name != NULL);
     if (has) {
         json_key(w, str_from(name));
         json_int64(w, value);
@@ -50,6 +54,8 @@ static void int_field(struct json_writer *w, const char *name, bool has, int64_t
 static void
 write_item(struct json_writer *w, size_t n, const Avanta__Ledger__BulkTransactionUpdate *u)
 {
+    assert(u->id > 0);
+    assert(n < BULK_ITEMS_MAX);
     json_object_begin(w);
     int_field(w, "n", true, (int64_t)n);
     int_field(w, "id", true, u->id);
@@ -100,6 +106,7 @@ static bool find_repeated(struct req *r, const Avanta__Ledger__BulkUpdateTransac
     struct bulk *bulk = bulk_of(r);
     struct position *positions = arena_calloc(req_arena(r), in->n_updates, sizeof *positions);
 
+    assert(in->n_updates > 0);
     bulk->repeated = arena_calloc(req_arena(r), in->n_updates, sizeof *bulk->repeated);
     bulk->items.ids = arena_calloc(req_arena(r), in->n_updates, sizeof *bulk->items.ids);
     bulk->changed.ids = arena_calloc(req_arena(r), in->n_updates, sizeof *bulk->changed.ids);
@@ -118,6 +125,8 @@ static bool find_repeated(struct req *r, const Avanta__Ledger__BulkUpdateTransac
             bulk->items.ids[bulk->items.n_ids++] = positions[i].id;
         }
     }
+    assert(bulk->items.n_ids > 0);
+    assert(bulk->items.n_ids <= in->n_updates);
     return true;
 }
 
@@ -158,9 +167,11 @@ static enum step bulk_apply(struct req *r)
     struct bulk *bulk = bulk_of(r);
     ProtobufCMessage **rows = NULL;
 
+    assert(bulk->items.items != NULL);
     if (!req_rows_all(r, &bulk->before_count, &rows)) {
         return STEP_FAIL;
     }
+    assert(bulk->before_count <= bulk->items.n_ids);
     bulk->before = (Avanta__Ledger__Transaction **)(void *)rows;
     return req_query_from(r, Q_TRANSACTION_BULK_APPLY, &bulk->items.base);
 }
@@ -183,6 +194,9 @@ static bool add_failure(struct req *r, int64_t id, const char *text)
     Avanta__Ledger__BulkUpdateTransactionsReply *out = req_out(r);
     Avanta__Ledger__BulkFailure *failure = arena_alloc(req_arena(r), sizeof *failure);
 
+    assert(text != NULL);
+    assert(out->failed != NULL);
+    assert(out->n_failed < out->total);
     if (failure == NULL) {
         return false;
     }
@@ -199,6 +213,8 @@ static bool add_skip(struct req *r, int64_t id)
     Avanta__Ledger__BulkUpdateTransactionsReply *out = req_out(r);
     Avanta__Ledger__BulkSkip *skip = arena_alloc(req_arena(r), sizeof *skip);
 
+    assert(out->skipped != NULL);
+    assert(out->n_skipped < out->total);
     if (skip == NULL) {
         return false;
     }
@@ -215,6 +231,7 @@ static bool judge(struct req *r, const Avanta__Ledger__BulkVerdict *v)
     struct bulk *bulk = bulk_of(r);
     Avanta__Ledger__BulkUpdateTransactionsReply *out = req_out(r);
 
+    assert(v->verdict != NULL);
     for (size_t i = 0; i < ARRAY_LEN(failures); i++) {
         if (strcmp(v->verdict, failures[i].verdict) == 0) {
             return add_failure(r, v->id, failures[i].text);
@@ -223,6 +240,7 @@ static bool judge(struct req *r, const Avanta__Ledger__BulkVerdict *v)
     if (strcmp(v->verdict, "same") == 0) {
         return add_skip(r, v->id);
     }
+    assert(bulk->changed.n_ids < bulk->items.n_ids);
     out->successful++;
     bulk->changed.ids[bulk->changed.n_ids++] = v->id;
     return true;
@@ -235,6 +253,8 @@ static bool judge_entry(struct req *r, size_t i, size_t *row)
     const Avanta__Ledger__BulkUpdateTransactionsRequest *in = req_in(r);
     Avanta__Ledger__BulkVerdict verdict = AVANTA__LEDGER__BULK_VERDICT__INIT;
 
+    assert(i < in->n_updates);
+    assert(row != NULL);
     if (bulk_of(r)->repeated[i]) {
         return add_failure(r, in->updates[i]->id, "The id comes more than once");
     }
@@ -255,6 +275,7 @@ static bool judge_all(struct req *r)
             return false;
         }
     }
+    assert(row == req_rows(r));
     return true;
 }
 
@@ -276,6 +297,8 @@ static enum step bulk_judge(struct req *r)
     if (!judge_all(r)) {
         return ledger_no_memory(r);
     }
+    assert(bulk->changed.n_ids == out->successful);
+    assert(out->successful + out->n_failed + out->n_skipped == out->total);
     if (bulk->changed.n_ids == 0) {
         return STEP_DONE;
     }
@@ -289,6 +312,7 @@ static enum step bulk_emit(struct req *r)
     struct bulk *bulk = bulk_of(r);
     size_t at = 0;
 
+    assert(req_rows(r) <= bulk->changed.n_ids);
     for (size_t i = 0; i < req_rows(r); i++) {
         Avanta__Ledger__TransactionUpdated event = AVANTA__LEDGER__TRANSACTION_UPDATED__INIT;
         event.after = (Avanta__Ledger__Transaction *)(void *)req_row_new(r, i);
@@ -299,6 +323,7 @@ static enum step bulk_emit(struct req *r)
             at++;
         }
         assert(at < bulk->before_count);
+        assert(bulk->before[at]->id == event.after->id);
         event.before = bulk->before[at];
         req_emit(r, &event.base, ledger_id_text(event.after->id).text);
     }

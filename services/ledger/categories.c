@@ -7,6 +7,7 @@
 
 static Avanta__Ledger__Category *category_row(struct req *r)
 {
+    assert(req_rows(r) == 1);
     return (Avanta__Ledger__Category *)(void *)req_row_new(r, 0);
 }
 
@@ -15,6 +16,9 @@ reply_category(struct req *r, const Avanta__Ledger__Category *c, const char *mes
 {
     Avanta__Ledger__CategoryReply *out = req_out(r);
 
+    assert(c != NULL);
+    assert(c->has_id);
+    assert(message != NULL);
     out->has_success = true;
     out->success = true;
     out->message = ledger_text(r, message);
@@ -36,6 +40,7 @@ reply_category(struct req *r, const Avanta__Ledger__Category *c, const char *mes
 
 static enum step not_found(struct req *r)
 {
+    assert(req_rows(r) == 0);
     return req_fail(r, ERR_NOT_FOUND, "The category was not found");
 }
 
@@ -73,6 +78,7 @@ static enum step create_reply(struct req *r)
     if (event.category == NULL) {
         return STEP_FAIL;
     }
+    assert(event.category->is_active);
     req_emit(r, &event.base, ledger_id_text(event.category->id).text);
     return reply_category(r, event.category, "Category created successfully");
 }
@@ -104,6 +110,7 @@ static enum step update_reply(struct req *r)
     if (event.category == NULL) {
         return STEP_FAIL;
     }
+    assert(event.category->is_active);
     req_emit(r, &event.base, ledger_id_text(event.category->id).text);
     return reply_category(r, event.category, "Category updated successfully");
 }
@@ -130,6 +137,7 @@ static enum step delete_check(struct req *r)
     if (event.category == NULL) {
         return STEP_FAIL;
     }
+    assert(!event.category->is_active);
     req_emit(r, &event.base, ledger_id_text(event.category->id).text);
     return STEP_NEXT;
 }
@@ -141,6 +149,7 @@ static enum step delete_reply(struct req *r)
     if (req_rows(r) == 0) {
         return not_found(r);
     }
+    assert(req_rows(r) == 1);
     return ledger_done(r, "Category deleted successfully", in->id);
 }
 

@@ -45,6 +45,7 @@ static enum step key_query(struct req *r, uint16_t query)
  * set). */
 static bool row_take(struct req *r)
 {
+    assert(req_rows(r) <= 1);
     if (req_rows(r) == 0) {
         return false;
     }
@@ -67,6 +68,7 @@ static enum step confirm_period(struct req *r)
     for (size_t i = 1; i < in->n_transactions; i++) {
         const char *date = in->transactions[i]->date;
 
+        assert(date != NULL);
         first = strcmp(date, first) < 0 ? date : first;
         last = strcmp(date, last) > 0 ? date : last;
     }
@@ -91,6 +93,7 @@ static enum step confirm_account(struct req *r)
     struct import *import = import_of(r);
     char uuid[UUID_TEXT_BYTES];
 
+    assert(in->n_transactions > 0);
     if (import == NULL) {
         return ledger_no_memory(r);
     }
@@ -115,6 +118,7 @@ static enum step confirm_apply(struct req *r)
 {
     Avanta__Ledger__AccountGood account = AVANTA__LEDGER__ACCOUNT_GOOD__INIT;
 
+    assert(req_rows(r) == 1);
     if (!req_row(r, 0, &account.base)) {
         return STEP_FAIL;
     }
@@ -130,6 +134,8 @@ static enum step confirm_emit(struct req *r)
 {
     struct import *import = import_of(r);
 
+    assert(import->items.import_id != NULL);
+    assert(import->items.items != NULL);
     import->booked = req_rows(r);
     for (size_t i = 0; i < import->booked; i++) {
         Avanta__Ledger__TransactionCreated event = AVANTA__LEDGER__TRANSACTION_CREATED__INIT;
@@ -153,6 +159,8 @@ static enum step confirm_reply(struct req *r)
     Avanta__Ledger__ConfirmSummary *summary = arena_alloc(req_arena(r), sizeof *summary);
     Avanta__Ledger__ImportConfirmed event = AVANTA__LEDGER__IMPORT_CONFIRMED__INIT;
 
+    assert(import_of(r)->booked <= in->n_transactions);
+    assert(req_rows(r) == 1);
     if (summary == NULL || !row_take(r)) {
         return ledger_no_memory(r);
     }
@@ -203,6 +211,7 @@ static enum step list_reply(struct req *r)
     Avanta__Ledger__ImportPagination *p = arena_alloc(req_arena(r), sizeof *p);
     Avanta__Ledger__ImportTotal total = AVANTA__LEDGER__IMPORT_TOTAL__INIT;
 
+    assert(req_rows(r) == 1);
     if (p == NULL) {
         return ledger_no_memory(r);
     }
@@ -210,6 +219,7 @@ static enum step list_reply(struct req *r)
         return STEP_FAIL;
     }
     assert(in->per_page > 0);
+    assert(total.total >= 0);
     avanta__ledger__import_pagination__init(p);
     p->has_page = true;
     p->page = in->has_offset ? in->offset / in->per_page + 1 : in->page;
@@ -244,6 +254,7 @@ static enum step get_reply(struct req *r)
     Avanta__Ledger__GetImportReply *out = req_out(r);
     ProtobufCMessage **rows = NULL;
 
+    assert(import_of(r)->row != NULL);
     if (!req_rows_all(r, &out->n_transactions, &rows)) {
         return STEP_FAIL;
     }
@@ -269,6 +280,7 @@ static enum step undo_reply(struct req *r)
     Avanta__Ledger__ImportDeleted undone = AVANTA__LEDGER__IMPORT_DELETED__INIT;
     Avanta__Ledger__DoneReply *out = req_out(r);
 
+    assert(import_of(r)->row != NULL);
     for (size_t i = 0; i < req_rows(r); i++) {
         Avanta__Ledger__TransactionDeleted event = AVANTA__LEDGER__TRANSACTION_DELETED__INIT;
 
@@ -276,6 +288,7 @@ static enum step undo_reply(struct req *r)
         if (event.transaction == NULL) {
             return STEP_FAIL;
         }
+        assert(event.transaction->is_deleted);
         event.has_permanent = true;
         req_emit(r, &event.base, ledger_id_text(event.transaction->id).text);
     }

@@ -9,6 +9,8 @@
 
 static void text_field(struct json_writer *w, const char *name, const char *text)
 {
+    assert(w != NULL);
+    assert(name != NULL);
     if (text != NULL && text[0] != '\0') {
         json_key(w, str_from(name));
         json_string(w, str_from(text));
@@ -17,6 +19,10 @@ static void text_field(struct json_writer *w, const char *name, const char *text
 
 static void write_row(struct json_writer *w, size_t n, const Avanta__Ledger__ImportRow *row)
 {
+    assert(row != NULL);
+    assert(row->amount > 0);
+    assert(row->date != NULL);
+    assert(row->description != NULL);
     json_object_begin(w);
     json_key(w, STR("n"));
     json_int64(w, (int64_t)n);
@@ -46,5 +52,6 @@ char *import_items_json(struct req *r, Avanta__Ledger__ImportRow *const *rows, s
     if (json_finish(&w, &json, NULL) != OK) {
         return NULL;
     }
+    assert(json.len >= 2);
     return arena_strdup(req_arena(r), json);
 }

@@ -23,6 +23,7 @@ static char *date_text(struct req *r, struct date date)
 {
     char *text = arena_alloc(req_arena(r), DATE_TEXT_BYTES);
 
+    assert(date_exists(date.year, date.month, date.day));
     if (text != NULL) {
         date_format(date, text);
     }
@@ -41,6 +42,8 @@ static const char *row_fault(const struct statement_row *row)
 {
     size_t length = 0;
 
+    assert(row != NULL);
+    assert(row->description.len > 0);
     if (!utf8_length(row->description, &length) || length > DESCRIPTION_LENGTH_MAX ||
         has_control(row->description)) {
         return "the description is too long or holds control characters";
@@ -55,6 +58,9 @@ static Avanta__Ledger__ImportRow *row_make(struct req *r, const struct statement
 {
     Avanta__Ledger__ImportRow *row = arena_alloc(req_arena(r), sizeof *row);
 
+    assert(from != NULL);
+    assert(from->amount != 0);
+    assert(from->line > 0);
     if (row == NULL) {
         return NULL;
     }
@@ -78,6 +84,9 @@ static bool error_add(struct req *r, uint32_t line, const char *text)
     Avanta__Ledger__PreviewImportReply *out = req_out(r);
     Avanta__Ledger__ImportRowError *error = arena_alloc(req_arena(r), sizeof *error);
 
+    assert(text != NULL);
+    assert(out->errors != NULL);
+    assert(out->n_errors <= STATEMENT_ERRORS_MAX);
     if (error == NULL) {
         return false;
     }
@@ -98,6 +107,8 @@ static bool row_add(struct req *r, const struct statement_row *row)
     Avanta__Ledger__PreviewImportReply *out = req_out(r);
     const char *fault = row_fault(row);
 
+    assert(row != NULL);
+    assert(out->transactions != NULL);
     if (fault != NULL) {
         return error_add(r, row->line, fault);
     }
@@ -109,6 +120,7 @@ static bool rows_fill(struct req *r, const struct statement *s)
 {
     Avanta__Ledger__PreviewImportReply *out = req_out(r);
 
+    assert(s->row_count <= STATEMENT_ROWS_MAX);
     out->transactions = arena_calloc(req_arena(r), s->row_count + 1, sizeof(void *));
     out->errors = arena_calloc(req_arena(r), STATEMENT_ERRORS_MAX, sizeof(void *));
     if (out->transactions == NULL || out->errors == NULL) {
@@ -124,6 +136,7 @@ static bool rows_fill(struct req *r, const struct statement *s)
             return false;
         }
     }
+    assert(out->n_transactions <= s->row_count);
     return true;
 }
 
@@ -133,6 +146,8 @@ static char *header_of(const Avanta__Ledger__PreviewImportReply *out,
                        const struct statement *s,
                        enum statement_column c)
 {
+    assert(c < STATEMENT_COLUMN_COUNT);
+    assert(s->columns[c] < (int32_t)out->n_headers);
     return s->columns[c] < 0 ? NULL : out->headers[s->columns[c]];
 }
 
@@ -141,6 +156,8 @@ static bool headers_fill(struct req *r, const struct statement *s)
     Avanta__Ledger__PreviewImportReply *out = req_out(r);
     Avanta__Ledger__ColumnMapping *mapping = arena_alloc(req_arena(r), sizeof *mapping);
 
+    assert(s->header_count > 0);
+    assert(s->header_count <= STATEMENT_COLUMNS_MAX);
     out->headers = arena_calloc(req_arena(r), s->header_count + 1, sizeof *out->headers);
     if (mapping == NULL || out->headers == NULL) {
         return false;
@@ -171,6 +188,8 @@ static bool summary_fill(struct req *r, const struct statement *s)
     uint32_t good = (uint32_t)out->n_transactions;
     uint32_t total = s->row_count + s->error_count;
 
+    assert(good <= s->row_count);
+    assert(s->bank != NULL);
     if (summary == NULL) {
         return false;
     }
@@ -233,6 +252,7 @@ static enum step preview_match(struct req *r)
     if (!reply_fill(r, s)) {
         return ledger_no_memory(r);
     }
+    assert(out->summary != NULL);
     if (out->n_transactions == 0) {
         return STEP_DONE;
     }
@@ -248,6 +268,7 @@ static enum step preview_reply(struct req *r)
     Avanta__Ledger__PreviewImportReply *out = req_out(r);
 
     assert(req_rows(r) == out->n_transactions);
+    assert(out->summary != NULL);
     for (size_t i = 0; i < out->n_transactions; i++) {
         Avanta__Ledger__ImportMatch match = AVANTA__LEDGER__IMPORT_MATCH__INIT;
 
@@ -260,6 +281,7 @@ static enum step preview_reply(struct req *r)
         out->transactions[i]->is_duplicate = match.duplicate;
         out->summary->duplicates += match.duplicate ? 1 : 0;
     }
+    assert(out->summary->duplicates <= out->n_transactions);
     return STEP_DONE;
 }
 

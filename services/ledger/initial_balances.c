@@ -4,6 +4,7 @@
 #include "ledger_sql.gen.h"
 #include "services/ledger/ledger.h"
 
+#include <assert.h>
 #include <string.h>
 
 struct change {
@@ -34,6 +35,7 @@ static bool account_found(struct req *r)
 {
     Avanta__Ledger__AccountState state = AVANTA__LEDGER__ACCOUNT_STATE__INIT;
 
+    assert(req_rows(r) <= 1);
     if (req_rows(r) > 0 && !req_row(r, 0, &state.base)) {
         return false;
     }
@@ -71,6 +73,7 @@ static bool row_taken(struct req *r)
 {
     struct change *change = change_of(r);
 
+    assert(req_rows(r) <= 1);
     avanta__ledger__initial_balance__init(&change->row);
     return req_rows(r) > 0 && req_row(r, 0, &change->row.base);
 }
@@ -80,6 +83,7 @@ static void emit_change(struct req *r, bool deleted)
     Avanta__Ledger__InitialBalanceChanged event = AVANTA__LEDGER__INITIAL_BALANCE_CHANGED__INIT;
     struct change *change = change_of(r);
 
+    assert(change->row.id > 0);
     event.initial_balance = &change->row;
     event.has_deleted = true;
     event.deleted = deleted;
@@ -88,6 +92,7 @@ static void emit_change(struct req *r, bool deleted)
 
 static enum step not_found(struct req *r)
 {
+    assert(req_rows(r) == 0);
     return req_fail(r, ERR_NOT_FOUND, "The initial balance was not found");
 }
 
@@ -133,6 +138,7 @@ static enum step create_settle(struct req *r)
     if (req_rows(r) == 0) {
         return req_refuse(r, AVANTA__REASON__DUPLICATE_ERROR);
     }
+    assert(req_rows(r) == 1);
     return row_taken(r) ? settle(r, in->id, change_of(r)->row.id) : STEP_FAIL;
 }
 
@@ -174,6 +180,8 @@ static enum step update_withdraw(struct req *r)
     if (!row_taken(r)) {
         return STEP_FAIL;
     }
+    assert(change->row.id == in->balance_id);
+    assert(change->row.account_id == in->id);
     change->moved =
         in->balance_date != NULL && strcmp(in->balance_date, change->row.balance_date) != 0;
     change->restated =
@@ -194,6 +202,8 @@ static enum step update_settle(struct req *r)
     if (!row_taken(r)) {
         return STEP_FAIL;
     }
+    assert(change->row.id == in->balance_id);
+    assert(change->row.account_id == in->id);
     /* Another note leaves the books as they are. */
     return change->moved || change->restated ? settle(r, in->id, in->balance_id) : STEP_NEXT;
 }
@@ -238,6 +248,7 @@ static enum step delete_reply(struct req *r)
     if (!row_taken(r)) {
         return STEP_FAIL;
     }
+    assert(change_of(r)->shift.withdraw);
     emit_change(r, true);
     return ledger_done(r, "Initial balance deleted successfully", change_of(r)->row.id);
 }

@@ -24,6 +24,7 @@ char *ledger_text(struct req *r, const char *literal)
 
 enum step ledger_no_memory(struct req *r)
 {
+    assert(r != NULL);
     return req_fail(r, ERR_TOO_LARGE, "The request needs too much memory");
 }
 
@@ -31,6 +32,7 @@ static bool is_set(const ProtobufCMessage *message, const ProtobufCFieldDescript
 {
     const char *base = (const char *)message;
 
+    assert(field->offset >= sizeof *message);
     if (field->label == PROTOBUF_C_LABEL_REPEATED) {
         return *(const size_t *)(const void *)(base + field->quantifier_offset) > 0;
     }
@@ -38,11 +40,14 @@ static bool is_set(const ProtobufCMessage *message, const ProtobufCFieldDescript
         const char *text = *(const char *const *)(const void *)(base + field->offset);
         return text != NULL && text != field->default_value;
     }
+    assert(field->quantifier_offset >= sizeof *message);
     return *(const protobuf_c_boolean *)(const void *)(base + field->quantifier_offset) != 0;
 }
 
 bool ledger_has_changes(const ProtobufCMessage *request, unsigned key_fields)
 {
+    assert(request != NULL);
+
     const ProtobufCMessageDescriptor *descriptor = request->descriptor;
 
     assert(key_fields > 0);
@@ -59,6 +64,8 @@ enum step ledger_done(struct req *r, const char *literal, int64_t id)
 {
     Avanta__Ledger__DoneReply *out = req_out(r);
 
+    assert(literal != NULL);
+    assert(id > 0);
     out->success = true;
     out->message = ledger_text(r, literal);
     out->has_id = true;

@@ -54,6 +54,8 @@ struct parse {
 
 static void error_add(struct parse *p, uint32_t line, const char *text)
 {
+    assert(line > 0);
+    assert(text != NULL);
     if (p->s->error_count < STATEMENT_ERRORS_MAX) {
         p->s->errors[p->s->error_count] = (struct statement_error){line, text};
     }
@@ -66,6 +68,7 @@ static int32_t header_find(const struct csv_record *record, const char *name)
 {
     char memory[FOLDED_BYTES];
 
+    assert(name != NULL);
     for (uint32_t i = 0; i < record->count; i++) {
         if (str_eq(statement_fold(record->fields[i], memory, sizeof memory), str_from(name))) {
             return (int32_t)i;
@@ -79,9 +82,11 @@ static int32_t column_find(const struct csv_record *record, enum statement_colum
     const char *const *names = column_names[column];
     int32_t found = -1;
 
+    assert(column < STATEMENT_COLUMN_COUNT);
     for (size_t k = 0; found < 0 && k < ARRAY_LEN(column_names[column]) && names[k] != NULL; k++) {
         found = header_find(record, names[k]);
     }
+    assert(found < (int32_t)record->count);
     return found;
 }
 
@@ -104,6 +109,8 @@ static bool header_has(const struct statement *s, const char *wanted)
 {
     char memory[FOLDED_BYTES];
 
+    assert(wanted != NULL);
+    assert(s->header_count <= STATEMENT_COLUMNS_MAX);
     for (uint32_t i = 0; i < s->header_count; i++) {
         if (str_eq(statement_fold(s->headers[i], memory, sizeof memory), str_from(wanted))) {
             return true;
@@ -114,6 +121,7 @@ static bool header_has(const struct statement *s, const char *wanted)
 
 static const char *bank_of(const struct statement *s)
 {
+    assert(s->header_count > 0);
     for (size_t i = 0; i < ARRAY_LEN(dialects); i++) {
         bool all = true;
 
@@ -131,10 +139,12 @@ static enum code header_read(struct parse *p, struct csv_reader *reader, struct 
 {
     struct csv_record record;
 
+    assert(err->code == OK);
     for (int i = 0; i < HEADER_LINES_MAX && csv_next(reader, p->arena, &record, err); i++) {
         if (!header_try(p, &record)) {
             continue;
         }
+        assert(record.count <= STATEMENT_COLUMNS_MAX);
         for (uint32_t k = 0; k < record.count; k++) {
             p->s->headers[k] = str_trim(record.fields[k]);
         }
@@ -156,18 +166,22 @@ cell(const struct parse *p, const struct csv_record *record, enum statement_colu
 {
     int32_t at = p->s->columns[column];
 
+    assert(column < STATEMENT_COLUMN_COUNT);
+    assert(at < (int32_t)p->s->header_count);
     return at >= 0 && (uint32_t)at < record->count ? str_trim(record->fields[at]) : STR_EMPTY;
 }
 
 /* Empty cells count as zero: the other column of the pair carries the amount. */
 static bool cell_amount(struct str text, int64_t *out)
 {
+    assert(out != NULL);
     *out = 0;
     return text.len == 0 || str_eq(text, STR("-")) || statement_amount(text, out);
 }
 
 static int64_t magnitude(int64_t v)
 {
+    assert(v > INT64_MIN);
     return v < 0 ? -v : v;
 }
 
@@ -176,6 +190,7 @@ static const char *row_amount(const struct parse *p, const struct csv_record *re
     int64_t debit = 0;
     int64_t credit = 0;
 
+    assert(out != NULL);
     if (p->s->columns[STATEMENT_AMOUNT] >= 0) {
         return !cell_amount(cell(p, record, STATEMENT_AMOUNT), out) ? AMOUNT_UNREADABLE : NULL;
     }
@@ -193,9 +208,12 @@ static const char *row_amount(const struct parse *p, const struct csv_record *re
 static const char *
 row_read(struct parse *p, const struct csv_record *record, struct statement_row *row)
 {
+    assert(row != NULL);
+
     struct str balance = cell(p, record, STATEMENT_BALANCE);
     const char *wrong = row_amount(p, record, &row->amount);
 
+    assert(record->line > 0);
     row->line = record->line;
     row->description = cell(p, record, STATEMENT_DESCRIPTION);
     row->reference = str_sub(cell(p, record, STATEMENT_REFERENCE), 0, 100);
@@ -222,6 +240,8 @@ static void date_order_learn(struct parse *p, struct csv_reader reader)
     struct err err = {.code = OK};
     struct arena_mark mark = arena_mark(p->arena);
 
+    assert(p->dmy_only == 0);
+    assert(p->mdy_only == 0);
     for (int i = 0; i < STATEMENT_ROWS_MAX && csv_next(&reader, p->arena, &record, &err); i++) {
         struct date d;
         bool dmy = statement_date(cell(p, &record, STATEMENT_DATE), STATEMENT_DMY, &d);
@@ -238,6 +258,7 @@ static enum code rows_read(struct parse *p, struct csv_reader *reader, struct er
 {
     struct csv_record record;
 
+    assert(p->s->row_count == 0);
     p->s->rows = arena_calloc(p->arena, STATEMENT_ROWS_MAX, sizeof *p->s->rows);
     if (p->s->rows == NULL) {
         return err_set(err, ERR_TOO_LARGE, "the file needs too much memory");
@@ -260,6 +281,7 @@ static enum code rows_read(struct parse *p, struct csv_reader *reader, struct er
             p->s->rows[p->s->row_count++] = row;
         }
     }
+    assert(p->s->row_count <= STATEMENT_ROWS_MAX);
     return err->code;
 }
 
@@ -271,6 +293,7 @@ static uint32_t agreement(const struct statement *s, bool newest_first, bool inv
 {
     uint32_t count = 0;
 
+    assert(s->row_count <= STATEMENT_ROWS_MAX);
     for (uint32_t i = 1; i < s->row_count; i++) {
         const struct statement_row *before = &s->rows[newest_first ? i : i - 1];
         const struct statement_row *after = &s->rows[newest_first ? i - 1 : i];
@@ -279,11 +302,13 @@ static uint32_t agreement(const struct statement *s, bool newest_first, bool inv
         count +=
             before->has_balance && after->has_balance && after->balance - before->balance == amount;
     }
+    assert(count <= s->row_count);
     return count;
 }
 
 static void rows_reverse(struct statement *s)
 {
+    assert(s->row_count > 1);
     for (uint32_t i = 0; i < s->row_count / 2; i++) {
         struct statement_row row = s->rows[i];
 
@@ -331,6 +356,7 @@ static void conventions_settle(struct statement *s)
 /* A single unsigned amount column: each row's own direction is that of its balance. */
 static void directions_settle(struct statement *s)
 {
+    assert(s->row_count <= STATEMENT_ROWS_MAX);
     for (uint32_t i = 1; s->columns[STATEMENT_AMOUNT] >= 0 && i < s->row_count; i++) {
         const struct statement_row *before = &s->rows[i - 1];
         struct statement_row *row = &s->rows[i];
@@ -363,7 +389,9 @@ statement_parse(struct str csv, struct arena *arena, struct statement *out, stru
     enum code code = OK;
 
     assert(out != NULL);
-    assert(err != NULL && err->code == OK);
+    assert(err != NULL);
+    assert(err->code == OK);
+    assert(arena != NULL);
     memset(out, 0, sizeof *out);
     csv_open(&reader, csv);
     code = header_read(&p, &reader, err);
@@ -378,5 +406,8 @@ statement_parse(struct str csv, struct arena *arena, struct statement *out, stru
     conventions_settle(out);
     directions_settle(out);
     balances_verify(out);
+    assert(out->bank != NULL);
+    assert(out->header_count > 0);
+    assert(out->row_count <= STATEMENT_ROWS_MAX);
     return OK;
 }

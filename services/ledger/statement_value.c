@@ -60,6 +60,8 @@ struct str statement_fold(struct str text, char *out, size_t cap)
     struct buf b = buf_over(out, cap);
     bool blank = false;
 
+    assert(out != NULL);
+    assert(cap > 0);
     for (size_t i = 0; i < text.len; i++) {
         unsigned char c = (unsigned char)text.ptr[i];
         char plain = ascii_lower((char)c);
@@ -77,6 +79,7 @@ struct str statement_fold(struct str text, char *out, size_t cap)
         }
         buf_char(&b, plain);
     }
+    assert(b.len <= cap);
     return b.overflow ? STR_EMPTY : buf_view(&b);
 }
 
@@ -86,6 +89,8 @@ static bool amount_strip(struct str text, struct str *out, bool *out_negative)
 {
     bool negative = false;
 
+    assert(out != NULL);
+    assert(out_negative != NULL);
     text = str_trim(text);
     if (text.len > 2 && text.ptr[0] == '(' && text.ptr[text.len - 1] == ')') {
         negative = true;
@@ -118,6 +123,7 @@ static bool amount_strip(struct str text, struct str *out, bool *out_negative)
  * thousands. */
 static bool decimal_mark(struct str digits, size_t *out_at)
 {
+    assert(out_at != NULL);
     for (size_t i = digits.len; i > 0; i--) {
         char c = digits.ptr[i - 1];
 
@@ -132,6 +138,7 @@ static bool decimal_mark(struct str digits, size_t *out_at)
 /* A mark between groups: the same as before it, three digits after the last one. */
 static bool group_mark(char c, char decimal, char mark, size_t since_mark)
 {
+    assert(since_mark <= AMOUNT_DIGITS_MAX);
     return (c == ',' || c == '.') && c != decimal && (mark == 0 || (mark == c && since_mark == 3));
 }
 
@@ -146,6 +153,7 @@ static bool whole_digits(struct str whole, char decimal, int64_t *out)
     size_t marks = 0;
     char mark = 0;
 
+    assert(out != NULL);
     for (size_t i = 0; i < whole.len; i++) {
         char c = whole.ptr[i];
 
@@ -161,6 +169,8 @@ static bool whole_digits(struct str whole, char decimal, int64_t *out)
             return false;
         }
     }
+    assert(value >= 0);
+    assert(digits < AMOUNT_DIGITS_MAX);
     *out = value;
     if (mark == '.' && marks == 1 && decimal == 0) {
         return false;
@@ -196,6 +206,7 @@ bool statement_amount(struct str text, int64_t *out_centavos)
         }
         centavos = centavos * 10 + (i < fraction.len ? fraction.ptr[i] - '0' : 0);
     }
+    assert(centavos < 100);
     whole = whole * 100 + centavos;
     *out_centavos = negative ? -whole : whole;
     return true;
@@ -205,6 +216,7 @@ static bool small_number(struct str s, uint32_t *out)
 {
     uint32_t value = 0;
 
+    assert(out != NULL);
     if (s.len == 0 || s.len > 4) {
         return false;
     }
@@ -214,6 +226,7 @@ static bool small_number(struct str s, uint32_t *out)
         }
         value = value * 10 + (uint32_t)(s.ptr[i] - '0');
     }
+    assert(value <= 9999);
     *out = value;
     return true;
 }
@@ -224,6 +237,7 @@ static bool month_name(struct str s, uint32_t *out)
     static const char names[] = "enefebmarabrmayjunjulagosepoctnovdic"
                                 "janfebmaraprmayjunjulaugsepoctnovdec";
 
+    assert(out != NULL);
     for (size_t i = 0; s.len >= 3 && i + 3 < sizeof names; i += 3) {
         if (memcmp(names + i, s.ptr, 3) == 0) {
             *out = (uint32_t)(i / 3 % 12 + 1);
@@ -235,6 +249,7 @@ static bool month_name(struct str s, uint32_t *out)
 
 static uint32_t full_year(uint32_t year)
 {
+    assert(year <= 9999);
     return year < 100 ? 2000 + year : year;
 }
 
@@ -244,6 +259,7 @@ static uint32_t date_parts(struct str folded, struct str parts[3])
     struct str part = STR_EMPTY;
     uint32_t count = 0;
 
+    assert(parts != NULL);
     while (str_split(&folded, ' ', &part)) {
         if (str_eq(part, STR("de")) || part.len == 0) {
             continue;
@@ -253,6 +269,7 @@ static uint32_t date_parts(struct str folded, struct str parts[3])
         }
         parts[count++] = part;
     }
+    assert(count <= 3);
     return count;
 }
 
@@ -265,6 +282,8 @@ bool statement_date(struct str text, enum statement_date_order order, struct dat
     uint32_t month = 0;
     uint32_t day = 0;
 
+    assert(out != NULL);
+    assert(order <= STATEMENT_MDY);
     if (text.len > 40 || date_parts(statement_fold(text, memory, sizeof memory), parts) != 3 ||
         !small_number(parts[0], &n[0]) || !small_number(parts[2], &n[2])) {
         return false;

@@ -20,6 +20,7 @@
 
 static bool is_mxn(const char *currency)
 {
+    assert(currency != NULL);
     return strcmp(currency, "MXN") == 0;
 }
 
@@ -37,6 +38,8 @@ static enum step check_amount(struct req *r, const struct money_at_rate *a)
     enum step step = STEP_NEXT;
 
     assert(a->amount > 0);
+    assert(a != NULL);
+    assert(a->currency != NULL);
     if (is_mxn(a->currency)) {
         if (a->has_rate && a->rate != RATE_ONE) {
             step = req_violation(
@@ -64,6 +67,8 @@ static enum step check_amount(struct req *r, const struct money_at_rate *a)
 /* One violation for a reference that does not exist; the reply's code is the first one's. */
 static enum step refuse_reference(struct req *r, enum _Avanta__Reason reason, const char *field)
 {
+    assert(reason != AVANTA__REASON__NONE);
+    assert(field != NULL);
     (void)req_refuse(r, reason);
     return req_violation(
         r, ERR_REFERENCE, field, "reference", "This is not one of your active records");
@@ -94,6 +99,9 @@ static const char *compliance_note(const Avanta__Ledger__Transaction *t)
 {
     int64_t mxn = 0;
 
+    assert(t->type != NULL);
+    assert(t->amount > 0);
+    assert(t->exchange_rate > 0);
     if (strcmp(t->type, "gasto") != 0) {
         return NULL;
     }
@@ -113,6 +121,8 @@ reply_transaction(struct req *r, Avanta__Ledger__Transaction *t, const char *mes
     Avanta__Ledger__TransactionReply *out = req_out(r);
     const char *note = compliance_note(t);
 
+    assert(t->has_id);
+    assert(message != NULL);
     out->has_success = true;
     out->success = true;
     out->data = t;
@@ -123,6 +133,7 @@ reply_transaction(struct req *r, Avanta__Ledger__Transaction *t, const char *mes
 
 static enum step not_found(struct req *r)
 {
+    assert(req_rows(r) == 0);
     return req_fail(r, ERR_NOT_FOUND, "The transaction was not found");
 }
 
@@ -168,6 +179,7 @@ static enum step create_refuse(struct req *r, const Avanta__Ledger__Transaction 
     bool wants_account = in->has_account_id || in->account != NULL;
 
     assert(!found->has_id);
+    assert(wants_account || in->has_category_id);
     req_changed_nothing(r);
     if (wants_account && !found->has_account_id) {
         (void)refuse_reference(
@@ -184,6 +196,7 @@ static enum step create_reply(struct req *r)
     Avanta__Ledger__TransactionCreated event = AVANTA__LEDGER__TRANSACTION_CREATED__INIT;
     Avanta__Ledger__Transaction *row = transaction_row(r, 0);
 
+    assert(req_rows(r) == 1);
     if (row == NULL) {
         return STEP_FAIL;
     }
@@ -222,6 +235,8 @@ static enum step check_references(struct req *r,
         in->account != NULL && (old->account == NULL || strcmp(in->account, old->account) != 0);
     enum step step = STEP_NEXT;
 
+    assert(old->has_id);
+    assert(!found->has_id);
     if ((by_id || by_name) && !found->has_account_id) {
         step = refuse_reference(
             r, AVANTA__REASON__ACCOUNT_NOT_FOUND, by_id ? "account_id" : "account");
@@ -254,6 +269,8 @@ static struct money_at_rate updated_amount(const Avanta__Ledger__UpdateTransacti
     } else {
         out.has_rate = strcmp(out.currency, old->currency) == 0;
     }
+    assert(out.amount > 0);
+    assert(out.currency != NULL);
     return out;
 }
 
@@ -266,6 +283,8 @@ static enum step update_refuse(struct req *r,
     enum step step = check_amount(r, &amount);
     enum step references = check_references(r, old, found);
 
+    assert(old != NULL);
+    assert(found != NULL);
     if (step == STEP_NEXT && references == STEP_NEXT) {
         return req_fail(r, ERR_INTERNAL, "The transaction could not be changed");
     }
@@ -279,6 +298,7 @@ static enum step update_reply(struct req *r)
     if (req_rows(r) == 0) {
         return not_found(r);
     }
+    assert(req_rows(r) == 2);
     event.before = transaction_row(r, 0);
     event.after = transaction_row(r, 1);
     if (event.before == NULL || event.after == NULL) {
@@ -287,6 +307,7 @@ static enum step update_reply(struct req *r)
     if (!event.after->has_id) {
         return update_refuse(r, event.before, event.after);
     }
+    assert(event.before->id == event.after->id);
     req_emit(r, &event.base, ledger_id_text(event.after->id).text);
     return reply_transaction(r, event.after, "Transaction updated successfully");
 }
@@ -314,6 +335,7 @@ static enum step delete_reply(struct req *r)
     Avanta__Ledger__TransactionDeleted event = AVANTA__LEDGER__TRANSACTION_DELETED__INIT;
     size_t rows = req_rows(r);
 
+    assert(rows <= 2);
     if (rows == 0) {
         return not_found(r);
     }
@@ -321,6 +343,7 @@ static enum step delete_reply(struct req *r)
     if (event.transaction == NULL) {
         return STEP_FAIL;
     }
+    assert(event.transaction->has_id);
     event.has_permanent = true;
     event.permanent = in->permanent;
     /* A soft delete again changes nothing, so it is no event. */
@@ -355,6 +378,7 @@ static enum step restore_reply(struct req *r)
     Avanta__Ledger__TransactionRestored event = AVANTA__LEDGER__TRANSACTION_RESTORED__INIT;
     size_t rows = req_rows(r);
 
+    assert(rows <= 2);
     if (rows == 0) {
         return not_found(r);
     }
@@ -367,6 +391,7 @@ static enum step restore_reply(struct req *r)
                           event.transaction->is_deleted ? AVANTA__REASON__DUPLICATE_ERROR
                                                         : AVANTA__REASON__NOT_DELETED);
     }
+    assert(!event.transaction->is_deleted);
     req_emit(r, &event.base, ledger_id_text(event.transaction->id).text);
     return reply_transaction(r, event.transaction, "Transaction restored successfully");
 }

@@ -21,12 +21,15 @@ static const Avanta__Ledger__ListTransactionsRequest *listed(const struct req *r
 
 static bool of_account(const Avanta__Ledger__ListTransactionsRequest *in)
 {
+    assert(in != NULL);
     return in->has_account_id || in->account != NULL;
 }
 
 /* Variants stand in the order of the `each` lines: falling before rising. */
 static uint16_t list_variant(const Avanta__Ledger__ListTransactionsRequest *in)
 {
+    assert(in->sort_by != NULL);
+    assert(in->sort_order != NULL);
     static const struct {
         const char *sort_by;
         uint16_t query;
@@ -53,6 +56,7 @@ static enum step list_select(struct req *r)
 {
     const Avanta__Ledger__ListTransactionsRequest *in = listed(r);
 
+    assert(in->limit > 0);
     if (in->include_running_balance && !of_account(in)) {
         return req_violation(r,
                              ERR_INVALID,
@@ -71,6 +75,8 @@ static bool describe_page(struct req *r, size_t rows)
     Avanta__Ledger__ListTransactionsReply *out = req_out(r);
     Avanta__Ledger__Pagination *p = arena_alloc(req_arena(r), sizeof *p);
 
+    assert(out->n_data <= in->limit);
+    assert(out->n_data <= rows);
     if (p == NULL) {
         return false;
     }
@@ -127,6 +133,7 @@ static enum step list_page(struct req *r)
     }
     out->n_data = count < in->limit ? count : in->limit;
     out->data = (Avanta__Ledger__Transaction **)(void *)rows;
+    assert(count <= (size_t)in->limit + 1);
     if (!describe_page(r, count) || !describe_filters(r)) {
         return ledger_no_memory(r);
     }
@@ -142,10 +149,13 @@ static bool take_totals(struct req *r)
     Avanta__Ledger__Pagination *p = out->pagination;
 
     assert(in->limit > 0);
+    assert(p != NULL);
+    assert(req_rows(r) == 1);
     out->statistics = (Avanta__Ledger__TransactionStatistics *)(void *)req_row_new(r, 0);
     if (out->statistics == NULL) {
         return false;
     }
+    assert(out->statistics->total_transactions >= 0);
     p->has_total = true;
     p->total = out->statistics->total_transactions;
     p->has_total_pages = true;
@@ -162,6 +172,8 @@ static enum step running_select(struct req *r)
     struct listing *listing = req_state(r, sizeof *listing);
     Avanta__Ledger__RunningBalancesRequest *running = &listing->running;
 
+    assert(out->n_data > 0);
+    assert(of_account(in));
     avanta__ledger__running_balances_request__init(running);
     running->has_account_id = in->has_account_id;
     running->account_id = in->account_id;
@@ -182,6 +194,8 @@ static enum step list_totals(struct req *r)
     const Avanta__Ledger__ListTransactionsRequest *in = listed(r);
     const Avanta__Ledger__ListTransactionsReply *out = req_out(r);
 
+    assert(out->pagination != NULL);
+    assert(out->filters != NULL);
     if (in->include_stats && !take_totals(r)) {
         return STEP_FAIL;
     }
@@ -193,6 +207,8 @@ static enum step list_totals(struct req *r)
 static void set_running_balance(Avanta__Ledger__ListTransactionsReply *out,
                                 const Avanta__Ledger__RunningBalance *row)
 {
+    assert(row != NULL);
+    assert(row->id > 0);
     for (size_t i = 0; i < out->n_data; i++) {
         if (out->data[i]->id == row->id) {
             out->data[i]->has_running_balance = true;
@@ -207,6 +223,7 @@ static enum step list_running(struct req *r)
     Avanta__Ledger__ListTransactionsReply *out = req_out(r);
     Avanta__Ledger__RunningBalance row;
 
+    assert(req_rows(r) <= out->n_data);
     for (size_t i = 0; i < req_rows(r); i++) {
         avanta__ledger__running_balance__init(&row);
         if (!req_row(r, i, &row.base)) {
