@@ -38,6 +38,9 @@ static enum step append_insert(struct req *r)
     if (!audit_clean(row, req_arena(r))) {
         return req_fail(r, ERR_OVERLOADED, "the record needs too much memory");
     }
+    assert(row->owner != NULL);
+    assert(row->severity != NULL);
+    assert(row->occurred_ms <= AUDIT_TIME_MS_MAX);
     return req_query_from(r, Q_AUDIT_INSERT, &row->base);
 }
 
@@ -57,6 +60,8 @@ static uint16_t list_variant(const Avanta__AuditLog__ListAuditLogRequest *in)
 {
     uint16_t base = Q_AUDIT_LIST_TIME_DESC;
 
+    assert(in->sort_by != NULL);
+    assert(in->sort_order != NULL);
     if (strcmp(in->sort_by, "action_type") == 0) {
         base = Q_AUDIT_LIST_ACTION_DESC;
     } else if (strcmp(in->sort_by, "severity") == 0) {
@@ -88,9 +93,12 @@ static enum step list_reply(struct req *r)
     Avanta__AuditLog__ListAuditLogReply *out = req_out(r);
     Avanta__AuditLog__AuditTotal total = AVANTA__AUDIT_LOG__AUDIT_TOTAL__INIT;
 
+    assert(req_rows(r) == 1);
+    assert(out->n_logs <= in->limit);
     if (!req_row(r, 0, &total.base)) {
         return STEP_FAIL;
     }
+    assert(total.total >= 0);
     out->has_total = true;
     out->total = total.total;
     out->has_limit = true;

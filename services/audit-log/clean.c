@@ -16,6 +16,7 @@ static struct str char_first(struct str rest)
 {
     size_t count = 0;
 
+    assert(rest.len > 0);
     for (size_t len = 1; len <= UTF8_BYTES_MAX && len <= rest.len; len++) {
         struct str one = str_sub(rest, 0, len);
 
@@ -29,8 +30,11 @@ static struct str char_first(struct str rest)
 /* At most `bytes_max` bytes of UTF-8, the mark included where it is cut. */
 static bool text_clean(char **text, size_t bytes_max, struct arena *arena)
 {
+    assert(text != NULL);
+
     struct str rest = str_from(*text == NULL ? "" : *text);
     size_t room = bytes_max - strlen(CUT);
+    assert(arena != NULL);
     /* What cannot be too long even replaced byte by byte needs no more than that. */
     size_t replaced = rest.len * strlen(REPLACEMENT);
     size_t cap = replaced <= room ? replaced : bytes_max;
@@ -57,6 +61,7 @@ static bool text_clean(char **text, size_t bytes_max, struct arena *arena)
         buf_str(&out, put);
         rest = str_sub(rest, taken.len > 0 ? taken.len : 1, rest.len);
     }
+    assert(out.len <= bytes_max);
     *text = out.ptr;
     return buf_terminate(&out);
 }
@@ -64,6 +69,9 @@ static bool text_clean(char **text, size_t bytes_max, struct arena *arena)
 /* `words` ends with NULL. */
 static void word_known(char **word, const char *const *words, const char *otherwise)
 {
+    assert(word != NULL);
+    assert(words[0] != NULL);
+    assert(otherwise != NULL);
     for (size_t i = 0; words[i] != NULL; i++) {
         if (*word != NULL && strcmp(*word, words[i]) == 0) {
             return;
@@ -74,6 +82,8 @@ static void word_known(char **word, const char *const *words, const char *otherw
 
 bool audit_clean(Avanta__AuditLog__AuditRow *row, struct arena *arena)
 {
+    assert(row != NULL);
+
     static const char *const severities[] = {"low", "medium", "high", "critical", NULL};
     static const char *const statuses[] = {"success", "failed", "partial", NULL};
     char **const words[] = {&row->actor,
@@ -87,6 +97,7 @@ bool audit_clean(Avanta__AuditLog__AuditRow *row, struct arena *arena)
     bool fits = true;
 
     assert(row->owner != NULL);
+    assert(arena != NULL);
     if (!uuid_valid(str_from(row->owner))) {
         row->actor = row->actor == NULL ? row->owner : row->actor;
         row->owner = transcode_constant(AUDIT_OWNER_UNKNOWN);
