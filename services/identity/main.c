@@ -7,6 +7,7 @@
 
 #include "libcommon/base/version.h"
 
+#include <assert.h>
 #include <string.h>
 
 #define ARGON2_LANES       1
@@ -29,6 +30,8 @@ static enum code on_start(void **out_state, struct err *err)
     size_t len = 0;
     enum code code = OK;
 
+    assert(out_state != NULL);
+    assert(instance.key == NULL);
     if (!hex_decode(str_from(instance.config.signing_key), scalar, sizeof scalar, &len) ||
         len != sizeof scalar) {
         return err_set(err, ERR_INVALID, "AVANTA_SIGNING_KEY must be 64 hex digits");
@@ -39,6 +42,7 @@ static enum code on_start(void **out_state, struct err *err)
         return err_prefix(err, "AVANTA_SIGNING_KEY");
     }
     token_kid(instance.key, instance.kid);
+    assert(instance.kid[TOKEN_KID_BYTES - 1] == '\0');
     instance.cost = (struct password_cost){
         .memory_kib = (uint32_t)instance.config.argon2_kib,
         .passes = (uint32_t)instance.config.argon2_passes,
@@ -52,6 +56,7 @@ static void on_stop(void *state)
 {
     struct identity *self = state;
 
+    assert(self == &instance);
     ecdsa_close(&self->key);
 }
 

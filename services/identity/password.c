@@ -17,7 +17,9 @@ enum code password_hash(struct str password,
     uint8_t salt[SALT_BYTES];
 
     assert(password.len > 0);
-    assert(cost->memory_kib >= 8 && cost->passes >= 1 && cost->lanes >= 1);
+    assert(cost->memory_kib >= 8);
+    assert(cost->passes >= 1);
+    assert(cost->lanes >= 1);
     random_bytes(salt, sizeof salt);
     if (argon2id_hash_encoded(cost->passes,
                               cost->memory_kib,
@@ -31,12 +33,14 @@ enum code password_hash(struct str password,
                               PASSWORD_HASH_BYTES) != ARGON2_OK) {
         return err_set(err, ERR_INTERNAL, "the password could not be hashed");
     }
+    assert(out[0] == '$');
     return OK;
 }
 
 bool password_verify(struct str password, const char *hash)
 {
     assert(hash != NULL);
+    assert(password.ptr != NULL);
     return argon2id_verify(hash, password.ptr, password.len) == ARGON2_OK;
 }
 
@@ -44,6 +48,7 @@ void password_verify_nobody(struct str password, const struct password_cost *cos
 {
     char hash[PASSWORD_HASH_BYTES];
 
+    assert(cost != NULL);
     if (password_hash(password.len > 0 ? password : STR("nobody"), cost, hash, NULL) == OK) {
         explicit_bzero(hash, sizeof hash);
     }

@@ -47,10 +47,14 @@ token_new(struct req *r, const char *session_id, const Avanta__Identity__Session
         .expires_s = req_now_ms(r) / 1000 + self->config.token_seconds,
     };
 
+    assert(self->key != NULL);
+    assert(user->id != NULL);
+    assert(session_id != NULL);
     uuid_v7(token_id);
     if (memory == NULL || token_make(self->key, &claims, &token, &err) != OK) {
         return NULL;
     }
+    assert(memory[token.len] == '\0');
     return memory;
 }
 
@@ -62,6 +66,10 @@ enum step session_reply(struct req *r,
     Avanta__Identity__SessionReply *out = req_out(r);
     Avanta__Identity__SessionUser *shown = arena_alloc(req_arena(r), sizeof *shown);
 
+    assert(secrets->session_id[0] != '\0');
+    assert(secrets->refresh[0] != '\0');
+    assert(user != NULL);
+    assert(self->config.token_seconds <= UINT32_MAX);
     out->token = token_new(r, secrets->session_id, user);
     out->refresh_cookie = arena_strdup(req_arena(r), str_from(secrets->refresh));
     if (shown == NULL || out->token == NULL || out->refresh_cookie == NULL) {
@@ -110,6 +118,8 @@ static enum step refresh_end_family(struct req *r, const Avanta__Identity__Refre
     Avanta__Identity__SessionEnd *end = arena_alloc(req_arena(r), sizeof *end);
     Avanta__Identity__RefreshReused event = AVANTA__IDENTITY__REFRESH_REUSED__INIT;
 
+    assert(found->reused);
+    assert(found->session_id != NULL);
     if (end == NULL) {
         return req_fail(r, ERR_TOO_LARGE, "the request needs too much memory");
     }
@@ -126,6 +136,9 @@ static enum step refresh_next(struct req *r, const Avanta__Identity__RefreshStat
 {
     struct refresh *state = req_state(r, sizeof *state);
 
+    assert(found->usable);
+    assert(!found->reused);
+    assert(strlen(found->session_id) == sizeof state->secrets.session_id - 1);
     session_secrets_make(&state->secrets);
     memcpy(state->secrets.session_id, found->session_id, sizeof state->secrets.session_id);
     avanta__identity__session_user__init(&state->user);
@@ -150,6 +163,7 @@ static enum step refresh_decide(struct req *r)
 {
     Avanta__Identity__RefreshState *found = NULL;
 
+    assert(req_rows(r) <= 1);
     if (req_rows(r) == 0) {
         return req_refuse(r, AVANTA__REASON__INVALID_REFRESH_TOKEN);
     }
@@ -157,6 +171,7 @@ static enum step refresh_decide(struct req *r)
     if (found == NULL) {
         return STEP_FAIL;
     }
+    assert(found->id != NULL);
     if (found->reused) {
         return refresh_end_family(r, found);
     }
@@ -186,6 +201,7 @@ static enum step logout_end(struct req *r)
 {
     Avanta__Identity__SessionEnd *end = arena_alloc(req_arena(r), sizeof *end);
 
+    assert(req_principal(r) != NULL);
     if (end == NULL) {
         return req_fail(r, ERR_TOO_LARGE, "the request needs too much memory");
     }
@@ -248,6 +264,9 @@ static bool key_fill(struct req *r, Avanta__Identity__Key *key)
     uint8_t x[32];
     uint8_t y[32];
 
+    assert(key != NULL);
+    assert(self->key != NULL);
+    assert(self->kid[0] != '\0');
     key->kid = arena_strdup(req_arena(r), str_from(self->kid));
     key->x = arena_alloc(req_arena(r), COORDINATE_BYTES);
     key->y = arena_alloc(req_arena(r), COORDINATE_BYTES);
@@ -271,6 +290,7 @@ static enum step keys_reply(struct req *r)
     if (key == NULL || keys == NULL || !req_rows_all(r, &count, &rows)) {
         return req_fail(r, ERR_TOO_LARGE, "the answer needs too much memory");
     }
+    assert(count <= SESSIONS_ENDED_MAX);
     avanta__identity__key__init(key);
     out->revoked_sessions = arena_calloc(req_arena(r), count + 1, sizeof *out->revoked_sessions);
     if (out->revoked_sessions == NULL || !key_fill(r, key)) {
@@ -279,6 +299,7 @@ static enum step keys_reply(struct req *r)
     for (size_t i = 0; i < count; i++) {
         const Avanta__Identity__EndedSession *row = (void *)rows[i];
 
+        assert(row->session_id != NULL);
         out->revoked_sessions[i] = row->session_id;
         out->unlisted_until_ms = (uint64_t)row->ended_ms; /* the last one ended first */
     }

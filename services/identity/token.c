@@ -12,6 +12,8 @@ void token_kid(const struct ecdsa_key *key, char out[TOKEN_KID_BYTES])
     uint8_t point[64];
     uint8_t digest[SHA256_BYTES];
 
+    assert(key != NULL);
+    assert(out != NULL);
     ecdsa_public(key, point, point + 32);
     sha256((struct str){(const char *)point, sizeof point}, digest);
     hex_encode(digest, (TOKEN_KID_BYTES - 1) / 2, out);
@@ -25,6 +27,7 @@ static uint32_t code_point(struct str *rest)
     uint32_t value = length == 1 ? p[0] : p[0] & (0xffU >> (length + 1));
 
     assert(length <= rest->len);
+    assert(rest->len > 0);
     for (size_t i = 1; i < length; i++) {
         value = (value << 6) | (p[i] & 0x3fU);
     }
@@ -60,6 +63,7 @@ static void put_string(struct buf *b, struct str text)
 static void put_claim(struct buf *b, const char *name, const char *value)
 {
     assert(value != NULL);
+    assert(name != NULL);
     buf_char(b, b->len == 0 ? '{' : ',');
     put_string(b, str_from(name));
     buf_char(b, ':');
@@ -68,6 +72,8 @@ static void put_claim(struct buf *b, const char *name, const char *value)
 
 static void put_time(struct buf *b, const char *name, uint64_t seconds)
 {
+    assert(b->len > 0);
+    assert(name != NULL);
     buf_char(b, ',');
     put_string(b, str_from(name));
     buf_char(b, ':');
@@ -76,6 +82,8 @@ static void put_time(struct buf *b, const char *name, uint64_t seconds)
 
 static void claims_write(struct buf *b, const struct token_claims *c)
 {
+    assert(c != NULL);
+    assert(b->len == 0);
     put_claim(b, "iss", c->issuer);
     put_claim(b, "aud", c->audience);
     put_claim(b, "sub", c->user_id);
@@ -96,6 +104,8 @@ static void put_base64url(struct buf *out, const void *bytes, size_t len)
     size_t text_len = (len * 4 + 2) / 3;
     char *room = buf_reserve(out, text_len + 1);
 
+    assert(bytes != NULL);
+    assert(len > 0);
     if (room != NULL) {
         size_t written = base64url_encode(bytes, len, room, text_len + 1);
 
@@ -119,6 +129,7 @@ enum code token_make(const struct ecdsa_key *key,
 
     assert(out->len == 0);
     assert(claims->expires_s > claims->issued_s);
+    assert(key != NULL);
     token_kid(key, kid);
     buf_printf(&header, "{\"alg\":\"ES256\",\"typ\":\"at+jwt\",\"kid\":\"%s\"}", kid);
     claims_write(&body, claims);

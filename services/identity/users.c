@@ -40,6 +40,8 @@ static void hash_work(void *arg)
 {
     struct entry *entry = arg;
 
+    assert(entry->password.len > 0);
+    assert(!entry->good);
     entry->good = password_hash(entry->password, &entry->cost, entry->hash, NULL) == OK;
 }
 
@@ -47,6 +49,8 @@ static void verify_work(void *arg)
 {
     struct entry *entry = arg;
 
+    assert(entry->password.ptr != NULL);
+    assert(!entry->good);
     if (entry->stored_hash == NULL) {
         password_verify_nobody(entry->password, &entry->cost);
         entry->good = false;
@@ -61,6 +65,7 @@ static struct str local_part(struct str email)
 {
     size_t at = 0;
 
+    assert(email.ptr != NULL);
     return str_find_char(email, '@', &at) ? str_sub(email, 0, at) : email;
 }
 
@@ -73,6 +78,9 @@ static enum step register_hash(struct req *r)
     struct str name = in->name == NULL || in->name[0] == '\0' ? str_sub(local_part(email), 0, 100)
                                                               : str_from(in->name);
 
+    assert(self != NULL);
+    assert(in->email != NULL);
+    assert(in->password != NULL);
     if (entry == NULL) {
         return no_memory(r);
     }
@@ -94,6 +102,9 @@ static enum step user_insert(struct req *r, const char *role)
 {
     struct entry *entry = entry_of(r);
 
+    assert(role != NULL);
+    assert(entry->user_new.email != NULL);
+    assert(entry->user_new.name != NULL);
     if (!entry->good) {
         return req_fail(r, ERR_INTERNAL, "the password could not be hashed");
     }
@@ -114,6 +125,8 @@ static enum step session_insert(struct req *r)
 {
     struct entry *entry = entry_of(r);
 
+    assert(entry->good);
+    assert(entry->user.id != NULL);
     session_secrets_make(&entry->secrets);
     uuid_v7(entry->secrets.session_id);
     avanta__identity__session_new__init(&entry->session);
@@ -130,6 +143,7 @@ static enum step register_session(struct req *r)
     struct entry *entry = entry_of(r);
     Avanta__Identity__UserRegistered event = AVANTA__IDENTITY__USER_REGISTERED__INIT;
 
+    assert(req_rows(r) <= 1);
     if (req_rows(r) == 0) {
         return req_refuse(r, AVANTA__REASON__USER_EXISTS);
     }
@@ -137,6 +151,7 @@ static enum step register_session(struct req *r)
     if (!req_row(r, 0, &entry->user.base)) {
         return STEP_FAIL;
     }
+    assert(strcmp(entry->user.id, entry->user_id) == 0);
     event.id = entry->user.id;
     event.email = entry->user.email;
     event.name = entry->user.name;
@@ -150,6 +165,8 @@ static enum step entry_reply(struct req *r)
     struct entry *entry = entry_of(r);
     Avanta__Identity__UserLoggedIn event = AVANTA__IDENTITY__USER_LOGGED_IN__INIT;
 
+    assert(entry->user.id != NULL);
+    assert(entry->secrets.session_id[0] != '\0');
     event.session_id = entry->secrets.session_id;
     req_emit_for(r, entry->user.id, &event.base, entry->secrets.session_id);
     return session_reply(r, &entry->secrets, &entry->user);
@@ -172,6 +189,8 @@ static enum step login_verify(struct req *r)
     const struct identity *self = req_service(r);
     struct entry *entry = entry_of(r);
 
+    assert(req_rows(r) <= 1);
+    assert(in->password != NULL);
     if (entry == NULL) {
         return no_memory(r);
     }
@@ -184,6 +203,7 @@ static enum step login_verify(struct req *r)
         if (row == NULL) {
             return STEP_FAIL;
         }
+        assert(row->id != NULL);
         avanta__identity__session_user__init(&entry->user);
         entry->stored_hash = row->is_active ? row->password_hash : NULL;
         entry->user.id = row->id;
@@ -228,6 +248,7 @@ static enum step bootstrap_count(struct req *r)
 {
     const struct identity *self = req_service(r);
 
+    assert(self != NULL);
     if (self->config.admin_email[0] == '\0' || self->config.admin_password[0] == '\0') {
         return STEP_DONE;
     }
@@ -240,9 +261,11 @@ static enum step bootstrap_hash(struct req *r)
     struct entry *entry = entry_of(r);
     Avanta__Identity__AdminCount count = AVANTA__IDENTITY__ADMIN_COUNT__INIT;
 
+    assert(req_rows(r) == 1);
     if (!req_row(r, 0, &count.base)) {
         return STEP_FAIL;
     }
+    assert(count.admins >= 0);
     if (count.admins > 0) {
         return STEP_DONE;
     }
@@ -267,6 +290,7 @@ static enum step bootstrap_insert(struct req *r)
 
 static enum step bootstrap_done(struct req *r)
 {
+    assert(req_rows(r) <= 1);
     return req_rows(r) > 0
                ? STEP_DONE
                : req_fail(r, ERR_CONFLICT, "the administrator's e-mail is that of a user");
