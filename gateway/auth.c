@@ -50,8 +50,10 @@ struct auth *auth_open(const struct auth_options *options)
     struct auth *auth = calloc(1, sizeof *auth);
     uint64_t seeds[2] = {0, 0};
 
-    assert(options != NULL && options->keys != NULL);
-    assert(options->issuer != NULL && options->audience != NULL);
+    assert(options != NULL);
+    assert(options->keys != NULL);
+    assert(options->issuer != NULL);
+    assert(options->audience != NULL);
     if (auth == NULL) {
         return NULL;
     }
@@ -85,6 +87,7 @@ void auth_close(struct auth **auth)
 
 static struct str digest_key(const uint8_t digest[SHA256_BYTES])
 {
+    assert(digest != NULL);
     return (struct str){(const char *)digest, SHA256_BYTES};
 }
 
@@ -93,6 +96,7 @@ static void entry_forget(struct auth *auth, struct entry *entry)
     void *gone = table_remove(auth->by_digest, digest_key(entry->digest));
 
     assert(gone == entry);
+    assert(!list_empty(&auth->used));
     list_remove(&entry->by_use);
     pool_give(auth->entries, entry);
 }
@@ -105,6 +109,9 @@ static void entry_remember(struct auth *auth,
     struct pool_handle handle;
     struct entry *entry = pool_take(auth->entries, &handle);
 
+    assert(digest != NULL);
+    assert(principal != NULL);
+    assert(expires_ms > 0);
     if (entry == NULL) {
         assert(!list_empty(&auth->used));
         entry_forget(auth, LIST_ENTRY(auth->used.prev, struct entry, by_use));
@@ -127,6 +134,8 @@ static void entries_flush(struct auth *auth)
     while (!list_empty(&auth->used)) {
         entry_forget(auth, LIST_ENTRY(auth->used.next, struct entry, by_use));
     }
+    assert(table_count(auth->by_digest) == 0);
+    assert(pool_used(auth->entries) == 0);
     auth->key_losses = auth->options.keys->losses;
 }
 
@@ -141,6 +150,7 @@ static void revoked_forget(struct auth *auth, struct revoked *revoked)
     void *gone = table_remove(auth->revoked, str_from(revoked->session_id));
 
     assert(gone == revoked);
+    assert(revoked->forget_ms >= AUTH_TOKEN_LIFE_MS);
     list_remove(&revoked->by_age);
     pool_give(auth->revoked_pool, revoked);
 }
@@ -150,6 +160,7 @@ static void revoked_expire(struct auth *auth, uint64_t now_ms)
     while (!list_empty(&auth->revoked_age) && revoked_oldest(auth)->forget_ms <= now_ms) {
         revoked_forget(auth, revoked_oldest(auth));
     }
+    assert(table_count(auth->revoked) == pool_used(auth->revoked_pool));
 }
 
 void auth_refuse_issued_until(struct auth *auth, uint64_t wall_ms)
@@ -165,6 +176,7 @@ bool auth_revoke(struct auth *auth, struct str session_id, uint64_t now_wall_ms)
     bool fits = true;
     bool put = false;
 
+    assert(auth != NULL);
     revoked_expire(auth, now_wall_ms);
     if (session_id.len == 0 || session_id.len >= sizeof revoked->session_id ||
         table_get(auth->revoked, session_id) != NULL) {
@@ -183,11 +195,13 @@ bool auth_revoke(struct auth *auth, struct str session_id, uint64_t now_wall_ms)
     put = table_put(auth->revoked, str_from(revoked->session_id), revoked);
     assert(put);
     list_push_back(&auth->revoked_age, &revoked->by_age);
+    assert(table_count(auth->revoked) == pool_used(auth->revoked_pool));
     return fits;
 }
 
 static enum code refuse(struct err *err, const char *why)
 {
+    assert(why != NULL);
     return err_set(err, ERR_UNAUTHENTICATED, "%s", why);
 }
 
@@ -203,6 +217,7 @@ static bool compact_split(struct str token, struct compact *out)
 {
     struct str rest = token;
 
+    assert(out != NULL);
     if (!str_split(&rest, '.', &out->header) || !str_split(&rest, '.', &out->claims)) {
         return false;
     }
@@ -221,11 +236,14 @@ static bool part_read(struct str part,
     uint8_t *json = arena_alloc(arena, part.len);
     size_t len = 0;
 
+    assert(out != NULL);
+    assert(part.len > 0);
     *out = transcode_new(rules->descriptor, arena);
     if (violations == NULL || json == NULL || *out == NULL ||
         !base64url_decode(part, json, part.len, &len)) {
         return false;
     }
+    assert(len < part.len);
     violations_init(violations, arena);
     if (transcode_from_json(
             (struct str){(const char *)json, len}, rules, arena, *out, violations, NULL) != OK) {
@@ -237,6 +255,7 @@ static bool part_read(struct str part,
 
 static bool is(const char *value, const char *wanted)
 {
+    assert(wanted != NULL);
     return value != NULL && strcmp(value, wanted) == 0;
 }
 
@@ -246,6 +265,8 @@ static const struct key *key_choose(struct auth *auth, struct str part, struct a
     ProtobufCMessage *message = NULL;
     const Avanta__Token__Header *header = NULL;
 
+    assert(part.len > 0);
+    assert(arena != NULL);
     if (!part_read(part, &rules_avanta_token_header, arena, &message)) {
         return NULL;
     }
@@ -262,6 +283,7 @@ static bool signature_good(const struct key *key, const struct compact *parts)
     uint8_t signature[ECDSA_SIGNATURE_BYTES];
     size_t len = 0;
 
+    assert(key->verifier != NULL);
     return base64url_decode(parts->signature, signature, sizeof signature, &len) &&
            len == sizeof signature && ecdsa_verify(key->verifier, parts->signed_part, signature);
 }
@@ -271,6 +293,8 @@ static void text_copy(char *out, size_t cap, const char *text)
     struct buf b = buf_over(out, cap);
     bool fits = false;
 
+    assert(out != NULL);
+    assert(cap > 0);
     buf_text(&b, text);
     fits = buf_terminate(&b);
     assert(fits); /* the rules bound the claims */
@@ -281,6 +305,7 @@ static uint64_t issued_ms(const Avanta__Token__Claims *claims)
 {
     uint64_t end_ms = (uint64_t)claims->exp * 1000;
 
+    assert(claims->exp > 0);
     if (claims->has_nbf) {
         return (uint64_t)claims->nbf * 1000;
     }
@@ -293,6 +318,8 @@ static enum code claims_check(struct auth *auth,
                               struct auth_principal *out,
                               struct err *err)
 {
+    assert(claims != NULL);
+    assert(out != NULL);
     if (!is(claims->iss, auth->options.issuer) || !is(claims->aud, auth->options.audience)) {
         return refuse(err, "issuer or audience");
     }
@@ -321,6 +348,9 @@ static enum code token_verify(struct auth *auth,
     ProtobufCMessage *claims = NULL;
     enum code code = OK;
 
+    assert(input.arena != NULL);
+    assert(out != NULL);
+    assert(out_expires_ms != NULL);
     if (!compact_split(input.token, &parts)) {
         return refuse(err, "not a compact JWS");
     }
@@ -334,6 +364,7 @@ static enum code token_verify(struct auth *auth,
     if (!part_read(parts.claims, &rules_avanta_token_claims, input.arena, &claims)) {
         return refuse(err, "claims");
     }
+    assert(claims != NULL);
     code = claims_check(
         auth, (const Avanta__Token__Claims *)(const void *)claims, input.now_wall_ms, out, err);
     *out_expires_ms = (uint64_t)((const Avanta__Token__Claims *)(const void *)claims)->exp * 1000;
@@ -350,6 +381,8 @@ static enum code cached_or_verified(struct auth *auth,
     struct entry *entry = NULL;
     enum code code = OK;
 
+    assert(input.token.len > 0);
+    assert(input.token.len <= AUTH_TOKEN_BYTES_MAX);
     if (auth->key_losses != auth->options.keys->losses) {
         entries_flush(auth);
     }

@@ -25,6 +25,8 @@ static enum code set(struct binding *b, enum api_source source, struct str name,
 {
     bool known = false;
 
+    assert(b->out != NULL);
+    assert(source <= API_SOURCE_HEADER);
     return transcode_set_text(
         b->rules, source, name, value, b->arena, b->out, b->violations, &known);
 }
@@ -33,6 +35,7 @@ static enum code bind_path(struct binding *b, const struct route_match *match)
 {
     enum code code = OK;
 
+    assert(match->parameter_count <= ROUTE_PARAMETERS_MAX);
     for (uint32_t i = 0; code == OK && i < match->parameter_count; i++) {
         struct str value = STR_EMPTY;
 
@@ -50,6 +53,7 @@ static bool repeats(struct binding *b, struct str name)
 {
     const ProtobufCMessageDescriptor *descriptor = b->rules->descriptor;
 
+    assert(descriptor != NULL);
     for (unsigned i = 0; i < descriptor->n_fields; i++) {
         if (str_eq(str_from(b->rules->fields[i].name), name)) {
             return descriptor->fields[i].label == PROTOBUF_C_LABEL_REPEATED;
@@ -60,6 +64,7 @@ static bool repeats(struct binding *b, struct str name)
 
 static bool seen_before(struct binding *b, struct str name)
 {
+    assert(b->seen_count <= QUERY_PARAMETERS_MAX);
     for (uint32_t i = 0; i < b->seen_count; i++) {
         if (str_eq(b->seen[i], name)) {
             return true;
@@ -74,6 +79,7 @@ static enum code bind_query_pair(struct binding *b, struct str pair)
     struct str value = STR_EMPTY;
     size_t at = 0;
 
+    assert(pair.len > 0);
     if (str_find_char(pair, '=', &at)) {
         name = str_sub(pair, 0, at);
         value = str_sub(pair, at + 1, pair.len);
@@ -158,6 +164,7 @@ static bool names_coding(struct str codings)
 /* A coded body holds other bytes than it says; RFC 9110, 8.4: a list, in one field or several. */
 static bool is_coded(const struct http_request *r)
 {
+    assert(r->header_count <= HTTP_HEADERS_MAX);
     for (uint32_t i = 0; i < r->header_count; i++) {
         if (str_eq_nocase(r->headers[i].name, STR("Content-Encoding")) &&
             names_coding(r->headers[i].value)) {
@@ -171,6 +178,7 @@ static enum code bind_body(struct binding *b, const struct http_request *r)
 {
     struct str type = http_header_get(r, "Content-Type");
 
+    assert(b->rules != NULL);
     if (is_coded(r)) {
         return err_set(b->err, ERR_MEDIA_TYPE, "Send the body without Content-Encoding");
     }
@@ -196,9 +204,13 @@ enum code bind_request(const struct http_request *r,
     enum code code = OK;
 
     assert(match->method != NULL);
+    assert(match->method->in != NULL);
+    assert(out != NULL);
+    assert(violations != NULL);
     if (b == NULL) {
         return err_set(err, ERR_TOO_LARGE, "The request needs too much memory");
     }
+    assert(out->descriptor == match->method->in->descriptor);
     b->rules = match->method->in;
     b->arena = arena;
     b->out = out;
@@ -221,6 +233,8 @@ enum code bind_request(const struct http_request *r,
 
 bool bind_uses_cookies(const struct message_rules *rules)
 {
+    assert(rules != NULL);
+    assert(rules->descriptor != NULL);
     for (unsigned i = 0; i < rules->descriptor->n_fields; i++) {
         if (rules->fields[i].source == API_SOURCE_COOKIE) {
             return true;
@@ -235,6 +249,9 @@ enum code bind_cookies(const ProtobufCMessage *reply,
                        struct arena *arena,
                        struct http_response *response)
 {
+    assert(reply != NULL);
+    assert(rules != NULL);
+    assert(response != NULL);
     for (unsigned i = 0; i < rules->descriptor->n_fields; i++) {
         const struct field_rule *rule = &rules->fields[i];
         const ProtobufCFieldDescriptor *field = &rules->descriptor->fields[i];
@@ -250,6 +267,7 @@ enum code bind_cookies(const ProtobufCMessage *reply,
         if (value == NULL || value == field->default_value) {
             continue;
         }
+        assert(rule->cookie_path != NULL);
         memory = arena_alloc(arena, COOKIE_BYTES_MAX);
         if (memory == NULL) {
             return ERR_TOO_LARGE;
@@ -281,7 +299,9 @@ static bool key_unquote(struct str text, struct arena *arena, struct str *out)
     size_t len = 0;
     size_t i = 1;
 
-    assert(text.len > 0 && text.ptr[0] == '"');
+    assert(text.len > 0);
+    assert(text.ptr[0] == '"');
+    assert(out != NULL);
     for (; key != NULL && i < text.len && text.ptr[i] != '"'; i++) {
         if (text.ptr[i] == '\\' &&
             (++i == text.len || (text.ptr[i] != '"' && text.ptr[i] != '\\'))) {
@@ -292,6 +312,7 @@ static bool key_unquote(struct str text, struct arena *arena, struct str *out)
         }
         key[len++] = text.ptr[i];
     }
+    assert(len < text.len);
     *out = (struct str){key, len};
     return key != NULL && i + 1 == text.len;
 }
@@ -300,6 +321,7 @@ static bool key_unquote(struct str text, struct arena *arena, struct str *out)
  * with a comma, takes for more than one word. */
 static bool key_is_bare(struct str text)
 {
+    assert(text.len > 0);
     for (size_t i = 0; i < text.len; i++) {
         if (!http_char_is(HTTP_CLASS_TOKEN, text.ptr[i]) && text.ptr[i] != ':' &&
             text.ptr[i] != '/' && text.ptr[i] != '=') {
@@ -319,6 +341,7 @@ enum code bind_idempotency_key(const struct http_request *r,
     bool good = http_header_count_of(r, "Idempotency-Key") == 1;
 
     assert(*out == NULL);
+    assert(violations != NULL);
     if (text.ptr == NULL) {
         return OK;
     }

@@ -9,6 +9,7 @@ bool credential_cookie(const struct http_request *r, struct str name, struct str
     size_t at = 0;
 
     assert(name.len > 0);
+    assert(out != NULL);
     while (rest.ptr != NULL && str_split(&rest, ';', &pair)) {
         pair = str_trim(pair);
         if (!str_find_char(pair, '=', &at) || !str_eq(str_sub(pair, 0, at), name)) {
@@ -27,6 +28,7 @@ static bool bearer_find(const struct http_request *r, struct str *out)
 {
     struct str value = http_header_get(r, "Authorization");
 
+    assert(out != NULL);
     if (value.ptr == NULL || value.len < 7 ||
         !str_eq_nocase(str_sub(value, 0, 7), STR("Bearer "))) {
         return false;
@@ -45,6 +47,7 @@ enum code credential_find(struct auth *auth,
 
     assert(auth != NULL);
     assert(out != NULL);
+    assert(r != NULL);
     if (bearer_find(r, &token)) {
         out->kind = CREDENTIAL_BEARER;
     } else if (credential_cookie(r, STR(SESSION_COOKIE), &token) && token.len > 0) {
@@ -65,6 +68,7 @@ enum code credential_same_origin(const struct http_request *r, struct err *err)
     struct str scheme_end = STR("://");
     size_t at = 0;
 
+    assert(r != NULL);
     if (site.ptr != NULL && !str_eq(site, STR("same-origin"))) {
         return err_set(
             err, ERR_FORBIDDEN, "A request with the session cookie must come from the same origin");
@@ -89,6 +93,8 @@ enum code credential_same_origin(const struct http_request *r, struct err *err)
 
 static bool hex_lower(struct str s, bool *out_nonzero)
 {
+    assert(out_nonzero != NULL);
+    assert(s.len > 0);
     *out_nonzero = false;
     for (size_t i = 0; i < s.len; i++) {
         char c = s.ptr[i];

@@ -9,6 +9,8 @@ static bool text_copy(char *out, size_t cap, const char *text)
     struct buf b = buf_over(out, cap);
 
     assert(text != NULL);
+    assert(out != NULL);
+    assert(cap > 0);
     buf_text(&b, text);
     return buf_terminate(&b) && b.len > 0;
 }
@@ -17,6 +19,7 @@ static bool coordinate(const char *text, uint8_t out[32])
 {
     size_t len = 0;
 
+    assert(text != NULL);
     return base64url_decode(str_from(text), out, 32, &len) && len == 32;
 }
 
@@ -26,6 +29,8 @@ static bool key_take(struct key *to, const Avanta__Identity__Key *from)
     uint8_t y[32];
     struct err err = {.code = OK};
 
+    assert(to->verifier == NULL);
+    assert(from != NULL);
     return text_copy(to->kid, sizeof to->kid, from->kid) &&
            text_copy(to->x, sizeof to->x, from->x) && text_copy(to->y, sizeof to->y, from->y) &&
            coordinate(to->x, x) && coordinate(to->y, y) &&
@@ -34,12 +39,16 @@ static bool key_take(struct key *to, const Avanta__Identity__Key *from)
 
 static bool same(const struct key *a, const struct key *b)
 {
+    assert(a->kid[0] != '\0');
+    assert(b->kid[0] != '\0');
     return str_eq(str_from(a->kid), str_from(b->kid)) && str_eq(str_from(a->x), str_from(b->x)) &&
            str_eq(str_from(a->y), str_from(b->y));
 }
 
 static bool holds(const struct key_set *set, const struct key *key)
 {
+    assert(set->count <= KEYS_MAX);
+    assert(key != NULL);
     for (uint32_t i = 0; i < set->count; i++) {
         if (same(&set->keys[i], key)) {
             return true;
@@ -50,6 +59,7 @@ static bool holds(const struct key_set *set, const struct key *key)
 
 static bool holds_all(const struct key_set *set, const struct key_set *other)
 {
+    assert(other->count <= KEYS_MAX);
     for (uint32_t i = 0; i < other->count; i++) {
         if (!holds(set, &other->keys[i])) {
             return false;
@@ -77,6 +87,7 @@ void key_set_replace(struct key_set *set, const struct Avanta__Identity__GetKeys
 const struct key *key_set_find(const struct key_set *set, struct str kid)
 {
     assert(set != NULL);
+    assert(set->count <= KEYS_MAX);
     for (uint32_t i = 0; i < set->count; i++) {
         if (str_eq(str_from(set->keys[i].kid), kid)) {
             return &set->keys[i];
@@ -88,6 +99,7 @@ const struct key *key_set_find(const struct key_set *set, struct str kid)
 void key_set_clear(struct key_set *set)
 {
     assert(set != NULL);
+    assert(set->count <= KEYS_MAX);
     for (uint32_t i = 0; i < set->count; i++) {
         ecdsa_verifier_close(&set->keys[i].verifier);
     }

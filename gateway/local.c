@@ -8,6 +8,8 @@
 #include "libcommon/base/version.h"
 #include "libcommon/codec/transcode.h"
 
+#include <assert.h>
+
 /* The keys timer asks identity, and identity its database, every few seconds. */
 #define SEEN_MS_MAX 15000
 
@@ -17,6 +19,8 @@ static enum code health_fill(struct local_call *call, bool healthy, bool depende
     Avanta__Gateway__HealthChecks *checks = arena_alloc(call->arena, sizeof *checks);
     char *now = arena_alloc(call->arena, TIMESTAMP_TEXT_BYTES);
 
+    assert(call->worker != NULL);
+    assert(call->out != NULL);
     if (checks == NULL || now == NULL) {
         return ERR_TOO_LARGE;
     }
@@ -36,6 +40,7 @@ static bool database_seen(const struct worker *worker)
 {
     uint64_t seen = worker->service_seen_ms[GATEWAY_IDENTITY];
 
+    assert(seen <= loop_now_ms(worker->loop));
     return seen != 0 && loop_now_ms(worker->loop) - seen < SEEN_MS_MAX;
 }
 
@@ -61,6 +66,8 @@ enum code local_get_open_api(struct local_call *call)
 {
     Avanta__Gateway__RawReply *out = (Avanta__Gateway__RawReply *)(void *)call->out;
 
+    assert(call->worker->gateway->openapi.ptr != NULL);
+    assert(out != NULL);
     out->body = transcode_constant(call->worker->gateway->openapi.ptr);
     return OK;
 }
@@ -71,6 +78,8 @@ enum code local_get_jwks(struct local_call *call)
     const struct key_set *set = &call->worker->keys;
     Avanta__Gateway__Jwk **keys = arena_calloc(call->arena, set->count + 1, sizeof(void *));
 
+    assert(set->count <= KEYS_MAX);
+    assert(out != NULL);
     if (keys == NULL) {
         return ERR_TOO_LARGE;
     }

@@ -67,7 +67,9 @@ struct process {
 
 static void locals_fill(local_fn **locals)
 {
+    assert(locals != NULL);
     for (size_t i = 0; i < gateway_local_row_count; i++) {
+        assert(gateway_local_rows[i].fn != NULL);
         locals[gateway_local_rows[i].method - api_methods] = gateway_local_rows[i].fn;
     }
 }
@@ -76,6 +78,8 @@ static enum code gateway_init(struct gateway *gateway, struct err *err)
 {
     static local_fn *locals[API_METHOD_COUNT];
 
+    assert(gateway->router == NULL);
+    assert(gateway->metrics == NULL);
     locals_fill(locals);
     gateway->locals = locals;
     gateway->openapi = (struct str){openapi_json, openapi_json_bytes};
@@ -96,6 +100,8 @@ static void on_admin_drained(void *arg)
 {
     struct process *process = arg;
 
+    assert(process->ending);
+    assert(process->admin != NULL);
     admin_close(&process->admin);
 }
 
@@ -103,6 +109,8 @@ static void waker_close(struct worker *worker)
 {
     struct process *process = CONTAINER_OF(worker - worker->number, struct process, workers[0]);
 
+    assert(worker->draining);
+    assert(worker->number < process->worker_count);
     loop_waker_close(&process->wakers[worker->number]);
     if (worker->number == 0) {
         admin_drain(process->admin, on_admin_drained, process);
@@ -114,6 +122,7 @@ static void *thread_run(void *arg)
 {
     struct worker *worker = arg;
 
+    assert(worker->loop != NULL);
     loop_run(worker->loop);
     return NULL;
 }
@@ -122,6 +131,7 @@ static void on_signal(void *arg, int signum)
 {
     struct process *process = arg;
 
+    assert(process->worker_count > 0);
     if (process->ending) {
         log_flush();
         _exit(1); /* asked twice: at once */
@@ -143,6 +153,7 @@ static bool bus_is_ready(void *ctx)
 {
     const struct process *process = ctx;
 
+    assert(process->worker_count <= WORKERS_MAX);
     for (uint32_t i = 0; i < process->worker_count; i++) {
         if (!atomic_load(&process->workers[i].view.bus_up)) {
             return false;
@@ -155,6 +166,7 @@ static bool keys_are_ready(void *ctx)
 {
     const struct process *process = ctx;
 
+    assert(process->worker_count <= WORKERS_MAX);
     for (uint32_t i = 0; i < process->worker_count; i++) {
         if (!atomic_load(&process->workers[i].view.keys_known)) {
             return false;
@@ -165,6 +177,7 @@ static bool keys_are_ready(void *ctx)
 
 static void write_metrics(void *ctx, struct buf *out)
 {
+    assert(out != NULL);
     metrics_write(((const struct process *)ctx)->gateway.metrics, out);
 }
 
@@ -185,6 +198,8 @@ static enum code admin_start(struct process *process, struct err *err)
         .ctx = process,
     };
 
+    assert(process->admin == NULL);
+    assert(process->workers[0].loop != NULL);
     return admin_open(process->workers[0].loop, &options, &process->admin, err);
 }
 
@@ -202,6 +217,8 @@ static enum code process_open(struct process *process, struct err *err)
     uint16_t port = (uint16_t)config->http_port;
 
     process->worker_count = (uint32_t)config->threads;
+    assert(process->worker_count > 0);
+    assert(process->worker_count <= WORKERS_MAX);
     for (uint32_t i = 0; code == OK && i < process->worker_count; i++) {
         struct worker *worker = &process->workers[i];
 
@@ -225,6 +242,8 @@ static enum code process_open(struct process *process, struct err *err)
 
 static void process_run(struct process *process)
 {
+    assert(process->worker_count > 0);
+    assert(process->admin != NULL);
     for (uint32_t i = 1; i < process->worker_count; i++) {
         if (pthread_create(&process->threads[i], NULL, thread_run, &process->workers[i]) != 0) {
             (void)fprintf(stderr, "gateway: a thread could not be started\n");
@@ -268,6 +287,8 @@ static int ask_ready(const struct config_table *table, const struct gateway_conf
     struct err err = {.code = OK};
     enum code code = ERR_INVALID;
 
+    assert(table != NULL);
+    assert(config != NULL);
     if (config->admin_port == 0) {
         (void)err_set(&err, code, "AVANTA_ADMIN_PORT is required for --ready");
     } else {

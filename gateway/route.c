@@ -64,6 +64,7 @@ static struct node *node_new(struct router *router, struct str text)
 
 static struct node *node_literal(const struct node *parent, struct str segment)
 {
+    assert(parent != NULL);
     for (struct node *child = parent->child; child != NULL; child = child->next) {
         if (str_eq(child->text, segment)) {
             return child;
@@ -77,6 +78,8 @@ static struct node *node_for(struct router *router, struct node *parent, struct 
 {
     struct node *child = NULL;
 
+    assert(parent != NULL);
+    assert(segment.len > 0);
     if (segment.len > 2 && segment.ptr[0] == '{') {
         assert(segment.ptr[segment.len - 1] == '}');
         if (parent->parameter == NULL) {
@@ -101,7 +104,8 @@ static void router_add(struct router *router, const struct api_route *route)
     enum verb verb = VERB_GET;
     bool known = false;
 
-    assert(rest.len > 1 && rest.ptr[0] == '/');
+    assert(rest.len > 1);
+    assert(rest.ptr[0] == '/');
     rest = str_sub(rest, 1, rest.len);
     while (str_split(&rest, '/', &segment)) {
         node = node_for(router, node, segment);
@@ -119,6 +123,7 @@ router_open(const struct api_route *routes, size_t route_count, const struct api
 
     assert(routes != NULL);
     assert(methods != NULL);
+    assert(route_count > 0);
     if (router == NULL) {
         return NULL;
     }
@@ -139,6 +144,7 @@ void router_close(struct router **router)
 
 static bool node_answers(const struct node *node)
 {
+    assert(node != NULL);
     for (int i = 0; i < VERB_COUNT; i++) {
         if (node->routes[i] != NULL) {
             return true;
@@ -151,6 +157,8 @@ static void allow_write(const struct node *node, char *out, size_t cap)
 {
     struct buf b = buf_over(out, cap);
 
+    assert(out != NULL);
+    assert(node_answers(node));
     for (int i = 0; i < VERB_COUNT; i++) {
         if (node->routes[i] != NULL) {
             buf_str(&b, verb_names[i]);
@@ -170,6 +178,8 @@ static void parameters_name(struct route_match *match, const char *template)
     struct str segment = STR_EMPTY;
     uint32_t at = 0;
 
+    assert(template != NULL);
+    assert(match->parameter_count <= ROUTE_PARAMETERS_MAX);
     while (str_split(&rest, '/', &segment)) {
         if (segment.len > 2 && segment.ptr[0] == '{') {
             assert(at < match->parameter_count);
@@ -191,6 +201,8 @@ bool router_match(const struct router *router,
     bool versioned = str_starts(path, version);
 
     assert(path.len > 0);
+    assert(router->node_count > 0);
+    assert(out != NULL);
     out->method = NULL;
     out->parameter_count = 0;
     if (versioned) {

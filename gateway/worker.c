@@ -34,6 +34,7 @@ enum gateway_service worker_service(const char *service)
 {
     static const char *const names[GATEWAY_SERVICE_COUNT] = {"identity", "ledger", "audit-log"};
 
+    assert(service != NULL);
     for (int i = 0; i < GATEWAY_SERVICE_COUNT; i++) {
         if (strcmp(names[i], service) == 0) {
             return (enum gateway_service)i;
@@ -58,6 +59,7 @@ bool worker_ready(const struct worker *worker)
 
 static void revoke(struct worker *worker, struct str session_id)
 {
+    assert(worker->auth != NULL);
     if (auth_revoke(worker->auth, session_id, clock_wall_ms())) {
         return;
     }
@@ -82,6 +84,8 @@ static void keys_take(struct worker *worker, struct keys_fetch *fetch, struct st
     ProtobufCAllocator allocator;
     struct err err = {.code = OK};
 
+    assert(fetch->worker == worker);
+    assert(fetch->arena != NULL);
     if (envelope_open_reply(
             worker->sealers[GATEWAY_IDENTITY], payload, fetch->nonce, fetch->arena, &reply, &err) !=
         OK) {
@@ -112,6 +116,8 @@ static void on_keys(void *ctx, enum code code, struct str payload)
     struct keys_fetch *fetch = ctx;
     struct arena *arena = fetch->arena;
 
+    assert(fetch->worker->keys_wanted);
+    assert(arena != NULL);
     fetch->worker->keys_wanted = false;
     if (code == OK) {
         keys_take(fetch->worker, fetch, payload);
@@ -130,6 +136,7 @@ static enum code keys_send(struct worker *worker, struct arena *arena)
     struct err err = {.code = OK};
     enum code code = OK;
 
+    assert(worker->sealers[GATEWAY_IDENTITY] != NULL);
     if (fetch == NULL) {
         return ERR_TOO_LARGE;
     }
@@ -161,6 +168,7 @@ static void keys_fetch(void *arg)
     struct worker *worker = arg;
     struct arena *arena = NULL;
 
+    assert(worker->arenas != NULL);
     if (worker->keys_wanted || !bus_connected(worker->bus)) {
         return;
     }
@@ -178,6 +186,7 @@ static void keys_tick(void *arg)
 {
     struct worker *worker = arg;
 
+    assert(worker->keys_timer != NULL);
     keys_fetch(worker);
     loop_timer_start(
         worker->keys_timer, worker->keys.count == 0 ? KEYS_FIRST_MS : KEYS_EVERY_MS, 0);
@@ -203,7 +212,11 @@ static void count_connections(struct worker *worker)
     const struct http_server_stats *old = &worker->counted;
     struct http_server_stats now;
 
+    assert(worker->http != NULL);
     http_server_stats(worker->http, &now);
+    assert(now.malformed >= old->malformed);
+    assert(now.timeouts >= old->timeouts);
+    assert(now.refused >= old->refused);
     /* A gauge's change may be negative: it wraps as the gauge does. */
     metric_add(metrics, GATEWAY_METRIC_CONNECTIONS, 0, (uint64_t)now.open - (uint64_t)old->open);
     metric_add(
@@ -238,6 +251,8 @@ sealer_from_hex(const char *setting, const char *hex, struct sealer **out, struc
     uint8_t key[ENVELOPE_KEY_BYTES];
     size_t length = 0;
 
+    assert(hex != NULL);
+    assert(out != NULL);
     if (!hex_decode(str_from(hex), key, sizeof key, &length) || length != sizeof key) {
         return err_set(
             err, ERR_INVALID, "%s is not %d hex digits", setting, 2 * ENVELOPE_KEY_BYTES);
@@ -295,6 +310,8 @@ static enum code bus_start(struct worker *worker, struct err *err)
     };
     enum code code = OK;
 
+    assert(worker->loop != NULL);
+    assert(worker->bus == NULL);
     code = bus_open(worker->loop, &options, &worker->bus, err);
     if (code == OK) {
         code = bus_subscribe(
@@ -325,6 +342,8 @@ static enum code http_start(struct worker *worker, uint16_t port, struct err *er
         .write_ms_max = (uint32_t)config->write_ms,
     };
 
+    assert(worker->arenas != NULL);
+    assert(worker->http == NULL);
     return http_server_open(worker->loop, &options, &worker->http, err);
 }
 
@@ -337,6 +356,9 @@ enum code worker_open(struct worker *worker,
     enum code code = OK;
 
     assert(worker->loop == NULL);
+    assert(gateway != NULL);
+    assert(gateway->router != NULL);
+    assert(gateway->metrics != NULL);
     worker->gateway = gateway;
     worker->number = number;
     code = memory_open(worker, err);
@@ -360,6 +382,8 @@ static void on_bus_drained(void *arg)
 {
     struct worker *worker = arg;
 
+    assert(worker->draining);
+    assert(worker->http == NULL);
     bus_unsubscribe(&worker->revocations);
     bus_unsubscribe(&worker->key_changes);
     bus_close(&worker->bus);
@@ -376,6 +400,8 @@ static void on_http_drained(void *arg)
 {
     struct worker *worker = arg;
 
+    assert(worker->draining);
+    assert(worker->bus != NULL);
     show(worker);
     http_server_close(&worker->http);
     bus_drain(worker->bus, on_bus_drained, worker);
@@ -392,6 +418,8 @@ void worker_drain(struct worker *worker)
 
 void worker_close(struct worker *worker)
 {
+    assert(worker->http == NULL);
+    assert(worker->bus == NULL);
     loop_close(&worker->loop);
     auth_close(&worker->auth);
     key_set_clear(&worker->keys);
