@@ -16,6 +16,8 @@ void binder_push(struct binder *b, const struct message_rules *rules, ProtobufCM
 
     assert(b->depth < JSON_DEPTH_MAX);
     assert(rules->descriptor->n_fields <= FIELDS_MAX);
+    assert(message != NULL);
+    assert(message->descriptor == rules->descriptor);
     f = &b->frames[b->depth++];
     f->rules = rules;
     f->message = message;
@@ -29,6 +31,7 @@ void binder_push(struct binder *b, const struct message_rules *rules, ProtobufCM
 struct bind_frame *binder_top(struct binder *b)
 {
     assert(b->depth > 0);
+    assert(b->depth <= JSON_DEPTH_MAX);
     return &b->frames[b->depth - 1];
 }
 
@@ -49,6 +52,7 @@ const struct field_rule *binder_rule(const struct bind_frame *f)
 void binder_path(const struct binder *b, uint32_t depth, struct field_path *path)
 {
     assert(depth <= b->depth);
+    assert(path != NULL);
     field_path_init(path);
     for (uint32_t i = 0; i < depth; i++) {
         const struct bind_frame *f = &b->frames[i];
@@ -65,6 +69,8 @@ void binder_report(struct binder *b, const struct complaint *complaint)
 {
     struct field_path path;
 
+    assert(complaint != NULL);
+    assert(b->violations != NULL);
     binder_path(b, b->depth, &path);
     violations_add(b->violations, path.text, complaint->code, "%s", complaint->text);
 }
@@ -76,6 +82,7 @@ enum code binder_store(struct binder *b, const union field_value *value)
     struct bind_frame *f = binder_top(b);
     const ProtobufCFieldDescriptor *field = binder_field(f);
 
+    assert(value != NULL);
     if (!field_is_list(field)) {
         field_set(f->message, field, value);
         return OK;
@@ -185,6 +192,7 @@ static bool name_is(const char *name, struct str given)
 {
     size_t i = 0;
 
+    assert(name != NULL);
     while (i < given.len && name[i] != '\0' && name[i] == given.ptr[i]) {
         i++;
     }
@@ -194,6 +202,7 @@ static bool name_is(const char *name, struct str given)
 /* The name or alias that `given` equals, or NULL. */
 static const char *name_among(const struct field_rule *rule, struct str given)
 {
+    assert(rule->name != NULL);
     if (name_is(rule->name, given)) {
         return rule->name;
     }

@@ -25,6 +25,7 @@ static char delimiter_guess(struct str text)
     for (size_t k = 1; k < sizeof candidates; k++) {
         best = counts[k] > counts[best] ? k : best;
     }
+    assert(best < sizeof candidates);
     return candidates[best];
 }
 
@@ -56,6 +57,7 @@ static struct str plain_field(struct csv_reader *reader)
 {
     struct str field = {reader->rest.ptr, 0};
 
+    assert(reader->delimiter != '\0');
     while (!at_line_end(reader->rest) && reader->rest.ptr[0] != reader->delimiter) {
         skip(&reader->rest, 1);
         field.len++;
@@ -66,6 +68,8 @@ static struct str plain_field(struct csv_reader *reader)
 /* The closing quote of a field whose opening quote was taken; doubled quotes inside are counted. */
 static bool closing_quote(struct str rest, size_t *out_at, size_t *out_doubled)
 {
+    assert(out_at != NULL);
+    assert(out_doubled != NULL);
     *out_doubled = 0;
     for (size_t i = 0; i < rest.len; i++) {
         if (rest.ptr[i] != '"') {
@@ -87,6 +91,8 @@ static bool undouble(struct str quoted, size_t doubled, struct arena *arena, str
     char *text = NULL;
     size_t len = 0;
 
+    assert(doubled <= quoted.len / 2);
+    assert(out != NULL);
     if (doubled == 0) {
         *out = quoted;
         return true;
@@ -99,6 +105,7 @@ static bool undouble(struct str quoted, size_t doubled, struct arena *arena, str
         text[len++] = quoted.ptr[i];
         i += quoted.ptr[i] == '"';
     }
+    assert(len + doubled == quoted.len);
     *out = (struct str){text, len};
     return true;
 }
@@ -110,6 +117,8 @@ quoted_field(struct csv_reader *reader, struct arena *arena, struct str *out, st
     size_t doubled = 0;
     struct str quoted;
 
+    assert(reader->rest.len > 0);
+    assert(reader->rest.ptr[0] == '"');
     skip(&reader->rest, 1);
     if (!closing_quote(reader->rest, &end, &doubled)) {
         (void)err_set(err, ERR_INVALID, "line %u: a quote is not closed", reader->line);
@@ -134,6 +143,8 @@ quoted_field(struct csv_reader *reader, struct arena *arena, struct str *out, st
 static bool
 next_field(struct csv_reader *reader, struct arena *arena, struct str *out, struct err *err)
 {
+    assert(arena != NULL);
+    assert(out != NULL);
     if (reader->rest.len > 0 && reader->rest.ptr[0] == '"') {
         return quoted_field(reader, arena, out, err);
     }
@@ -148,6 +159,7 @@ bool csv_next(struct csv_reader *reader,
 {
     assert(reader != NULL);
     assert(out != NULL);
+    assert(reader->delimiter != '\0');
     if (reader->rest.len == 0) {
         return false;
     }
@@ -172,11 +184,15 @@ bool csv_next(struct csv_reader *reader,
         skip(&reader->rest, reader->rest.ptr[0] == '\r' ? 2 : 1);
         reader->line++;
     }
+    assert(out->count > 0);
+    assert(out->count <= CSV_FIELDS_MAX);
     return true;
 }
 
 bool csv_record_blank(const struct csv_record *record)
 {
+    assert(record != NULL);
+    assert(record->count <= CSV_FIELDS_MAX);
     for (uint32_t i = 0; i < record->count; i++) {
         if (str_trim(record->fields[i]).len > 0) {
             return false;

@@ -39,6 +39,7 @@ static size_t value_bytes(ProtobufCType type)
 static const char *member(const ProtobufCMessage *message, size_t offset)
 {
     assert(offset >= sizeof(ProtobufCMessage));
+    assert(message != NULL);
     return (const char *)message + offset;
 }
 
@@ -100,6 +101,8 @@ void field_set(ProtobufCMessage *message,
 
     assert(!field_is_list(field));
     assert((field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) == 0);
+    assert(message != NULL);
+    assert(value != NULL);
     memcpy((char *)message + field->offset, value, value_bytes(field->type));
     if (field->quantifier_offset != 0 && !is_pointer(field)) {
         memcpy((char *)message + field->quantifier_offset, &given, sizeof(given));
@@ -122,6 +125,8 @@ bool field_append(ProtobufCMessage *message,
     char *elements = NULL;
     char *larger = NULL;
 
+    assert(value != NULL);
+    assert(arena != NULL);
     memcpy(&elements, member(message, field->offset), sizeof(elements));
     if (is_full(count)) {
         larger = arena_alloc(arena, (count == 0 ? LIST_FIRST_CAP : 2 * count) * bytes);
@@ -144,12 +149,14 @@ struct str field_text(const void *at)
 {
     const char *text = NULL;
 
+    assert(at != NULL);
     memcpy(&text, at, sizeof(text));
     return str_from(text);
 }
 
 void field_path_init(struct field_path *path)
 {
+    assert(path != NULL);
     path->len = 0;
     path->text[0] = '\0';
 }
@@ -157,6 +164,7 @@ void field_path_init(struct field_path *path)
 /* All of the part or nothing of it, and always NUL ended. */
 static void path_add(struct field_path *path, struct buf *part)
 {
+    assert(path->len < sizeof(path->text));
     if (part->overflow || part->len >= sizeof(path->text) - path->len) {
         return;
     }
@@ -183,6 +191,7 @@ void field_path_index(struct field_path *path, size_t index)
     char memory[32];
     struct buf part = buf_over(memory, sizeof(memory));
 
+    assert(path != NULL);
     buf_char(&part, '[');
     buf_uint64(&part, index);
     buf_char(&part, ']');

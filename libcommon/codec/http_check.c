@@ -11,6 +11,7 @@
 
 static enum code disagree(struct err *err, const char *where)
 {
+    assert(where != NULL);
     return err_set(err, ERR_HTTP, "malformed %s", where);
 }
 
@@ -36,6 +37,7 @@ static bool line_take(struct str *rest, struct str *out_line)
 {
     size_t lf = 0;
 
+    assert(out_line != NULL);
     if (!str_find_char(*rest, '\n', &lf) || lf == 0 || rest->ptr[lf - 1] != '\r') {
         return false;
     }
@@ -67,6 +69,7 @@ static enum code field_check(struct http_header *field, struct str line, struct 
     size_t name_len = http_run_of(HTTP_CLASS_TOKEN, line);
     struct str value = blanks_trim(str_sub(line, name_len + 1, line.len));
 
+    assert(field != NULL);
     if (name_len == 0 || name_len == line.len || line.ptr[name_len] != ':' ||
         !http_all_of(HTTP_CLASS_VALUE, value) ||
         !same_view(field->name, str_sub(line, 0, name_len)) ||
@@ -105,6 +108,7 @@ static enum code host_read(const struct http_request *r, struct str *out_host, s
 {
     size_t count = http_header_count_of(r, "Host");
 
+    assert(out_host != NULL);
     *out_host = http_header_get(r, "Host");
     if (count > 1 || (count == 0 && r->version_minor > 0)) {
         return err_set(err, ERR_HTTP, "exactly one Host field is wanted");
@@ -135,6 +139,7 @@ static bool digits_read(struct str digits, uint64_t *out)
 {
     uint64_t value = 0;
 
+    assert(out != NULL);
     for (size_t i = 0; i < digits.len; i++) {
         if (digits.ptr[i] < '0' || digits.ptr[i] > '9') {
             return false;
@@ -154,6 +159,7 @@ framing_read(const struct http_request *r, struct http_framing *out, struct err 
     size_t lengths = http_header_count_of(r, "Content-Length");
     uint64_t length = 0;
 
+    assert(out != NULL);
     *out = (struct http_framing){0, false};
     if (codings + lengths == 0) {
         return OK;
@@ -185,6 +191,7 @@ enum code http_check_meaning(struct http_request *r, struct http_framing *out, s
 
     assert(r->version_minor <= 1);
     assert(r->target.len > 0);
+    assert(out != NULL);
     code = host_read(r, &host, err);
     if (code == OK) {
         code = http_target_split(r->target, r->method, host, &r->path, &r->query, err);
@@ -206,6 +213,7 @@ struct str http_header_get(const struct http_request *r, const char *name)
 
     assert(r != NULL);
     assert(r->header_count <= HTTP_HEADERS_MAX);
+    assert(name != NULL);
     for (uint32_t i = 0; i < r->header_count; i++) {
         if (str_eq_nocase(r->headers[i].name, wanted)) {
             return r->headers[i].value;
@@ -221,6 +229,7 @@ size_t http_header_count_of(const struct http_request *r, const char *name)
 
     assert(r != NULL);
     assert(r->header_count <= HTTP_HEADERS_MAX);
+    assert(name != NULL);
     for (uint32_t i = 0; i < r->header_count; i++) {
         count += str_eq_nocase(r->headers[i].name, wanted) ? 1 : 0;
     }

@@ -39,6 +39,7 @@ void http_chunks_init(struct http_chunks *c, uint32_t bytes_max)
 
 static enum code refuse(struct err *err, const char *what)
 {
+    assert(what != NULL);
     return err_set(err, ERR_HTTP, "chunked body: %s", what);
 }
 
@@ -46,6 +47,8 @@ static enum code step_size(struct http_chunks *c, char byte, struct err *err)
 {
     int digit = http_hex_value(byte);
 
+    assert(c->state == SIZE);
+    assert(c->total <= c->bytes_max);
     if (digit >= 0) {
         if (c->digits == SIZE_DIGITS_MAX) {
             return refuse(err, "size has too many digits");
@@ -107,6 +110,8 @@ static enum code step_extension(struct http_chunks *c, char byte, struct err *er
 {
     enum state next = extension_next((enum state)c->state, byte);
 
+    assert(c->state > SIZE);
+    assert(c->state < SIZE_LF);
     if (next == SIZE) {
         return refuse(err, "malformed extension");
     }
@@ -123,6 +128,8 @@ static enum code step_extension(struct http_chunks *c, char byte, struct err *er
 
 static enum code step_trailer(struct http_chunks *c, char byte, struct err *err)
 {
+    assert(c->state >= TRAILER_START);
+    assert(c->state <= TRAILER_VALUE);
     c->trailer_bytes++;
     if (c->trailer_bytes > HTTP_TRAILER_BYTES_MAX) {
         return err_set(err, ERR_HEADERS_TOO_LARGE, "the trailer fields are too long");
@@ -151,6 +158,7 @@ static enum code step_trailer(struct http_chunks *c, char byte, struct err *err)
 static enum code
 step_exact(struct http_chunks *c, char byte, char wanted, enum state next, struct err *err)
 {
+    assert(next <= DONE);
     if (byte != wanted) {
         return refuse(err, "CRLF expected");
     }
@@ -206,6 +214,9 @@ enum code http_chunks_feed(struct http_chunks *c,
 
     assert(c != NULL);
     assert(c->state != DONE);
+    assert(out_consumed != NULL);
+    assert(out_data != NULL);
+    assert(out_done != NULL);
     *out_data = STR_EMPTY;
     while (at < bytes.len && c->state != DONE) {
         enum code code = OK;
@@ -213,6 +224,7 @@ enum code http_chunks_feed(struct http_chunks *c,
         if (c->state == DATA) {
             size_t take = bytes.len - at < c->left ? bytes.len - at : c->left;
 
+            assert(c->left > 0);
             *out_data = (struct str){bytes.ptr + at, take};
             c->left -= (uint32_t)take;
             c->state = c->left > 0 ? DATA : DATA_CR;
@@ -227,5 +239,6 @@ enum code http_chunks_feed(struct http_chunks *c,
     }
     *out_consumed = at;
     *out_done = c->state == DONE;
+    assert(at <= bytes.len);
     return OK;
 }

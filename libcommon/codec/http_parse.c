@@ -66,6 +66,7 @@ static struct http_parser *parser_of(llhttp_t *llhttp)
 /* A token may come in several pieces; they are neighbours in the header. */
 static void view_extend(struct str *view, const char *at, size_t len)
 {
+    assert(at != NULL);
     if (view->len == 0) {
         view->ptr = at;
     }
@@ -117,6 +118,7 @@ static int on_url_complete(llhttp_t *llhttp)
 {
     struct http_parser *p = parser_of(llhttp);
 
+    assert(p->part == PART_TARGET);
     p->part = PART_FIELDS;
     return p->request->target.len > HTTP_TARGET_BYTES_MAX ? refuse(p, ERR_URI_TOO_LONG) : HPE_OK;
 }
@@ -147,6 +149,7 @@ static int on_field_complete(llhttp_t *llhttp)
     struct http_parser *p = parser_of(llhttp);
     struct http_request *r = p->request;
 
+    assert(p->part == PART_FIELDS);
     if (r->header_count == HTTP_HEADERS_MAX) {
         return refuse(p, ERR_HEADERS_TOO_LARGE);
     }
@@ -220,6 +223,7 @@ static void view_move(struct str *view, const char *from, size_t len, const char
 {
     uintptr_t at = (uintptr_t)view->ptr - (uintptr_t)from;
 
+    assert(to != NULL);
     if (view->len > 0 && at < len) {
         view->ptr = to + at;
     }
@@ -249,6 +253,7 @@ static enum code raw_append(struct http_parser *p, struct str piece, bool last, 
     size_t need = p->raw_len + piece.len;
 
     assert(need <= HTTP_HEADER_BYTES_MAX);
+    assert(p->raw_len <= p->raw_cap);
     if (need > p->raw_cap) {
         size_t cap = last ? need : need * 2;
         char *grown = NULL;
@@ -279,6 +284,7 @@ static enum code header_complete(struct http_parser *p, struct err *err)
     struct http_framing framing = {0, false};
     enum code code = http_check_bytes(r, (struct str){p->raw, p->raw_len}, err);
 
+    assert(p->phase == HTTP_PHASE_HEADER);
     if (code != OK) {
         return code;
     }
@@ -304,6 +310,7 @@ static enum code header_complete(struct http_parser *p, struct err *err)
 static enum code
 skip_empty_line(struct http_parser *p, struct str bytes, size_t *at, struct err *err)
 {
+    assert(*at <= bytes.len);
     while (*at < bytes.len && p->lead != LEAD_OVER) {
         char c = bytes.ptr[*at];
 
@@ -400,6 +407,7 @@ static enum code body_append(struct http_parser *p, struct str data, struct err 
     size_t need = p->body_len + data.len;
 
     assert(need <= p->body_bytes);
+    assert(p->body_len <= p->body_cap);
     if (need > p->body_cap) {
         size_t cap = (size_t)p->body_cap * BODY_GROWTH;
         char *grown = NULL;
@@ -428,6 +436,7 @@ static enum code feed_chunks(struct http_parser *p, struct str bytes, size_t *at
 {
     bool done = false;
 
+    assert(p->chunked);
     while (*at < bytes.len && !done) {
         struct str data = STR_EMPTY;
         size_t used = 0;
@@ -451,6 +460,8 @@ static enum code feed_body(struct http_parser *p, struct str bytes, size_t *at, 
     struct str data;
     enum code code = OK;
 
+    assert(p->phase == HTTP_PHASE_BODY);
+    assert(p->body_len <= p->body_bytes);
     if (p->chunked) {
         return feed_chunks(p, bytes, at, err);
     }

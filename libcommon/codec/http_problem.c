@@ -9,6 +9,7 @@
 
 static void member(struct json_writer *w, struct str key, const char *value)
 {
+    assert(key.len > 0);
     json_key(w, key);
     json_string(w, str_from(value));
 }
@@ -54,6 +55,8 @@ static enum code body_write(const struct problem *p, struct arena *arena, struct
     struct json_writer w;
 
     assert(!p->once || code_http(p->code) >= 500);
+    assert(wire != NULL);
+    assert(out != NULL);
     if (type == NULL || detail == NULL) {
         return ERR_TOO_LARGE;
     }
@@ -91,6 +94,7 @@ enum code problem_write(const struct problem *p, struct arena *arena, struct htt
     assert(p != NULL);
     assert(p->code != OK);
     assert(out != NULL);
+    assert(p->code < CODE_COUNT);
     *out = (struct http_response){
         .status = (uint16_t)code_http(p->code),
         .content_type = STR("application/problem+json"),

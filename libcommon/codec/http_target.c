@@ -72,6 +72,8 @@ static bool absolute_split(struct str target, struct str *out_authority, struct 
         {"https://", 8}
     };
 
+    assert(out_authority != NULL);
+    assert(out_rest != NULL);
     for (size_t i = 0; i < ARRAY_LEN(schemes); i++) {
         size_t from = schemes[i].len;
         size_t to = from;
@@ -102,6 +104,8 @@ enum code http_target_split(struct str target,
 
     assert(target.ptr != NULL);
     assert(host.ptr != NULL);
+    assert(out_path != NULL);
+    assert(out_query != NULL);
     *out_query = STR_EMPTY;
     if (!http_all_of(HTTP_CLASS_TARGET, target)) {
         return err_set(err, ERR_HTTP, "the target holds a character that must be percent-encoded");
@@ -133,6 +137,8 @@ static bool escape_read(struct str s, char *out)
     int high = s.len > 1 ? http_hex_value(s.ptr[1]) : -1;
     int low = s.len > 2 ? http_hex_value(s.ptr[2]) : -1;
 
+    assert(s.ptr[0] == '%');
+    assert(out != NULL);
     if (high < 0 || low < 0) {
         return false;
     }
@@ -147,6 +153,7 @@ bool percent_decode(struct str s, bool plus_is_space, struct arena *arena, struc
 
     assert(s.ptr != NULL);
     assert(arena != NULL);
+    assert(out != NULL);
     text = arena_alloc(arena, s.len);
     if (text == NULL) {
         return false;
@@ -160,6 +167,7 @@ bool percent_decode(struct str s, bool plus_is_space, struct arena *arena, struc
         i += s.ptr[i] == '%' ? 2 : 0;
         text[len++] = (char)(c == '+' && s.ptr[i] == '+' && plus_is_space ? ' ' : c);
     }
+    assert(len <= s.len);
     *out = (struct str){text, len};
     return utf8_valid(*out);
 }

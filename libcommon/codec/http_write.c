@@ -55,6 +55,7 @@ void http_response_add(struct http_response *r, const char *name, struct str val
 {
     assert(r != NULL);
     assert(r->header_count < HTTP_RESPONSE_HEADERS_MAX);
+    assert(name != NULL);
     r->headers[r->header_count] = (struct http_response_header){str_from(name), value};
     r->header_count++;
 }
@@ -142,6 +143,7 @@ static void date_write(uint64_t second, char out[DATE_BYTES + 1])
 
     assert(date.month >= 1);
     assert(date.month <= 12);
+    assert(out != NULL);
     memcpy(out, pattern, sizeof(pattern));
     memcpy(out, weekdays + (size_t)3 * ((days + EPOCH_WEEKDAY) % 7), 3);
     two_digits(out + 5, date.day);
@@ -164,6 +166,7 @@ static struct str date_text(uint64_t wall_ms)
         date_write(second, cached);
         cached_second = second;
     }
+    assert(cached[DATE_BYTES] == '\0');
     return (struct str){cached, DATE_BYTES};
 }
 
@@ -214,6 +217,7 @@ static enum code response_check(const struct http_response *r, struct err *err)
 
 static void field_write(struct buf *out, struct str name, struct str value)
 {
+    assert(name.len > 0);
     buf_str(out, name);
     buf_append(out, ": ", 2);
     buf_str(out, value);
@@ -225,6 +229,7 @@ _Static_assert(ARRAY_LEN(security_lines) < 32, "one bit per security header");
 /* The bit of the security header of that name; 0 when it is none. */
 static uint32_t security_bit(struct str name)
 {
+    assert(name.len > 0);
     for (uint32_t i = 0; i < ARRAY_LEN(security_lines); i++) {
         if (str_eq_nocase(name, security_lines[i].name)) {
             return UINT32_C(1) << i;
@@ -238,6 +243,7 @@ static void security_write(const struct http_response *r, struct buf *out)
 {
     uint32_t given = 0;
 
+    assert(r->header_count <= HTTP_RESPONSE_HEADERS_MAX);
     for (uint32_t i = 0; i < r->header_count; i++) {
         given |= security_bit(r->headers[i].name);
     }

@@ -9,6 +9,7 @@
 void json_keys_init(struct json_keys *keys, struct arena *arena)
 {
     assert(arena != NULL);
+    assert(keys != NULL);
     keys->arena = arena;
     keys->seen = keys->first;
     keys->count = 0;
@@ -27,6 +28,7 @@ static bool grow(struct json_keys *keys)
     size_t cap = 2 * keys->cap;
     struct json_key_seen *larger = arena_alloc(keys->arena, cap * sizeof(*larger));
 
+    assert(keys->count == keys->cap);
     if (larger == NULL) {
         return false;
     }
@@ -47,6 +49,7 @@ static bool is_inside(struct str whole, struct str part)
 enum code json_keys_add(struct json_keys *keys, struct str json, struct str name, struct err *err)
 {
     assert(keys->depth > 0);
+    assert(keys->count <= keys->cap);
     if (name.len > JSON_KEY_BYTES_MAX) {
         return err_set(
             err, ERR_JSON, "a name in an object is longer than %d bytes", JSON_KEY_BYTES_MAX);
@@ -74,12 +77,14 @@ static void swap(struct json_key_seen *a, struct json_key_seen *b)
 {
     struct json_key_seen kept = *a;
 
+    assert(a != b);
     *a = *b;
     *b = kept;
 }
 
 static void sift_down(struct json_key_seen *keys, size_t root, size_t count)
 {
+    assert(root < count);
     while (2 * root + 1 < count) {
         size_t child = 2 * root + 1;
 
@@ -97,6 +102,7 @@ static void sift_down(struct json_key_seen *keys, size_t root, size_t count)
 /* Heap sort, because qsort() may allocate and quicksorts have bad days that can be arranged. */
 static void sort(struct json_key_seen *keys, size_t count)
 {
+    assert(count > PAIRWISE_MAX);
     for (size_t i = count / 2; i > 0; i--) {
         sift_down(keys, i - 1, count);
     }
@@ -119,6 +125,7 @@ is_among(const struct json_key_seen *keys, size_t count, const struct json_key_s
 
 static const struct json_key_seen *find_pairwise(const struct json_key_seen *keys, size_t count)
 {
+    assert(count <= PAIRWISE_MAX);
     for (size_t i = 1; i < count; i++) {
         if (is_among(keys, i, &keys[i])) {
             return &keys[i];
@@ -129,6 +136,7 @@ static const struct json_key_seen *find_pairwise(const struct json_key_seen *key
 
 static const struct json_key_seen *find_twice(struct json_key_seen *keys, size_t count)
 {
+    assert(keys != NULL);
     if (count <= PAIRWISE_MAX) {
         return find_pairwise(keys, count);
     }

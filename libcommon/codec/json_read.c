@@ -63,6 +63,7 @@ static void *memory_realloc(void *ctx, void *block, size_t bytes)
     size_t had = 0;
     void *larger = NULL;
 
+    assert(memory->base != NULL);
     if (old == NULL) {
         return memory_alloc(ctx, bytes);
     }
@@ -86,6 +87,7 @@ static size_t token_start(const struct reader *r)
 {
     size_t at = r->last;
 
+    assert(r->last <= r->json.len);
     while (at < r->json.len && strchr(" \t\r\n,:", r->json.ptr[at]) != NULL) {
         at++;
     }
@@ -94,6 +96,7 @@ static size_t token_start(const struct reader *r)
 
 static enum code keys_follow(struct reader *r, const struct json_event *event)
 {
+    assert(event != NULL);
     switch (event->kind) {
     case JSON_KEY:
         return json_keys_add(&r->keys, r->json, event->text, r->err);
@@ -118,6 +121,7 @@ static int deliver(struct reader *r, enum json_kind kind, struct str text, bool 
     struct json_event event = {kind, boolean, text, 0, 0};
 
     assert(r->code == OK);
+    assert(r->visit != NULL);
     event.from = token_start(r);
     event.to = r->at_end ? r->json.len : yajl_get_bytes_consumed(r->parser);
     assert(event.from <= event.to);

@@ -29,6 +29,7 @@ static bool read_unit(struct str json, size_t at, unsigned *out)
     uint8_t bytes[2];
     size_t len = 0;
 
+    assert(out != NULL);
     if (!hex_decode(str_sub(json, at, at + 4), bytes, sizeof(bytes), &len) || len != 2) {
         return false;
     }
@@ -47,6 +48,7 @@ static enum code scan_escape(struct scan *s)
     unsigned first = 0;
     unsigned second = 0;
 
+    assert(s->at < json.len);
     if (json.ptr[s->at] != '\\') {
         return err_set(s->err, ERR_JSON, "a control character in a string at byte %zu", s->at);
     }
@@ -69,6 +71,7 @@ static enum code scan_escape(struct scan *s)
 
 static void note_string(struct scan *s, size_t escaped_bytes)
 {
+    assert(escaped_bytes <= s->json.len);
     if (escaped_bytes > s->escaped_bytes_max) {
         s->escaped_bytes_max = escaped_bytes;
     }
@@ -82,6 +85,7 @@ static enum code scan_string(struct scan *s)
     bool escaped = false;
     enum code code = OK;
 
+    assert(json.ptr[from] == '"');
     s->at++;
     while (s->at < json.len && code == OK) {
         s->at += json_plain_run(json.ptr + s->at, json.len - s->at, '"');
@@ -105,6 +109,7 @@ static enum code scan_number(struct scan *s)
 {
     size_t from = s->at;
 
+    assert(is_number_char(s->json.ptr[from]));
     while (s->at < s->json.len && is_number_char(s->json.ptr[s->at])) {
         s->at++;
     }
@@ -120,6 +125,8 @@ static enum code scan_number(struct scan *s)
 
 static enum code scan_bracket(struct scan *s)
 {
+    assert(s->at < s->json.len);
+
     char c = s->json.ptr[s->at++];
 
     if (c == '{' || c == '[') {
@@ -135,6 +142,8 @@ static enum code scan_bracket(struct scan *s)
 
 static enum code scan_step(struct scan *s)
 {
+    assert(s->at < s->json.len);
+
     unsigned char c = (unsigned char)s->json.ptr[s->at];
 
     if (c == '"') {
@@ -186,5 +195,6 @@ enum code json_scan(struct str json, size_t *out_escaped_bytes_max, struct err *
         }
     }
     *out_escaped_bytes_max = s.escaped_bytes_max;
+    assert(s.at == json.len);
     return OK;
 }

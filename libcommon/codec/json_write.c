@@ -27,6 +27,8 @@ static bool grow(struct json_writer *w, size_t need)
     size_t cap = w->buf.cap < GROWTH_MIN ? GROWTH_MIN : 2 * w->buf.cap;
     char *larger = NULL;
 
+    assert(w->buf.len <= w->buf.cap);
+    assert(w->buf.len <= limit);
     if (w->buf.overflow || need > limit - w->buf.len) {
         w->buf.overflow = true;
         return false;
@@ -73,6 +75,7 @@ static inline void put_bytes(struct json_writer *w, const char *bytes, size_t le
 
 static inline uint64_t level_bit(const struct json_writer *w)
 {
+    assert(w->depth <= NESTING_MAX);
     return UINT64_C(1) << w->depth;
 }
 
@@ -107,6 +110,7 @@ void json_open(struct json_writer *w, struct arena *arena, size_t bytes_guess, s
 {
     assert(arena != NULL);
     assert(bytes_max < SIZE_MAX / 4);
+    assert(w != NULL);
     *w = (struct json_writer){.arena = arena, .bytes_max = bytes_max};
     (void)grow(w, bytes_guess < bytes_max ? bytes_guess : bytes_max);
 }
@@ -170,6 +174,7 @@ static size_t escape_unicode(struct json_writer *w, unsigned code_point)
                               hex[(code_point >> 4) & 0xFu],
                               hex[code_point & 0xFu]};
 
+    assert(code_point <= 0xFFFF);
     put_bytes(w, text, sizeof(text));
     return 1;
 }
@@ -177,6 +182,8 @@ static size_t escape_unicode(struct json_writer *w, unsigned code_point)
 /* Writes the character at `at`, which json_plain_run() stopped at; returns the bytes it took. */
 static size_t escape(struct json_writer *w, const char *at, size_t len)
 {
+    assert(len > 0);
+
     static const char shorthand[0x20] = {
         ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r'};
     unsigned char c = (unsigned char)at[0];
@@ -280,6 +287,7 @@ void json_decimal_short(struct json_writer *w, int64_t value, unsigned scale)
 
 static void literal(struct json_writer *w, struct str text)
 {
+    assert(text.len > 0);
     if (value_begin(w, text.len)) {
         put_bytes(w, text.ptr, text.len);
     }
@@ -305,6 +313,7 @@ enum code json_finish(struct json_writer *w, struct str *out, struct err *err)
 {
     assert(w->depth == 0);
     assert(!w->after_key);
+    assert(out != NULL);
     if (w->buf.overflow || w->buf.len > w->bytes_max) {
         return err_set(err, ERR_TOO_LARGE, "the JSON text is larger than %zu bytes", w->bytes_max);
     }

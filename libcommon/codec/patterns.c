@@ -120,11 +120,15 @@ static size_t rfc_letters(struct str text)
         }
         count++;
     }
+    assert(count <= text.len);
     return count;
 }
 
 static uint32_t two_digits(struct str text, size_t at)
 {
+    assert(at + 1 < text.len);
+    assert(is_digit(text.ptr[at]));
+    assert(is_digit(text.ptr[at + 1]));
     return (uint32_t)(text.ptr[at] - '0') * 10 + (uint32_t)(text.ptr[at + 1] - '0');
 }
 
@@ -140,6 +144,7 @@ static bool is_rfc(struct str text)
         return false;
     }
     tail = str_sub(text, text.len - RFC_TAIL_BYTES, text.len);
+    assert(tail.len == RFC_TAIL_BYTES);
     letters = rfc_letters(str_sub(text, 0, text.len - RFC_TAIL_BYTES));
     if (letters != 3 && letters != 4) {
         return false;

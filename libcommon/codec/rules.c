@@ -33,16 +33,19 @@ struct walk {
 static struct frame *top(struct walk *w)
 {
     assert(w->depth > 0);
+    assert(w->depth <= JSON_DEPTH_MAX);
     return &w->frames[w->depth - 1];
 }
 
 static const ProtobufCFieldDescriptor *field_of(const struct frame *f)
 {
+    assert(f->field < f->rules->descriptor->n_fields);
     return &f->rules->descriptor->fields[f->field];
 }
 
 static const struct field_rule *rule_of(const struct frame *f)
 {
+    assert(f->field < f->rules->descriptor->n_fields);
     return &f->rules->fields[f->field];
 }
 
@@ -52,6 +55,7 @@ static const struct field_rule *rule_of(const struct frame *f)
 static void path_to(const struct walk *w, const char *name, size_t element, struct field_path *path)
 {
     assert(w->depth > 0);
+    assert(name != NULL);
     field_path_init(path);
     for (uint32_t i = 0; i + 1 < w->depth; i++) {
         const struct frame *f = &w->frames[i];
@@ -69,6 +73,7 @@ static void path_to(const struct walk *w, const char *name, size_t element, stru
 
 static bool has_row(const struct walk *w, const struct field_path *path)
 {
+    assert(w->rows_before <= w->violations->count);
     for (size_t i = 0; i < w->rows_before; i++) {
         if (strcmp(w->violations->rows[i].field, path->text) == 0) {
             return true;
@@ -184,6 +189,7 @@ check_values(struct walk *w, size_t element, const struct field_rule *rule, stru
     char memory[384];
     struct buf list = buf_over(memory, sizeof(memory));
 
+    assert(rule->values != NULL);
     for (size_t i = 0; rule->values[i] != NULL; i++) {
         if (str_eq(str_from(rule->values[i]), text)) {
             return;
@@ -244,6 +250,7 @@ static int64_t load_integer(const ProtobufCFieldDescriptor *field, const void *a
 {
     union field_value value;
 
+    assert(at != NULL);
     switch (field->type) {
     case PROTOBUF_C_TYPE_INT32:
     case PROTOBUF_C_TYPE_SINT32:
@@ -281,6 +288,7 @@ static const char *bound_text(const struct field_rule *rule, int64_t bound, char
 {
     struct buf b = buf_over(out, BOUND_BYTES);
 
+    assert(out != NULL);
     if ((rule->flags & RULE_DECIMAL) != 0) {
         decimal_format_short(&b, bound, rule->decimals);
     } else if ((rule->flags & RULE_MONEY) != 0) {
@@ -302,6 +310,7 @@ check_number(struct walk *w, size_t element, const struct field_rule *rule, int6
     int64_t max = has_max ? rule->max : MONEY_MAX_CENTAVOS;
     char text[BOUND_BYTES];
 
+    assert(min <= max);
     if ((has_min || amount) && value < min) {
         complain(w, element, "min", "must be at least %s", bound_text(rule, min, text));
     }
@@ -319,6 +328,7 @@ static void check_value(struct walk *w, size_t element, const void *at)
     const struct field_rule *rule = rule_of(top(w));
     ProtobufCBinaryData bytes;
 
+    assert(at != NULL);
     switch (field->type) {
     case PROTOBUF_C_TYPE_STRING:
         check_string(w, element, rule, field_text(at));
@@ -400,6 +410,7 @@ static void push(struct walk *w, const void *at, const struct message_rules *rul
     assert(rules != NULL);
     assert(frame.message != NULL);
     assert(frame.message->descriptor == rules->descriptor);
+    assert(w->depth > 0);
     if (w->depth == JSON_DEPTH_MAX) {
         complain(w, NOT_AN_ELEMENT, "type", "is nested more than %d levels deep", JSON_DEPTH_MAX);
         return;
@@ -409,6 +420,7 @@ static void push(struct walk *w, const void *at, const struct message_rules *rul
 
 static void next_field(struct frame *f)
 {
+    assert(f->field < f->rules->descriptor->n_fields);
     f->field++;
     f->item = 0;
 }
@@ -421,6 +433,8 @@ static void step_message(struct walk *w)
     size_t count = field_is_list(field) ? field_count(f->message, field) : 1;
     size_t item = f->item;
 
+    assert(field->type == PROTOBUF_C_TYPE_MESSAGE);
+    assert(item <= count);
     if (item == count) {
         next_field(f);
         return;

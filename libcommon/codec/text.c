@@ -37,6 +37,9 @@ static bool is_surely_nfc(struct str text)
 /* The text must be UTF-8. Returns the bytes of the character at `at`. */
 static size_t next_char(struct str text, size_t at, utf8proc_int32_t *out)
 {
+    assert(at < text.len);
+    assert(out != NULL);
+
     utf8proc_ssize_t len = utf8proc_iterate(
         (const utf8proc_uint8_t *)text.ptr + at, (utf8proc_ssize_t)(text.len - at), out);
 
@@ -66,6 +69,8 @@ static enum text_result normalise(struct str text, struct arena *arena, struct s
     utf8proc_ssize_t count = 0;
     utf8proc_int32_t *chars = NULL;
 
+    assert(text.len > 0);
+    assert(out != NULL);
     if (has_long_mark_run(text)) {
         return TEXT_MARKS;
     }
@@ -98,6 +103,7 @@ ascii_case_all(struct str text, bool upper, struct arena *arena, struct str *out
 {
     char *changed = arena_strdup(arena, text);
 
+    assert(out != NULL);
     if (changed == NULL) {
         return TEXT_NO_MEMORY;
     }
@@ -117,6 +123,7 @@ change_case(struct str text, bool upper, struct arena *arena, struct str *out)
     size_t count = 0;
     size_t len = 0;
 
+    assert(out != NULL);
     if (is_ascii(text)) {
         return ascii_case_all(text, upper, arena, out);
     }
@@ -142,6 +149,7 @@ static enum text_result copy(struct str text, struct arena *arena, struct str *o
 {
     char *copied = arena_strdup(arena, text);
 
+    assert(out != NULL);
     if (copied == NULL) {
         return TEXT_NO_MEMORY;
     }

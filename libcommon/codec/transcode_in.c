@@ -16,6 +16,7 @@ struct visitor {
 
 static void *arena_alloc_for_protobuf(void *arena, size_t bytes)
 {
+    assert(arena != NULL);
     return arena_alloc(arena, bytes);
 }
 
@@ -37,6 +38,7 @@ ProtobufCMessage *transcode_new(const ProtobufCMessageDescriptor *descriptor, st
     ProtobufCMessage *message = NULL;
 
     assert(descriptor != NULL);
+    assert(arena != NULL);
     message = arena_alloc(arena, descriptor->sizeof_message);
     if (message != NULL) {
         protobuf_c_message_init(descriptor, message);
@@ -48,6 +50,7 @@ static void report_type(struct binder *b, bool list, enum json_kind given)
 {
     struct complaint complaint;
 
+    assert(b->violations != NULL);
     complain_type(&complaint, binder_field(binder_top(b)), binder_rule(binder_top(b)), list, given);
     binder_report(b, &complaint);
 }
@@ -57,6 +60,7 @@ static void report_unknown(struct binder *b, struct str name)
     struct field_path path;
     const char *text = arena_strdup(b->arena, name);
 
+    assert(b->depth > 0);
     binder_path(b, b->depth, &path);
     field_path_name(&path, text == NULL ? "" : text);
     violations_add(b->violations, path.text, "unknown", "is not a field of this request");
@@ -69,6 +73,8 @@ static void push_list(struct visitor *v)
     const struct bind_frame *owner = binder_top(&v->binder);
     uint32_t field = owner->field;
 
+    assert(owner->field != NO_FIELD);
+    assert(!owner->list);
     binder_push(&v->binder, owner->rules, owner->message);
     binder_top(&v->binder)->field = field;
     binder_top(&v->binder)->list = true;
@@ -94,6 +100,7 @@ static bool closes(enum json_kind kind)
 
 static enum code pass_over(struct visitor *v, const struct json_event *event)
 {
+    assert(v->skip == 0);
     if (opens(event->kind)) {
         v->skip = 1;
     } else {
@@ -104,6 +111,8 @@ static enum code pass_over(struct visitor *v, const struct json_event *event)
 
 static enum code store_raw(struct visitor *v, size_t to)
 {
+    assert(v->raw_from <= to);
+    assert(to <= v->json.len);
     v->raw = false;
     return binder_store_raw(&v->binder, str_sub(v->json, v->raw_from, to));
 }
@@ -112,6 +121,7 @@ static enum code on_skipped(struct visitor *v, const struct json_event *event)
 {
     enum code code = OK;
 
+    assert(v->skip > 0);
     if (opens(event->kind)) {
         v->skip++;
     } else if (closes(event->kind)) {
@@ -126,6 +136,7 @@ static enum code on_skipped(struct visitor *v, const struct json_event *event)
 
 static enum code on_root(struct visitor *v, const struct json_event *event)
 {
+    assert(v->binder.depth == 0);
     if (event->kind == JSON_OBJECT_BEGIN) {
         binder_push(&v->binder, v->rules, v->message);
         return OK;
@@ -146,6 +157,7 @@ static enum code on_key(struct visitor *v, struct str name)
         }
         return OK;
     }
+    assert(f->field < f->rules->descriptor->n_fields);
     bit = UINT64_C(1) << (f->field % 64);
     if ((f->seen[f->field / 64] & bit) != 0) {
         f->field = NO_FIELD;
@@ -177,6 +189,8 @@ static enum code on_raw(struct visitor *v, const struct json_event *event)
 {
     enum code code = OK;
 
+    assert(v->skip == 0);
+    assert(event->from <= event->to);
     v->raw_from = event->from;
     if (opens(event->kind)) {
         v->raw = true;
@@ -194,6 +208,7 @@ static enum code on_message(struct visitor *v)
     union field_value value = {.message = transcode_new(field->descriptor, v->binder.arena)};
     enum code code = OK;
 
+    assert(field->type == PROTOBUF_C_TYPE_MESSAGE);
     if (value.message == NULL) {
         return binder_no_memory(v->binder.err);
     }
@@ -227,6 +242,7 @@ static enum code on_scalar(struct visitor *v, const struct json_event *event)
 {
     enum code code = binder_store_scalar(&v->binder, event);
 
+    assert(!opens(event->kind));
     value_done(v);
     return code;
 }
@@ -235,6 +251,7 @@ static enum code on_value(struct visitor *v, const struct json_event *event)
 {
     struct bind_frame *f = binder_top(&v->binder);
 
+    assert(v->skip == 0);
     if (f->field == NO_FIELD || is_full_list(v)) {
         return pass_over(v, event);
     }
@@ -295,6 +312,8 @@ enum code transcode_from_json(struct str json,
 
     assert(rules != NULL);
     assert(out->descriptor == rules->descriptor);
+    assert(arena != NULL);
+    assert(violations != NULL);
     if (json.len == 0) {
         return OK;
     }

@@ -54,6 +54,7 @@ static bool is_declared_by_tag(const ProtobufCMessageDescriptor *descriptor)
 
 static void sort_by_offset(const ProtobufCMessageDescriptor *descriptor, uint16_t *fields)
 {
+    assert(fields != NULL);
     for (unsigned i = 0; i < descriptor->n_fields; i++) {
         unsigned at = i;
 
@@ -69,6 +70,8 @@ static bool find_order(struct encoder *e, const struct message_rules *rules, con
 {
     uint16_t *fields = NULL;
 
+    assert(e->orders_next < ORDERS_CACHED);
+    assert(out != NULL);
     for (size_t i = 0; i < ORDERS_CACHED && e->orders[i].rules != NULL; i++) {
         if (e->orders[i].rules == rules) {
             *out = e->orders[i].fields;
@@ -146,6 +149,7 @@ static void write_enum(struct json_writer *w, const ProtobufCFieldDescriptor *fi
     const ProtobufCEnumValue *value =
         protobuf_c_enum_descriptor_get_value(field->descriptor, number);
 
+    assert(field->type == PROTOBUF_C_TYPE_ENUM);
     if (value == NULL) {
         json_int64(w, number);
     } else {
@@ -159,6 +163,7 @@ static void write_bytes(struct encoder *e, const void *at)
     char *text = NULL;
     size_t cap = 0;
 
+    assert(at != NULL);
     memcpy(&data, at, sizeof(data));
     cap = data.len / 3 * 4 + 5;
     text = arena_alloc(e->arena, cap);
@@ -176,6 +181,7 @@ static void write_value(struct encoder *e,
                         const struct field_rule *rule,
                         const void *at)
 {
+    assert(at != NULL);
     switch (field->type) {
     case PROTOBUF_C_TYPE_STRING:
         write_string(&e->w, rule, field_text(at));
@@ -224,6 +230,7 @@ push(struct encoder *e, const ProtobufCMessage *message, const struct message_ru
 
     assert(rules != NULL);
     assert(message->descriptor == rules->descriptor);
+    assert(e->depth <= DEPTH_MAX);
     if (e->depth == DEPTH_MAX) {
         return err_set(e->err, ERR_TOO_LARGE, "the answer is nested too deeply");
     }
@@ -251,6 +258,7 @@ static enum code push_object(struct encoder *e, const void *at, const struct mes
 
 static uint32_t field_index(const struct frame *f)
 {
+    assert(f->at < f->end);
     return f->order == NULL || f->bare ? f->at : f->order[f->at];
 }
 
@@ -278,6 +286,8 @@ write_list(struct encoder *e, struct frame *f, const ProtobufCFieldDescriptor *f
     const struct field_rule *rule = field_rule(f);
     size_t count = field_count(f->message, field);
 
+    assert(!f->listing);
+    assert(field_is_list(field));
     write_key(e, f, rule);
     json_array_begin(&e->w);
     if (field->type == PROTOBUF_C_TYPE_MESSAGE) {
@@ -299,6 +309,8 @@ write_single(struct encoder *e, struct frame *f, const ProtobufCFieldDescriptor 
     const struct field_rule *rule = field_rule(f);
     const void *at = field_at(f->message, field, 0);
 
+    assert(!f->listing);
+    assert(!field_is_list(field));
     f->at++;
     if (!has_value(f, field)) {
         if (f->bare || ((rule->flags & RULE_NULL_SHOWN) != 0 && !e->set_only)) {
@@ -318,6 +330,8 @@ write_single(struct encoder *e, struct frame *f, const ProtobufCFieldDescriptor 
 static enum code
 next_element(struct encoder *e, struct frame *f, const ProtobufCFieldDescriptor *field)
 {
+    assert(f->listing);
+    assert(field->type == PROTOBUF_C_TYPE_MESSAGE);
     if (f->item < field_count(f->message, field)) {
         return push_object(e, field_at(f->message, field, f->item++), field_rule(f)->message);
     }
@@ -330,9 +344,12 @@ next_element(struct encoder *e, struct frame *f, const ProtobufCFieldDescriptor 
 /* Writes one field, one element of a list, or the end of the message on top. */
 static enum code step(struct encoder *e)
 {
+    assert(e->depth > 0);
+
     struct frame *f = &e->frames[e->depth - 1];
     const ProtobufCFieldDescriptor *field = NULL;
 
+    assert(f->at <= f->end);
     if (f->at == f->end) {
         if (!f->bare) {
             json_object_end(&e->w);
@@ -355,6 +372,7 @@ static enum code encode(struct encoder *e, struct str *out)
 {
     enum code code = OK;
 
+    assert(out != NULL);
     /* Once the text does not fit, nothing more of a long list is walked. */
     while (code == OK && e->depth > 0 && !e->w.buf.overflow) {
         code = step(e);
@@ -383,6 +401,8 @@ enum code transcode_to_json(const ProtobufCMessage *message,
 
     assert(message != NULL);
     assert(body_field < (int)rules->descriptor->n_fields);
+    assert(body_field >= -1);
+    assert(out != NULL);
     json_open(&e.w, arena, BYTES_GUESS, bytes_max);
     code = push(&e, message, rules);
     if (code == OK && body_field >= 0) {
@@ -407,6 +427,7 @@ enum code transcode_to_record(const ProtobufCMessage *message,
 
     assert(message != NULL);
     assert(message->descriptor == rules->descriptor);
+    assert(out != NULL);
     json_open(&e.w, arena, BYTES_GUESS, bytes_max);
     code = push(&e, message, rules);
     if (code == OK) {

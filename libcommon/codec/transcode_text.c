@@ -50,6 +50,8 @@ enum code transcode_set_text(const struct message_rules *rules,
 
     assert(out->descriptor == rules->descriptor);
     assert(out_known != NULL);
+    assert(arena != NULL);
+    assert(violations != NULL);
     binder_push(&b, rules, out);
     *out_known = binder_find(binder_top(&b), source, name);
     if (!*out_known || is_absent(source, value) || is_given(binder_top(&b))) {

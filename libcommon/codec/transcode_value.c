@@ -19,6 +19,7 @@ complain(struct complaint *complaint, const char *code, const char *fmt, ...)
     int len = 0;
 
     assert(complaint != NULL);
+    assert(code != NULL);
     complaint->code = code;
     va_start(args, fmt);
     len = vsnprintf(complaint->text, sizeof(complaint->text), fmt, args);
@@ -95,6 +96,8 @@ void complain_type(struct complaint *complaint,
                    bool list,
                    enum json_kind given)
 {
+    assert(field != NULL);
+    assert(rule != NULL);
     (void)complain(complaint,
                    "type",
                    "must be %s, not %s",
@@ -152,6 +155,8 @@ static bool is_whole_number(struct str text)
 
 static bool read_within(struct str text, int64_t min, int64_t max, int64_t *out)
 {
+    assert(min < max);
+    assert(out != NULL);
     return str_to_int64(text, out) && *out >= min && *out <= max;
 }
 
@@ -160,6 +165,7 @@ static bool read_width(ProtobufCType type, struct str text, union field_value *o
 {
     int64_t value = 0;
 
+    assert(out != NULL);
     if (type == PROTOBUF_C_TYPE_INT64 || type == PROTOBUF_C_TYPE_SINT64 ||
         type == PROTOBUF_C_TYPE_SFIXED64) {
         return str_to_int64(text, &out->i64);
@@ -290,6 +296,7 @@ static enum value_outcome read_bytes(struct str text,
     if (!base64url_decode(text, bytes, text.len, &len)) {
         return complain(complaint, "type", "must be text in base64url");
     }
+    assert(len <= text.len);
     out->bytes = (ProtobufCBinaryData){len, bytes};
     return VALUE_GIVEN;
 }
@@ -303,6 +310,8 @@ static enum value_outcome read_enum(const ProtobufCFieldDescriptor *field,
     const ProtobufCEnumValue *value = NULL;
     const char *name = arena_strdup(arena, text);
 
+    assert(field->type == PROTOBUF_C_TYPE_ENUM);
+    assert(field->descriptor != NULL);
     if (name == NULL) {
         return VALUE_NO_MEMORY;
     }
@@ -335,10 +344,12 @@ static enum value_outcome read_textual(const ProtobufCFieldDescriptor *field,
     if (field->type == PROTOBUF_C_TYPE_ENUM) {
         return read_enum(field, token->text, arena, out, complaint);
     }
+    assert(field->type == PROTOBUF_C_TYPE_STRING);
     outcome = read_string(rule, token->text, arena, &text, complaint);
     if (outcome != VALUE_GIVEN) {
         return outcome;
     }
+    assert(text.ptr != NULL);
     /* Descriptors of protobuf-c hold texts as char *, also those nobody will change. */
     memcpy(&out->string, &text.ptr, sizeof(out->string));
     return VALUE_GIVEN;
@@ -353,6 +364,9 @@ enum value_outcome value_read(const ProtobufCFieldDescriptor *field,
 {
     assert(field->type != PROTOBUF_C_TYPE_MESSAGE);
     assert(token->kind <= JSON_STRING);
+    assert(arena != NULL);
+    assert(out != NULL);
+    assert(complaint != NULL);
     if (token->kind == JSON_NULL) {
         return VALUE_NULL;
     }
@@ -391,6 +405,9 @@ enum value_outcome value_read_raw(struct str json,
                                   struct complaint *complaint)
 {
     assert(json.len > 0);
+    assert(arena != NULL);
+    assert(out != NULL);
+    assert(complaint != NULL);
     if (holds_escaped_nul(json)) {
         return complain(complaint, "control", "must not hold the character U+0000");
     }

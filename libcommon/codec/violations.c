@@ -18,6 +18,7 @@ void violations_init(struct violations *v, struct arena *arena)
 /* The text up to `len` bytes without the character that the cut would leave in half. */
 static struct str cut(const char *text, size_t len)
 {
+    assert(text != NULL);
     while (len > 0 && ((unsigned char)text[len] & 0xC0u) == 0x80u) {
         len--;
     }
@@ -34,6 +35,8 @@ void violations_add(struct violations *v, const char *field, const char *code, c
     assert(v != NULL);
     assert(field != NULL);
     assert(code != NULL);
+    assert(fmt != NULL);
+    assert(v->count <= VIOLATIONS_MAX);
     if (v->count == VIOLATIONS_MAX) {
         v->more++;
         return;
