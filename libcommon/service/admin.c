@@ -22,6 +22,7 @@ static void reply_text(struct http_exchange *x, uint16_t status, struct str type
 {
     struct http_response response = {.status = status, .content_type = type, .body = body};
 
+    assert(status >= 200);
     http_exchange_reply(x, &response);
 }
 
@@ -30,6 +31,7 @@ static void reply_problem(struct http_exchange *x, enum code code)
     struct http_response response = {0};
     struct problem problem = {.code = code, .instance = http_exchange_request(x)->path};
 
+    assert(code != OK);
     if (problem_write(&problem, http_exchange_arena(x), &response) != OK) {
         response = (struct http_response){.status = 500};
     }
@@ -125,6 +127,8 @@ enum code admin_open(struct loop *loop,
     enum code code = OK;
 
     assert(options->write_metrics != NULL);
+    assert(loop != NULL);
+    assert(out != NULL);
     if (admin == NULL) {
         return err_set(err, ERR_OVERLOADED, "no memory for the admin port");
     }

@@ -17,6 +17,7 @@
 
 static enum code refuse(struct err *err, const char *what)
 {
+    assert(what != NULL);
     return err_set(err, ERR_UNAVAILABLE, "the admin port %s (%s)", what, strerrordesc_np(errno));
 }
 
@@ -50,6 +51,7 @@ static enum code ask(int fd, struct err *err)
     char answer[sizeof good - 1];
     ssize_t got = 0;
 
+    assert(fd >= 0);
     if (send(fd, question, sizeof question - 1, MSG_NOSIGNAL) != (ssize_t)sizeof question - 1) {
         return refuse(err, "cannot be asked");
     }

@@ -7,6 +7,7 @@
 static void note_effect(struct req *r)
 {
     if (r->statement.table == TABLE_SERVICE) {
+        assert(r->statement.query < r->runner->options.service->query_count);
         enum query_effect effect = r->runner->query_effects[r->statement.query];
         r->wrote =
             r->wrote || effect == QUERY_MAY_WRITE || (effect == QUERY_WRITES && r->affected > 0);
@@ -51,6 +52,7 @@ static const struct constraint_row *constraint_row(const struct req *r, const ch
 {
     const struct service *service = r->runner->options.service;
 
+    assert(constraint[0] != '\0');
     for (size_t i = 0; i < service->constraint_count; i++) {
         if (strcmp(service->constraints[i].constraint, constraint) == 0) {
             return &service->constraints[i];
@@ -76,6 +78,7 @@ void runner_database_error(struct req *r, const struct pg_answer *answer)
         req_set_error(r, code == OK ? ERR_INTERNAL : code, &answer->err);
         return;
     }
+    assert(row->reason != AVANTA__REASON__NONE);
     const struct api_reason *reason = &r->runner->options.reasons[row->reason];
     (void)req_refuse(r, row->reason);
     if (row->field != NULL) {

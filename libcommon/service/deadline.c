@@ -10,6 +10,8 @@ static void end_early(struct req *r, enum code code)
 {
     bool held = r->group != NULL || r->sm.state == REQ_WAIT_WORK;
 
+    assert(code != OK);
+    assert(r->sm.state != REQ_EXPIRED);
     if (r->group == NULL) {
         runner_queue_remove(r);
     }

@@ -36,6 +36,9 @@ static enum code send_reply(struct dispatch *dispatch,
     struct err err = {0};
     enum code code = OK;
 
+    assert(request != NULL);
+    assert(reply_subject != NULL);
+    assert(reply->code != NULL);
     reply->nonce = request->nonce;
     code = envelope_seal_reply(dispatch->options.sealer, reply, arena, &frame, &err);
     if (code == OK) {
@@ -60,6 +63,7 @@ static void refuse(struct dispatch *dispatch,
 {
     Avanta__Reply reply = AVANTA__REPLY__INIT;
 
+    assert(code != OK);
     reply.code = proto_text(code_wire(code));
     reply.has_retry_after_s = code_retryable(code);
     reply.retry_after_s = 1;
@@ -69,6 +73,7 @@ static void refuse(struct dispatch *dispatch,
 /* The code for a verdict that cannot be told in full. What was done is no refusal. */
 static enum code untold(const struct req *r, enum code code)
 {
+    assert(code != OK);
     if (r->code != OK) {
         return r->code;
     }
@@ -130,6 +135,8 @@ static void unpack_input(struct req *r)
     ProtobufCAllocator allocator;
 
     assert(rules != NULL);
+    assert(envelope != NULL);
+    assert(r->in == NULL);
     transcode_allocator(&allocator, r->arena);
     r->in = protobuf_c_message_unpack(
         rules->descriptor, &allocator, envelope->body.len, envelope->body.data);
@@ -144,6 +151,7 @@ static void check_rules(struct req *r)
 {
     struct violations *violations = arena_alloc(r->arena, sizeof *violations);
 
+    assert(r->in != NULL);
     if (violations == NULL) {
         req_set_error(r, ERR_TOO_LARGE, NULL);
         return;
@@ -178,6 +186,7 @@ static void check(struct req *r)
 {
     void (*const checks[])(struct req *) = {check_permission, unpack_input, check_rules, check_key};
 
+    assert(r->code == OK);
     for (size_t i = 0; i < ARRAY_LEN(checks) && r->code == OK; i++) {
         checks[i](r);
     }
@@ -195,6 +204,8 @@ static void context_fill(struct req *r)
     Avanta__Request *envelope = r->envelope;
     struct pg_context *context = &r->context;
 
+    assert(envelope != NULL);
+    assert(context->user_id == NULL);
     /* What no database takes would cost the request, or later its audit record. */
     envelope->client_ip = text_or_none(envelope->client_ip);
     envelope->user_agent = text_or_none(envelope->user_agent);
@@ -215,6 +226,7 @@ static uint64_t deadline_of(const struct req *r)
     uint64_t left = 0;
     uint64_t most = r->endpoint->method->deadline_ms;
 
+    assert(r->context.now_ms > 0);
     if (r->envelope->deadline_ms > r->context.now_ms) {
         left = r->envelope->deadline_ms - r->context.now_ms;
     }
@@ -244,6 +256,7 @@ static void drop(struct dispatch *dispatch, enum code code, const struct err *er
                           : code == ERR_TOO_LARGE  ? FRAME_NO_MEMORY
                                                    : FRAME_FORGED;
 
+    assert(code != OK);
     metric_add(dispatch->options.metrics, METRIC_FRAMES_DROPPED, why, 1);
     if (log_rate_allows(&dispatch->dropped_logged_ms)) {
         log_event(LOG_WARN, "frame_dropped", LOG_S("error", err->text));
@@ -260,6 +273,8 @@ static void take_in(struct dispatch *dispatch,
     struct endpoint *endpoint = endpoint_of(dispatch, request, subject);
     struct req *r = NULL;
 
+    assert(reply_subject != NULL);
+    assert(*arena != NULL);
     if (endpoint == NULL) {
         refuse(dispatch, request, reply_subject, ERR_NOT_IMPLEMENTED, *arena);
         return;
@@ -289,6 +304,7 @@ static void on_message(void *ctx, struct bus_message *message)
     struct err err = {0};
     enum code code = ERR_TOO_LARGE;
 
+    assert(message != NULL);
     if (arena != NULL) {
         code = envelope_open_request(dispatch->options.sealer,
                                      dispatch->options.guard,
@@ -336,6 +352,8 @@ dispatch_open(const struct dispatch_options *options, struct dispatch **out, str
     uint64_t seed = 0;
     enum code code = OK;
 
+    assert(options->service != NULL);
+    assert(out != NULL);
     if (dispatch == NULL) {
         return err_set(err, ERR_OVERLOADED, "no memory for the dispatch");
     }

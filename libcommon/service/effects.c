@@ -24,6 +24,8 @@ static void database_release(void *ctx, struct pg_conn **conn)
 static enum code database_query_set(
     void *ctx, struct pg_conn *conn, const struct set_call *call, void *tag, struct err *err)
 {
+    assert(call->statement.table < TABLE_COUNT);
+
     struct real_database *db = ctx;
     struct arena_mark mark = arena_mark(call->arena);
     const struct statement statement = call->statement;
@@ -47,6 +49,7 @@ static enum code database_query(
     enum code code = OK;
 
     assert(call->statement.table < TABLE_COUNT);
+    assert(call->statement.query < db->tables[call->statement.table].count);
     if (db->tables[call->statement.table].queries[call->statement.query].set) {
         struct pg_member member = {call->context, call->in};
         struct set_call set = {
@@ -94,6 +97,7 @@ database_row(void *ctx, const struct row_call *call, ProtobufCMessage *out, stru
     struct real_database *db = ctx;
 
     assert(call->statement.table < TABLE_COUNT);
+    assert(out != NULL);
     return pg_bind_row(db->plans[call->statement.table],
                        call->statement.query,
                        call->result,
@@ -107,6 +111,7 @@ static const struct pg_query *database_describe(void *ctx, struct statement stat
 {
     struct real_database *db = ctx;
 
+    assert(statement.table < TABLE_COUNT);
     assert(statement.query < db->tables[statement.table].count);
     return &db->tables[statement.table].queries[statement.query];
 }
@@ -145,6 +150,8 @@ static enum code effects_work(
 {
     struct real_effects *effects = ctx;
 
+    assert(work != NULL);
+    assert(done != NULL);
     return loop_work(effects->loop, work, done, arg, err);
 }
 
@@ -153,6 +160,7 @@ static void effects_publish(void *ctx, const char *subject, struct str payload)
     struct real_effects *effects = ctx;
     struct err err = {0};
 
+    assert(subject != NULL);
     if (effects->bus == NULL || bus_publish(effects->bus, subject, payload, &err) == OK) {
         return;
     }
@@ -165,6 +173,7 @@ static void effects_wake(void *ctx)
 {
     struct real_effects *effects = ctx;
 
+    assert(effects->pass != NULL);
     loop_pass_arm(effects->pass);
 }
 
@@ -172,6 +181,7 @@ static void effects_tick(void *ctx, bool running)
 {
     struct real_effects *effects = ctx;
 
+    assert(effects->timer != NULL);
     if (running) {
         loop_timer_start(effects->timer, SWEEP_MS, SWEEP_MS);
     } else {

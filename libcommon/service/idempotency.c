@@ -29,6 +29,7 @@ static bool hash_parts(struct arena *arena, struct str first, struct str second,
     struct arena_mark mark = arena_mark(arena);
     void *memory = arena_alloc(arena, bytes);
 
+    assert(out != NULL);
     if (memory == NULL) {
         return false;
     }
@@ -50,6 +51,7 @@ bool idempotency_prepare(struct req *r)
     uint8_t hash[SHA256_BYTES] = {0};
 
     assert(envelope->idempotency_key != NULL);
+    assert(r->key == NULL);
     if (key == NULL) {
         req_set_error(r, ERR_TOO_LARGE, NULL);
         return false;
@@ -75,6 +77,8 @@ static bool replay(struct req *r, const Avanta__Service__IdempotencyFound *found
 {
     ProtobufCAllocator allocator;
 
+    assert(r->key != NULL);
+    assert(r->replay == NULL);
     transcode_allocator(&allocator, r->arena);
     r->replay = avanta__reply__unpack(&allocator, found->reply.len, found->reply.data);
     if (r->replay == NULL) {
@@ -96,6 +100,7 @@ bool idempotency_judge(struct req *r, const struct pg_result *found)
     struct err err = {0};
 
     assert(r->idempotency == IDEMPOTENCY_ASKED);
+    assert(r->key != NULL);
     assert(db->rows(found) == 1);
     r->idempotency = IDEMPOTENCY_BUSY;
     if (db->row(db->ctx, &call, &row.base, &err) != OK) {
@@ -137,6 +142,7 @@ pack_reply(struct req *r, struct arena *arena, ProtobufCBinaryData *out, struct 
 {
     Avanta__Reply reply;
 
+    assert(out != NULL);
     if (req_reply(r, &reply, err) != OK) {
         return false;
     }
@@ -164,6 +170,7 @@ enum code idempotency_write(const struct database *db,
     };
     size_t count = 0;
 
+    assert(out_rows != NULL);
     LIST_EACH(members, node)
     {
         count += idempotency_stores(LIST_ENTRY(node, struct req, node)) ? 1 : 0;
@@ -193,6 +200,8 @@ enum code idempotency_write(const struct database *db,
             return err->code;
         }
     }
+    assert(rows.n_owner == count);
+    assert(rows.n_reply == count);
     return db->query(db->ctx, conn, &call, NULL, err);
 }
 

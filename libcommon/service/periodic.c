@@ -46,6 +46,7 @@ static Avanta__Request *envelope_new(const struct periodic *periodic, struct are
     Avanta__Request *envelope = arena_alloc(arena, sizeof *envelope);
     char *id = arena_alloc(arena, UUID_TEXT_BYTES);
 
+    assert(periodic->row->name != NULL);
     if (envelope == NULL || id == NULL) {
         return NULL;
     }
@@ -66,6 +67,7 @@ static void on_timer(void *arg)
     struct arena *arena = NULL;
     struct req *r = NULL;
 
+    assert(periodic->endpoint != NULL);
     if (periodic->running) {
         return;
     }
@@ -94,6 +96,7 @@ periodics_open(const struct periodics_options *options, struct periodics **out, 
     enum code code = OK;
 
     assert(options->count <= PERIODICS_MAX);
+    assert(out != NULL);
     if (periodics == NULL) {
         return err_set(err, ERR_OVERLOADED, "no memory for the periodic jobs");
     }

@@ -78,6 +78,9 @@ static void write_metrics(void *ctx, struct buf *out)
     struct pg_pool_stats pg;
     struct bus_stats bus;
 
+    assert(p->runner != NULL);
+    assert(p->pool != NULL);
+    assert(p->bus != NULL);
     runner_gauges(p->runner, &runner);
     pg_pool_stats(p->pool, &pg);
     bus_stats(p->bus, &bus);
@@ -104,6 +107,7 @@ static enum code endpoints_make(struct process *p, struct err *err)
     struct endpoint *at = NULL;
 
     assert(self->periodic_count + 1 <= PERIODICS_MAX);
+    assert(p->endpoints == NULL);
     p->endpoints = calloc(count, sizeof *p->endpoints);
     if (p->endpoints == NULL) {
         return err_set(err, ERR_OVERLOADED, "no memory for the operations");
@@ -127,6 +131,7 @@ static enum code endpoints_make(struct process *p, struct err *err)
         p->periodics_rows[i] = i < self->periodic_count ? self->periodics[i] : own_periodic;
         *at++ = (struct endpoint){.name = p->periodics_rows[i].name, .op = p->periodics_rows[i].op};
     }
+    assert(at == p->endpoints + count);
     p->metrics = service_metrics_open(p->endpoints, count, self->consumers, self->consumer_count);
     return p->metrics == NULL ? err_set(err, ERR_OVERLOADED, "no memory for the metrics") : OK;
 }
@@ -144,6 +149,8 @@ enum code process_base_open(struct process *p, struct err *err)
     uint8_t key[ENVELOPE_KEY_BYTES];
     size_t len = 0;
 
+    assert(p->loop == NULL);
+    assert(p->sealer == NULL);
     heap_keep();
     if (!hex_decode(str_from(p->config.envelope_key), key, sizeof key, &len) || len != sizeof key) {
         return err_set(err, ERR_INVALID, "AVANTA_ENVELOPE_KEY is not 64 hex digits");
@@ -177,6 +184,7 @@ static enum code runner_make(struct process *p, struct err *err)
                                      .ctx = p};
     enum code code = OK;
 
+    assert(p->runner == NULL);
     real_database_init(&p->database, p->plans, p->tables);
     real_database_init(&p->relay_database, p->plans, p->tables);
     code = real_effects_init(&p->effects, &p->database.face, p->loop, err);
@@ -189,6 +197,9 @@ static enum code runner_make(struct process *p, struct err *err)
 
 static enum code database_open(struct process *p, struct err *err)
 {
+    assert(p->pool == NULL);
+    assert(p->relay_pool == NULL);
+
     struct pg_pool_options options = {.dsn = p->config.pg_dsn,
                                       .application_name = p->self->name,
                                       .connections = (uint32_t)p->config.pg_connections,
@@ -220,6 +231,9 @@ static enum code database_open(struct process *p, struct err *err)
 
 static enum code bus_make(struct process *p, struct err *err)
 {
+    assert(p->bus == NULL);
+    assert(p->streams == NULL);
+
     const char *user = p->config.nats_user;
     struct bus_options options = {.url = p->config.nats_url,
                                   .user = user[0] == '\0' ? p->self->name : user,
@@ -248,6 +262,7 @@ static enum code admin_make(struct process *p, struct err *err)
                                     .write_metrics = write_metrics,
                                     .ctx = p};
 
+    assert(p->admin == NULL);
     return admin_open(p->loop, &options, &p->admin, err);
 }
 
@@ -325,6 +340,8 @@ enum code process_serve(struct process *p, struct err *err)
                                   .ctx = p};
     enum code code = relay_open(&relay, &p->relay, err);
 
+    assert(p->runner != NULL);
+    assert(p->dispatch == NULL);
     code = code == OK ? consumers_open(&consumers, &p->consumers, err) : code;
     code = code == OK ? periodics_open(&periodics, &p->periodics, err) : code;
     code = code == OK ? srv_protocol_open(&srv, &p->srv, err) : code;

@@ -13,6 +13,7 @@ static bool next_word(struct str *rest, struct str *out)
 {
     size_t from = 0;
 
+    assert(out != NULL);
     while (from < rest->len && !is_word_byte(rest->ptr[from])) {
         from++;
     }
@@ -27,6 +28,7 @@ static bool next_word(struct str *rest, struct str *out)
 
 static bool is_one_of(struct str word, const char *const *words, size_t count)
 {
+    assert(word.len > 0);
     for (size_t i = 0; i < count; i++) {
         if (str_eq_nocase(word, str_from(words[i]))) {
             return true;

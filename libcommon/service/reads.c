@@ -25,6 +25,8 @@ static void on_settled(void *ctx, bool lost);
 
 enum code flights_open(struct runner *runner, struct err *err)
 {
+    assert(runner->connections > 0);
+    assert(runner->flights == NULL);
     runner->flights = calloc(runner->connections, sizeof *runner->flights);
     if (runner->flights == NULL) {
         return err_set(err, ERR_OVERLOADED, "no memory for the runner");
@@ -46,6 +48,7 @@ static void flight_end(struct flight *flight)
 {
     struct runner *runner = flight->runner;
 
+    assert(flight->count <= PG_BATCH_MAX);
     runner->database->release(runner->database->ctx, &flight->conn);
     assert(runner->connections_held > 0);
     runner->connections_held--;
@@ -57,6 +60,7 @@ static void flight_end(struct flight *flight)
 /* Sends the same statement again: nothing of the request has changed. */
 static void send_again(struct req *r)
 {
+    assert(r->effect == EFFECT_STATEMENT);
     sm_move(&r->sm, REQ_READY);
     sm_move(&r->sm, REQ_QUEUED);
     runner_route(r);
@@ -114,6 +118,7 @@ static bool send_statement(struct flight *flight, struct req *r)
 
     assert(r->effect == EFFECT_STATEMENT);
     assert(r->sm.state == REQ_QUEUED);
+    assert(flight->count < PG_BATCH_MAX);
     *handle = pool_handle_of(flight->runner->requests, r);
     code = db->query(db->ctx, flight->conn, &call, handle, &err);
     if (code == ERR_TOO_LARGE || (code == ERR_OVERLOADED && flight->count == 0)) {
@@ -137,10 +142,13 @@ static bool send_statement(struct flight *flight, struct req *r)
 /* The free connections share what waits, so that one slow statement holds up few others. */
 static uint32_t fair_share(const struct runner *runner)
 {
+    assert(runner->connections_held < runner->connections);
+    assert(runner->reads_waiting > 0);
+
     uint32_t free_connections = runner->connections - runner->connections_held;
     uint32_t share = (runner->reads_waiting + free_connections - 1) / free_connections;
 
-    assert(free_connections > 0);
+    assert(share > 0);
     return share < PG_BATCH_MAX ? share : PG_BATCH_MAX;
 }
 

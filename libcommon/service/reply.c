@@ -9,6 +9,7 @@ static enum code violations_fill(struct req *r, Avanta__Reply *out, struct err *
     Avanta__FieldViolation *rows = arena_calloc(r->arena, v->count, sizeof *rows);
     Avanta__FieldViolation **pointers = arena_calloc(r->arena, v->count, sizeof(void *));
 
+    assert(v->count <= VIOLATIONS_MAX);
     if (rows == NULL || pointers == NULL) {
         return err_set(err, ERR_TOO_LARGE, "no memory for the violations");
     }
@@ -28,6 +29,7 @@ static enum code body_fill(struct req *r, Avanta__Reply *out, struct err *err)
 {
     uint8_t *body = NULL;
 
+    assert(out != NULL);
     if (r->out == NULL) {
         return OK;
     }
@@ -44,6 +46,7 @@ static enum code body_fill(struct req *r, Avanta__Reply *out, struct err *err)
 enum code req_reply(struct req *r, Avanta__Reply *out, struct err *err)
 {
     assert(r->code < CODE_COUNT);
+    assert(out != NULL);
     avanta__reply__init(out);
     if (r->replay != NULL) {
         *out = *r->replay;

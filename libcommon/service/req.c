@@ -33,6 +33,7 @@ struct arena *req_arena(struct req *r)
 
 const Avanta__Principal *req_principal(const struct req *r)
 {
+    assert(r != NULL);
     assert(r->envelope != NULL);
     return r->envelope->principal;
 }
@@ -77,6 +78,7 @@ void *req_state(struct req *r, size_t bytes)
 
 void *req_service(const struct req *r)
 {
+    assert(r != NULL);
     return r->runner->options.service_state;
 }
 
@@ -130,7 +132,10 @@ static enum step query(struct req *r, uint16_t index, const ProtobufCMessage *in
 
     assert(r->effect == EFFECT_NONE); /* one effect per step */
     assert(r->endpoint->op->tx != TX_ADD || !r->runner->query_locks[index]);
-    assert(row->in == NULL || (in != NULL && in->descriptor == row->in));
+    if (row->in != NULL) {
+        assert(in != NULL);
+        assert(in->descriptor == row->in);
+    }
     r->effect = EFFECT_STATEMENT;
     r->statement = statement;
     r->statement_in = row->in == NULL ? NULL : in;
@@ -160,6 +165,7 @@ bool req_row(struct req *r, size_t row, ProtobufCMessage *out)
     struct err err = {0};
 
     assert(row < req_rows(r));
+    assert(out != NULL);
     if (db->row(db->ctx, &call, out, &err) != OK) {
         req_set_error(r, err.code, &err);
         return false;
@@ -174,6 +180,7 @@ ProtobufCMessage *req_row_new(struct req *r, size_t row)
     ProtobufCMessage *message = NULL;
 
     assert(statement->out != NULL);
+    assert(r->result != NULL);
     message = transcode_new(statement->out, r->arena);
     if (message == NULL) {
         req_set_error(r, ERR_TOO_LARGE, NULL);
@@ -188,6 +195,7 @@ bool req_rows_all(struct req *r, size_t *out_count, ProtobufCMessage ***out)
     ProtobufCMessage **messages = arena_calloc(r->arena, count, sizeof(void *));
 
     assert(out_count != NULL);
+    assert(out != NULL);
     if (messages == NULL) {
         req_set_error(r, ERR_TOO_LARGE, NULL);
         return false;
@@ -221,6 +229,8 @@ enum step req_reply_row(struct req *r)
 
 enum step req_reply_rows(struct req *r, const char *field)
 {
+    assert(field != NULL);
+
     ProtobufCMessage *out = req_out(r);
     const ProtobufCFieldDescriptor *row =
         protobuf_c_message_descriptor_get_field_by_name(out->descriptor, field);
@@ -285,6 +295,7 @@ enum step req_fail(struct req *r, enum code code, const char *fmt, ...)
     va_list args;
 
     assert(fmt != NULL);
+    assert(code != OK);
     if (r->code == OK) {
         va_start(args, fmt);
         (void)vsnprintf(text, sizeof text, fmt, args);
@@ -302,6 +313,9 @@ enum step req_violation(
     va_list args;
 
     assert(code == ERR_INVALID || code == ERR_REFERENCE || code == ERR_CONFLICT);
+    assert(field != NULL);
+    assert(rule != NULL);
+    assert(fmt != NULL);
     if (r->violations == NULL) {
         r->violations = arena_alloc(r->arena, sizeof *r->violations);
         if (r->violations == NULL) {
@@ -330,6 +344,7 @@ static void work_run(void *arg)
 {
     struct work_item *item = arg;
 
+    assert(item->work != NULL);
     item->work(item->arg);
 }
 

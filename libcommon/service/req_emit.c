@@ -10,6 +10,7 @@
 static const struct api_event *event_row(const struct runner *runner,
                                          const ProtobufCMessageDescriptor *descriptor)
 {
+    assert(descriptor != NULL);
     for (size_t i = 0; i < runner->options.event_count; i++) {
         if (runner->options.events[i].descriptor == descriptor) {
             return &runner->options.events[i];
@@ -23,6 +24,7 @@ static void emission_add(struct req *r, const struct emission *emission)
     struct emission *kept = arena_alloc(r->arena, sizeof *kept);
 
     assert((r->emissions == NULL) == (r->emission_last == NULL));
+    assert(emission != NULL);
     if (kept == NULL) {
         req_set_error(r, ERR_TOO_LARGE, NULL);
         return;
@@ -48,6 +50,7 @@ static Avanta__AuditRecord *record_new(struct req *r, const char *user_id, const
     Avanta__AuditRecord *record = arena_alloc(r->arena, sizeof *record);
     const Avanta__Request *envelope = r->envelope;
 
+    assert(envelope != NULL);
     if (record == NULL) {
         return NULL;
     }
@@ -81,6 +84,9 @@ static bool event_pack(struct req *r,
     uint8_t *body = arena_alloc(scratch, protobuf_c_message_get_packed_size(event));
     uint8_t *packed = NULL;
 
+    assert(row->subject != NULL);
+    assert(audit->user_id != NULL);
+    assert(out != NULL);
     if (body == NULL) {
         return false;
     }
@@ -113,6 +119,7 @@ static enum code event_keep(struct req *r,
 
     assert(record->details == NULL);
     assert(record->user_id != NULL);
+    assert(out != NULL);
     if (scratch != NULL && event_pack(r, row, record, event, scratch, out)) {
         code = transcode_to_record(event, row->rules, scratch, DETAILS_BYTES_MAX, &details, &err);
     }
@@ -165,6 +172,7 @@ void req_emit(struct req *r, const ProtobufCMessage *event, const char *entity_i
 void req_audit_severity(struct req *r, const char *severity)
 {
     assert(severity != NULL);
+    assert(r != NULL);
     r->severity = severity;
 }
 

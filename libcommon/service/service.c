@@ -32,6 +32,8 @@ static const struct sm_row process_states[PROCESS_STATE_COUNT] = {
 
 static void process_close(struct process *p)
 {
+    assert(p->sm.state == PROCESS_CLOSING);
+    assert(p->closing == 0);
     dispatch_close(&p->dispatch);
     consumers_close(&p->consumers);
     periodics_close(&p->periodics);
@@ -68,6 +70,8 @@ static void relay_drained(void *arg)
 {
     struct process *p = arg;
 
+    assert(p->sm.state == PROCESS_DRAINING);
+    assert(p->closing == 0);
     p->closing = 1;
     if (p->pool != NULL) {
         p->closing++;
@@ -88,6 +92,7 @@ static void runner_drained(void *arg)
 {
     struct process *p = arg;
 
+    assert(p->sm.state == PROCESS_DRAINING);
     if (p->relay != NULL) {
         relay_drain(p->relay, relay_drained, p);
     } else {
@@ -100,6 +105,7 @@ static void bus_drained(void *arg)
 {
     struct process *p = arg;
 
+    assert(p->sm.state == PROCESS_DRAINING);
     if (p->dispatch != NULL) {
         dispatch_stop(p->dispatch);
     }
@@ -172,6 +178,7 @@ void process_on_fatal(void *ctx, const struct err *err)
 {
     struct process *p = ctx;
 
+    assert(err != NULL);
     log_event(LOG_ERROR, "database_unfit", LOG_S("error", err->text));
     p->status = EXIT_FAILURE;
     if (p->sm.state != PROCESS_CLOSING) {
@@ -207,6 +214,8 @@ static void confirm(struct process *p)
 {
     struct err err = {0};
 
+    assert(p->sm.state == PROCESS_RUNNING);
+    assert(p->bus != NULL);
     if (bus_stream_ensure(p->bus,
                           streams_spec(p->streams, 0),
                           clock_mono_ms() + CONFIRM_MS,
@@ -270,6 +279,7 @@ void process_on_database_ready(void *ctx, bool any_ready)
 {
     struct process *p = ctx;
 
+    assert(p->runner != NULL);
     p->database_ready = any_ready;
     runner_database_state(p->runner, any_ready);
     serve_when_ready(p);
@@ -279,6 +289,7 @@ void process_on_database_idle(void *ctx)
 {
     struct process *p = ctx;
 
+    assert(p->runner != NULL);
     runner_wake(p->runner);
 }
 
@@ -286,6 +297,7 @@ void process_on_committed(void *ctx, const struct outbox_rows *rows)
 {
     struct process *p = ctx;
 
+    assert(rows != NULL);
     if (p->relay != NULL) {
         relay_offer(p->relay, rows);
     }
@@ -301,6 +313,8 @@ static void on_log_timer(void *arg)
 
 static enum code timers_open(struct process *p, struct err *err)
 {
+    assert(p->loop != NULL);
+    assert(p->log_timer == NULL);
     p->log_timer = loop_timer_open(p->loop, on_log_timer, p);
     p->confirm_timer = loop_timer_open(p->loop, on_confirm_timer, p);
     p->drain_timer = loop_timer_open(p->loop, on_drain_timer, p);
@@ -315,6 +329,7 @@ static enum code timers_open(struct process *p, struct err *err)
 
 static int fail(const struct process *p, const struct err *err)
 {
+    assert(err->code != OK);
     log_event(LOG_ERROR, "start_failed", LOG_S("error", err->text), LOG_S("field", err->field));
     (void)p;
     return config_exit_status(err);

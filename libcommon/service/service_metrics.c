@@ -77,6 +77,8 @@ struct service_metrics {
 static bool
 labels_make(struct service_metrics *m, const struct consumer_row *consumers, size_t consumer_count)
 {
+    assert(m->endpoint_count > 0);
+    assert(consumers != NULL || consumer_count == 0);
     m->methods = calloc(m->endpoint_count + 1, sizeof(*m->methods));
     m->consumers = calloc(consumer_count + 2, sizeof(*m->consumers));
     if (m->methods == NULL || m->consumers == NULL) {
@@ -101,6 +103,7 @@ struct service_metrics *service_metrics_open(struct endpoint *endpoints,
     struct service_metrics *m = calloc(1, sizeof *m);
 
     assert(endpoint_count > 0);
+    assert(endpoints != NULL);
     if (m == NULL) {
         return NULL;
     }
@@ -142,6 +145,7 @@ struct metrics *service_metrics_rows(struct service_metrics *metrics)
 
 static void endpoint_write(const struct endpoint *endpoint, struct buf *out)
 {
+    assert(endpoint->name != NULL);
     for (int code = OK; code < CODE_COUNT; code++) {
         if (endpoint->answered[code] == 0 && code != OK) {
             continue;
@@ -164,6 +168,7 @@ static const struct metric_row requests_row = {METRIC_COUNTER,
 
 static void requests_write(const struct service_metrics *m, struct buf *out)
 {
+    assert(out != NULL);
     buf_printf(out,
                "# HELP %s %s\n# TYPE %s counter\n",
                requests_row.name,
@@ -201,5 +206,6 @@ size_t service_metrics_group_series(size_t members)
         members /= 2;
         series++;
     }
+    assert(series < ARRAY_LEN(group_sizes) - 1);
     return series;
 }

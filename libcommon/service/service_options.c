@@ -30,6 +30,7 @@ size_t service_config_tables(const struct service *self,
                              struct config_table out[2])
 {
     assert(config != NULL);
+    assert(out != NULL);
     out[0] = (struct config_table){config_rows, ARRAY_LEN(config_rows), config};
     if (self->config == NULL) {
         return 1;
@@ -45,6 +46,8 @@ enum code service_plans_open(const struct service *self,
 {
     enum code code = OK;
 
+    assert(tables != NULL);
+    assert(plans != NULL);
     tables[TABLE_SKELETON] = (struct pg_query_table){service_queries, SERVICE_QUERY_COUNT};
     tables[TABLE_SERVICE] = (struct pg_query_table){self->queries, self->query_count};
     for (size_t i = 0; i < TABLE_COUNT && code == OK; i++) {
@@ -103,6 +106,7 @@ static int version(const struct service *self, struct service_config *config)
 
 static int complain(const struct service *self, const struct err *err)
 {
+    assert(err->code != OK);
     (void)fprintf(stderr, "%s: %s\n", self->name, err->text);
     return config_exit_status(err);
 }
@@ -124,6 +128,7 @@ static enum code load_relaxed(const struct service *self,
 {
     static struct config_row relaxed[2][CONFIG_ROWS_MAX];
 
+    assert(out_count != NULL);
     *out_count = service_config_tables(self, config, tables);
     for (size_t t = 0; t < *out_count; t++) {
         assert(tables[t].row_count <= CONFIG_ROWS_MAX);
@@ -203,6 +208,8 @@ static enum code load(const struct service *self, struct service_config *config,
 
 static void on_step(const char *set, const struct pg_migration *step)
 {
+    assert(set != NULL);
+    assert(step->name != NULL);
     (void)printf("migrated %s %04u %s\n", set, step->number, step->name);
 }
 
@@ -243,6 +250,7 @@ static void check_drained(void *arg)
 {
     struct sql_check *check = arg;
 
+    assert(check->ended);
     pg_pool_close(&check->pool);
     loop_timer_close(&check->timer);
     loop_stop(check->loop);
@@ -250,6 +258,7 @@ static void check_drained(void *arg)
 
 static void check_end(struct sql_check *check)
 {
+    assert(check->timer != NULL);
     if (!check->ended) {
         check->ended = true;
         loop_timer_stop(check->timer);
@@ -268,6 +277,7 @@ static void check_fatal(void *ctx, const struct err *err)
 {
     struct sql_check *check = ctx;
 
+    assert(err->code != OK);
     check->err = *err;
     check_end(check);
 }
@@ -299,6 +309,7 @@ static enum code check_run(const struct service *self,
                                       .ctx = check};
     enum code code = service_plans_open(self, tables, plans, err);
 
+    assert(check->loop != NULL);
     check->timer = loop_timer_open(check->loop, check_late, check);
     if (code == OK && check->timer == NULL) {
         code = err_set(err, ERR_OVERLOADED, "no memory for a timer");
@@ -371,6 +382,9 @@ bool service_options(int argc,
     struct err err = {0};
 
     assert(argc > 0);
+    assert(self != NULL);
+    assert(config != NULL);
+    assert(out_status != NULL);
     for (size_t i = 0; argc > 1 && i < ARRAY_LEN(options); i++) {
         if (strcmp(argv[1], options[i].name) == 0) {
             *out_status = options[i].run(self, config);

@@ -89,6 +89,7 @@ static void put_endpoints(struct json_writer *w, const struct srv_protocol *srv,
     json_array_begin(w);
     for (size_t i = 0; i < srv->options.endpoint_count; i++) {
         const struct endpoint *endpoint = &srv->options.endpoints[i];
+        assert(endpoint->method != NULL);
         json_object_begin(w);
         put_text(w, STR("name"), endpoint->method->name);
         put_text(w, STR("subject"), endpoint->method->subject);
@@ -111,6 +112,8 @@ static enum code write_answer(const struct srv_protocol *srv,
 {
     struct json_writer w;
 
+    assert(verb < VERB_COUNT);
+    assert(out != NULL);
     json_open(&w, arena, 1024, ANSWER_BYTES_MAX);
     json_object_begin(&w);
     put_text(&w, STR("type"), verbs[verb].type);
@@ -139,6 +142,7 @@ static void on_message(void *ctx, struct bus_message *message)
     struct str answer = STR_EMPTY;
     struct err err = {0};
 
+    assert(question->verb < VERB_COUNT);
     if (arena != NULL && bus_message_reply(message).len > 0) {
         const char *subject = arena_strdup(arena, bus_message_reply(message));
         enum code code = subject == NULL ? ERR_TOO_LARGE : OK;
@@ -154,6 +158,8 @@ static void on_message(void *ctx, struct bus_message *message)
 
 static enum code ask_subscribe(struct srv_protocol *srv, size_t index, struct err *err)
 {
+    assert(index < ARRAY_LEN(srv->questions));
+
     struct question *question = &srv->questions[index];
     enum scope scope = (enum scope)(index % SCOPE_COUNT);
     char subject[SUBJECT_BYTES];
@@ -184,6 +190,7 @@ enum code srv_protocol_open(const struct srv_protocol_options *options,
 
     assert(options->name != NULL);
     assert(options->version != NULL);
+    assert(out != NULL);
     if (srv == NULL) {
         return err_set(err, ERR_OVERLOADED, "no memory for the services protocol");
     }
