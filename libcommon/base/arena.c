@@ -51,6 +51,7 @@ _Static_assert(sizeof(struct chunk) + sizeof(struct arena) < ARENA_CHUNK_BYTES_M
 
 static size_t align_up(size_t bytes)
 {
+    assert(bytes <= SIZE_MAX - ARENA_ALIGN_BYTES);
     return (bytes + (ARENA_ALIGN_BYTES - 1)) & ~(size_t)(ARENA_ALIGN_BYTES - 1);
 }
 
@@ -159,6 +160,7 @@ static void *alloc_slow(struct arena *arena, size_t need)
     struct chunk *chunk = NULL;
     unsigned char *block = NULL;
 
+    assert(need > 0);
     if (need + POISON_GAP_BYTES > arena_chunk_bytes(arena->pool) - sizeof(*chunk)) {
         return alloc_large(arena, need);
     }

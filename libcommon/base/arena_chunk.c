@@ -158,6 +158,7 @@ struct chunk *arena_large_take(struct arena_pool *pool, size_t bytes)
     size_t mapped = pool->chunk_bytes;
     size_t size_class = 0;
 
+    assert(bytes > 0);
     while (mapped < bytes) {
         mapped *= 2;
         size_class++;
@@ -191,6 +192,8 @@ void arena_large_give(struct arena_pool *pool, struct chunk *large)
     size_t keep_max = pool->chunk_bytes * pool->chunks_max / LARGE_KEPT_SHARE;
 
     assert(pool->large_bytes >= large->bytes);
+    assert(large->size_class < LARGE_CLASSES);
+    assert(pool->large_kept <= keep_max);
     pool->large_bytes -= large->bytes;
     if (large->bytes > keep_max - pool->large_kept) {
         UNPOISON(large, large->bytes);

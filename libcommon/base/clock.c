@@ -125,6 +125,7 @@ static bool digits_at(struct str s, size_t at, size_t count, uint32_t *out)
     uint32_t value = 0;
 
     assert(count <= FRACTION_DIGITS);
+    assert(out != NULL);
     if (at > s.len || s.len - at < count) {
         return false;
     }
@@ -203,6 +204,7 @@ static bool parse_time_of_day(struct str s, size_t at, int64_t *out_ms)
     uint32_t minute = 0;
     uint32_t second = 0;
 
+    assert(out_ms != NULL);
     if (!digits_at(s, at, 2, &hour) || !char_at(s, at + 2, ':') ||
         !digits_at(s, at + 3, 2, &minute) || !char_at(s, at + 5, ':') ||
         !digits_at(s, at + 6, 2, &second) || hour > 23 || minute > 59 || second > 59) {
@@ -218,6 +220,8 @@ static bool parse_fraction(struct str s, size_t *at, int64_t *out_ms)
     size_t count = 0;
     uint32_t value = 0;
 
+    assert(*at <= s.len);
+    assert(out_ms != NULL);
     *out_ms = 0;
     if (!char_at(s, *at, '.')) {
         return true;
@@ -248,6 +252,8 @@ static bool parse_zone(struct str s, size_t at, int64_t *out_ms)
     uint32_t hour = 0;
     uint32_t minute = 0;
 
+    assert(at <= s.len);
+    assert(out_ms != NULL);
     *out_ms = 0;
     if (at + 1 == s.len && (s.ptr[at] == 'Z' || s.ptr[at] == 'z')) {
         return true;

@@ -56,6 +56,7 @@ static bool names_row(struct str name, const struct config_row *row)
 {
     struct str variable = str_from(row->variable);
 
+    assert(row->variable != NULL);
     if (!str_starts(name, variable)) {
         return false;
     }
@@ -143,6 +144,8 @@ static ssize_t read_file(const char *path, char *out, size_t cap)
     size_t len = 0;
     ssize_t got = 0;
 
+    assert(path != NULL);
+    assert(cap > 0);
     if (fd < 0) {
         return -1;
     }
@@ -229,6 +232,7 @@ static bool store_text(const struct config_row *row, struct str text, char *fiel
     /* A secret may be a key in PEM lines. */
     const char *controls = config_is_secret(row) ? "\r\n\t" : NULL;
 
+    assert(row->min <= row->max);
     assert(row->max < CONFIG_TEXT_BYTES_MAX);
     if (text.len < row->min || text.len > row->max || !utf8_valid(text) ||
         utf8_has_control(text, controls)) {
@@ -243,6 +247,7 @@ static bool store_uint(const struct config_row *row, struct str text, config_uin
 {
     uint64_t number = 0;
 
+    assert(row->min <= row->max);
     if (!str_to_uint64(text, &number) || number < row->min || number > row->max) {
         return false;
     }
@@ -261,6 +266,7 @@ static bool store_bool(struct str text, config_bool *field)
 /* Checks the value and writes it to its field; false when the row does not take it. */
 static bool store(const struct config_row *row, struct str text, void *field)
 {
+    assert(field != NULL);
     switch (row->type) {
     case CONFIG_UINT:
         return store_uint(row, text, field);
@@ -277,6 +283,7 @@ static const char *shown(struct str value, char out[SHOWN_BYTES_MAX + sizeof("..
 {
     size_t len = smaller(value.len, SHOWN_BYTES_MAX);
 
+    assert(out != NULL);
     for (size_t i = 0; i < len; i++) {
         bool printable = value.ptr[i] >= ' ' && value.ptr[i] <= '~';
 

@@ -2,6 +2,7 @@
 #include "libcommon/base/config.h"
 #include "libcommon/base/config_row.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -97,6 +98,7 @@ static void print_value(FILE *out, const struct config_row *row, const void *fie
     uint64_t number = 0;
     bool flag = false;
 
+    assert(field != NULL);
     if (config_is_secret(row)) {
         bool empty = row->type == CONFIG_TEXT && text[0] == '\0';
 
@@ -128,6 +130,7 @@ void config_print(FILE *out, const struct config_table *tables, size_t table_cou
 /* A bar would end the cell. */
 static void print_cell(FILE *out, const char *text)
 {
+    assert(text != NULL);
     (void)fputs("| ", out);
     for (const char *at = text; *at != '\0'; at++) {
         if (*at == '|') {

@@ -58,6 +58,8 @@ static void drop_broken_tail(char *text, size_t len)
 /* `text` and `out` must not overlap. */
 static void copy_cut(char *out, size_t cap, const char *text)
 {
+    assert(text != NULL);
+
     size_t len = strnlen(text, cap);
 
     assert(cap > 0);
@@ -95,6 +97,7 @@ enum code err_set_at(struct err *err,
 
     assert(code != OK);
     assert((unsigned)code < CODE_COUNT);
+    assert(fmt != NULL);
     /* The first cause is the one worth knowing; what follows from it is noise. */
     if (err == NULL || err->code != OK) {
         return code;

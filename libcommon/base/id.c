@@ -75,6 +75,7 @@ static void guard_fork(void)
 static void id_bytes(uint8_t out[BATCH_STEP_BYTES])
 {
     assert(batch_left % BATCH_STEP_BYTES == 0);
+    assert(out != NULL);
     if (replaced != NULL) {
         replaced(out, BATCH_STEP_BYTES);
         return;

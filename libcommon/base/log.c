@@ -60,6 +60,7 @@ static size_t piece_length(const char *lines, size_t len)
     size_t piece = len < PIPE_BUF ? len : PIPE_BUF;
     const char *newline = memrchr(lines, '\n', piece);
 
+    assert(len > 0);
     return newline == NULL ? piece : (size_t)(newline - lines) + 1;
 }
 
@@ -72,6 +73,8 @@ static bool write_piece(const char *lines, size_t len, size_t *out_written)
     int polled = poll(&ready, 1, sink.stuck ? 0 : WRITE_WAIT_MS);
     ssize_t written = 0;
 
+    assert(len > 0);
+    assert(out_written != NULL);
     if (polled <= 0) {
         errno = polled == 0 ? EAGAIN : errno;
         return false;
@@ -98,6 +101,7 @@ static uint64_t count_lines(const char *lines, size_t len)
  */
 static void drop_locked(size_t at)
 {
+    assert(at <= sink.len);
     sink.lost += count_lines(sink.lines + at, sink.len - at);
     if (sink.reported > 0) {
         sink.lost += sink.reported - 1;
@@ -111,6 +115,7 @@ static void flush_locked(void)
     size_t done = 0;
     int interrupts = 0;
 
+    assert(sink.len <= sizeof(sink.lines));
     while (done < sink.len) {
         size_t written = 0;
 
@@ -155,6 +160,7 @@ static bool needs_quotes(struct str s)
 /* Events and keys come from our own sources, never from input. */
 static bool is_key(const char *key)
 {
+    assert(key != NULL);
     for (size_t i = 0; key[i] != '\0'; i++) {
         if ((key[i] < 'a' || key[i] > 'z') && (key[i] < '0' || key[i] > '9') && key[i] != '_') {
             return false;
@@ -274,6 +280,7 @@ static void put_head(struct buf *line, enum log_level level, const char *event)
 {
     char timestamp[TIMESTAMP_TEXT_BYTES];
 
+    assert((unsigned)level < LOG_LEVEL_COUNT);
     timestamp_format(clock_wall_ms(), timestamp);
     buf_str(line, STR("ts="));
     buf_text(line, timestamp);
@@ -289,6 +296,8 @@ static void put_head(struct buf *line, enum log_level level, const char *event)
 /* The newest lines are the ones to go when the buffer is full: what led to the trouble is kept. */
 static void append_locked(struct str line)
 {
+    assert(line.len <= LOG_LINE_BYTES_MAX);
+    assert(sink.len <= sizeof(sink.lines));
     if (line.len > sizeof(sink.lines) - sink.len && !sink.stuck) {
         flush_locked();
     }
@@ -381,6 +390,7 @@ static void put_tail(struct buf *line, bool in_quotes)
 {
     bool cut = line->overflow;
 
+    assert(line->cap + TAIL_BYTES <= LOG_LINE_BYTES_MAX);
     line->cap += TAIL_BYTES;
     line->overflow = false;
     if (in_quotes) {

@@ -114,6 +114,7 @@ static size_t place_rows(struct metrics *metrics)
         total += place->series_count * cells_per_series(&metrics->rows[i]);
         total = (total + per_line - 1) / per_line * per_line;
     }
+    assert(total > 0);
     return total;
 }
 
@@ -244,6 +245,7 @@ static void put_series(struct buf *out,
                        const char *suffix,
                        struct str bound)
 {
+    assert(suffix != NULL);
     buf_text(out, row->name);
     buf_text(out, suffix);
     if (row->label != NULL || bound.len > 0) {
@@ -281,6 +283,7 @@ static void put_histogram(struct buf *out,
     uint64_t count = 0;
     uint64_t sum_us = load(&cells[CELL_SUM_US]);
 
+    assert(row->kind == METRIC_HISTOGRAM_US);
     for (size_t i = 0; i < BUCKETS; i++) {
         char memory[32];
         struct buf bound = buf_over(memory, sizeof(memory));
@@ -382,6 +385,7 @@ void metrics_markdown(FILE *out, const struct metric_row *rows, size_t row_count
     for (size_t i = 0; i < row_count; i++) {
         const struct metric_row *row = &rows[i];
 
+        assert((unsigned)row->kind < ARRAY_LEN(kinds));
         (void)fprintf(out, "| %s | %s | %s | ", row->name, kinds[row->kind], unit_of(row));
         label_print(out, row);
         (void)fprintf(out, " | %s |\n", row->help);

@@ -41,6 +41,7 @@ static bool scan_exponent(struct str s, int64_t *out)
     bool negative = str_starts(s, STR("-"));
     int64_t exponent = 0;
 
+    assert(out != NULL);
     if (negative || str_starts(s, STR("+"))) {
         s = str_sub(s, 1, s.len);
     }
@@ -63,6 +64,7 @@ static bool scan(struct str s, struct decimal_parts *out)
     size_t run = 0;
     size_t len = 0;
 
+    assert(out != NULL);
     out->negative = str_starts(s, STR("-"));
     if (out->negative) {
         s = str_sub(s, 1, s.len);
@@ -100,6 +102,8 @@ static struct str strip_zeros(const struct decimal_parts *parts, int64_t *out_po
     size_t to = digits.len;
     int64_t places = 0; /* of the last remaining digit, behind the point */
 
+    assert(parts->point <= digits.len);
+    assert(out_power != NULL);
     while (from < to && (digits.ptr[from] == '0' || digits.ptr[from] == '.')) {
         from++;
     }
@@ -118,6 +122,7 @@ static struct str strip_zeros(const struct decimal_parts *parts, int64_t *out_po
 /* Unsigned, because the magnitude of INT64_MIN does not fit the signed type. */
 static bool times_ten_plus(uint64_t *value, unsigned digit)
 {
+    assert(digit < 10);
     return !__builtin_mul_overflow(*value, UINT64_C(10), value) &&
            !__builtin_add_overflow(*value, (uint64_t)digit, value);
 }
@@ -128,6 +133,7 @@ static bool accumulate(struct str significant, int64_t power, uint64_t *out)
     uint64_t value = 0;
 
     assert(power >= 0);
+    assert(out != NULL);
     if (power > DIGITS_MAX) {
         return false;
     }
@@ -199,6 +205,7 @@ static void format_fraction(struct buf *b, uint64_t fraction, unsigned places)
         digits[i - 1] = (char)('0' + (char)(fraction % 10));
         fraction /= 10;
     }
+    assert(fraction == 0);
     buf_char(b, '.');
     buf_append(b, digits, places);
 }
