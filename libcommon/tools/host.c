@@ -22,6 +22,7 @@ void host_name_set(const char *name)
 static void message_put(const char *fmt, va_list args) PRINTF(1, 0);
 static void message_put(const char *fmt, va_list args)
 {
+    assert(fmt != NULL);
     (void)fprintf(stderr, "%s: ", program_name);
     (void)vfprintf(stderr, fmt, args);
     (void)fputc('\n', stderr);
@@ -272,6 +273,7 @@ void host_put_lines(FILE *file, const char *indent, const char *text)
 {
     assert(file != NULL);
     assert(text != NULL);
+    assert(indent != NULL);
     if (*text == '\0') {
         (void)fprintf(file, "%s\"\"", indent);
     }

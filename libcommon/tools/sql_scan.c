@@ -103,6 +103,7 @@ static size_t dollar_quoted_len(struct str text, size_t tag_len)
 static size_t line_comment_len(struct str text)
 {
     size_t i = 2;
+    assert(text.len >= 2);
     while (i < text.len && text.ptr[i] != '\n') {
         i++;
     }
@@ -137,6 +138,7 @@ static size_t block_comment_len(struct str text)
 static size_t word_len(struct str text, size_t from)
 {
     size_t i = from;
+    assert(from <= text.len);
     while (is_word(at(text, i))) {
         i++;
     }
@@ -187,6 +189,8 @@ static size_t code_len(const struct sql_scan *scan)
 /* Length and kind of the special piece at the start of the rest; 0: an error is set. */
 static size_t special_len(struct sql_scan *scan, enum sql_piece_kind *out_kind)
 {
+    assert(scan->rest.len > 0);
+    assert(out_kind != NULL);
     struct str text = scan->rest;
     char c = text.ptr[0];
     if (c == '-') {

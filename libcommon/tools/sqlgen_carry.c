@@ -106,6 +106,7 @@ static const char *row_of(const struct sqlgen_carry *c, size_t open)
 /* "WITH name AS (" or ", name AS MATERIALIZED (". */
 static bool query_read(const struct sqlgen_carry *c, size_t at, struct query *out)
 {
+    assert(out != NULL);
     size_t open = at + 2;
     if (at == 0 || !sqlgen_is_among(word_at(c, at - 1), "with ,") ||
         !sqlgen_is_name(word_at(c, at)) || !is(c, at + 1, "as")) {
@@ -145,6 +146,7 @@ static const struct query *query_of(const struct sqlgen_carry *c, const char *na
 {
     const struct query *found = NULL;
     size_t count = 0;
+    assert(name != NULL);
     for (size_t i = 0; i < c->query_count; i++) {
         bool same = strcmp(c->queries[i].name, name) == 0;
         found = same ? &c->queries[i] : found;
@@ -165,6 +167,8 @@ meaning_add(const struct sqlgen_carry *c, size_t at, const char *name, struct me
 {
     size_t from = 0;
     size_t to = 0;
+    assert(name != NULL);
+    assert(m != NULL);
     sqlgen_part(c->tokens, at, &from, &to);
     for (size_t i = 0; i < c->source_count; i++) {
         const struct source *s = &c->sources[i];
@@ -202,6 +206,7 @@ static bool row_carries(const struct sqlgen_carry *c, size_t at)
     size_t from = 0;
     size_t to = 0;
     bool found = false;
+    assert(is(c, at, "("));
     sqlgen_part(c->tokens, at, &from, &to);
     for (size_t i = 0; i < c->source_count && !found; i++) {
         const struct source *s = &c->sources[i];
@@ -236,6 +241,7 @@ static size_t place_in(const struct sqlgen_carry *c,
     size_t found = NOWHERE;
     size_t number = 0;
     size_t count = 0;
+    assert(fits != NULL);
     for (size_t at = open + 1; at < end; number++) {
         size_t item_end = sqlgen_item_end(c->tokens, at, depth);
         bool right = fits(c, at, item_end);

@@ -37,6 +37,7 @@ static void name_read(struct migration *migration)
 static void text_check(const struct migration *migration)
 {
     struct sql_scan scan;
+    assert(migration->text.data != NULL);
     sql_scan_init(&scan, (struct str){migration->text.data, migration->text.len});
     struct sql_piece piece;
     bool blank = true;
@@ -58,6 +59,8 @@ static int by_number(const void *a, const void *b)
 {
     const struct migration *left = a;
     const struct migration *right = b;
+    assert(a != NULL);
+    assert(b != NULL);
     return (left->number > right->number) - (left->number < right->number);
 }
 

@@ -39,6 +39,7 @@ void sqlgen_write_queries_header(FILE *out, const char *service, const struct sq
 static size_t package_len(const char *message)
 {
     size_t end = 0;
+    assert(message != NULL);
     for (const char *c = message; *c != '\0'; c++) {
         if (*c == '.' && c[1] >= 'A' && c[1] <= 'Z') {
             end = (size_t)(c - message);
@@ -92,6 +93,7 @@ static void header_add(struct headers *headers, const char *message)
 
 static void put_parameters(FILE *out, const struct sqlgen_statement *row)
 {
+    assert(row->name != NULL);
     if (row->parameter_count == 0) {
         return;
     }

@@ -28,6 +28,7 @@ static bool is(const struct use *use, size_t at, const char *word)
 
 static bool is_here(const struct use *use, size_t at, const char *words)
 {
+    assert(at < use->tokens->count);
     const struct sqlgen_token *row = &use->tokens->rows[at];
     return row->depth == use->depth && sqlgen_is_among(row->word, words);
 }
@@ -38,6 +39,7 @@ static bool is_use(const struct sqlgen_tokens *tokens, size_t at)
 {
     const struct sqlgen_token *rows = tokens->rows;
     size_t before = at;
+    assert(at + 1 < tokens->count);
     if (before > 1 && rows[before - 1].word[0] == '.' &&
         strcmp(rows[before - 2].word, "public") == 0) {
         before -= 2;
@@ -53,6 +55,7 @@ static bool is_use(const struct sqlgen_tokens *tokens, size_t at)
 
 static const char *alias_of(const struct sqlgen_tokens *tokens, size_t at)
 {
+    assert(at + 1 < tokens->count);
     const char *word = tokens->rows[at + 1].word;
     if (strcmp(word, "as") == 0) {
         return tokens->rows[at + 2].word;
@@ -66,6 +69,8 @@ static const char *alias_of(const struct sqlgen_tokens *tokens, size_t at)
 
 static bool use_has(const struct use *use, const char *words)
 {
+    assert(use->from <= use->to);
+    assert(words != NULL);
     for (size_t i = use->from; i < use->to; i++) {
         if (is_here(use, i, words)) {
             return true;
@@ -77,6 +82,7 @@ static bool use_has(const struct use *use, const char *words)
 /* Without the alias the column must be that of this table. */
 static bool is_alone(const struct use *use)
 {
+    assert(use->at > 0);
     const char *before = use->tokens->rows[use->at - 1].word;
     const char *others = strcmp(before, "update") == 0 ? "join using from" : "join using";
     size_t end = use->at + (strcmp(use->alias, use->table) == 0 ? 1 : 2);
@@ -115,6 +121,7 @@ static size_t equality_end(const struct use *use, size_t at)
 /* Nothing follows that makes another expression of it: no operator, no IS, no THEN. */
 static bool ends_there(const struct use *use, size_t end)
 {
+    assert(end < use->tokens->count);
     const struct sqlgen_token *row = &use->tokens->rows[end];
     return end >= use->to || row->depth < use->depth ||
            sqlgen_is_among(row->word, "and ; , " SQLGEN_CLAUSES);
@@ -134,6 +141,7 @@ static bool is_between(const struct use *use, size_t at)
 /* Where the chain of AND begins to which the condition at `at` belongs; 0: it belongs to none. */
 static size_t chain_start(const struct use *use, size_t at)
 {
+    assert(at > 0);
     size_t start = at;
     size_t cases = 0; /* that end before `at` */
     if (!sqlgen_is_among(use->tokens->rows[at - 1].word, "where on and") ||
@@ -155,6 +163,7 @@ static size_t chain_start(const struct use *use, size_t at)
 /* The condition belongs to a chain of AND from its WHERE or ON to the next clause. */
 static bool is_required(const struct use *use, size_t at, size_t end)
 {
+    assert(at < end);
     size_t start = at > use->from && ends_there(use, end) ? chain_start(use, at) : 0;
     if (start == 0) {
         return false;
@@ -190,6 +199,7 @@ static size_t item_at(const struct use *use, size_t list, size_t depth, size_t n
 {
     const struct sqlgen_token *rows = use->tokens->rows;
     size_t i = list;
+    assert(list < use->tokens->count);
     while (number > 0 && rows[i].word[0] != '\0' && rows[i].depth >= depth &&
            !(rows[i].depth == depth && sqlgen_is_among(rows[i].word, SQLGEN_CLAUSES))) {
         number -= rows[i].depth == depth && is(use, i, ",") ? 1 : 0;
@@ -266,6 +276,7 @@ static bool insert_fits(const struct use *use)
 /* A list of columns at `open` names user_id by itself. */
 static bool names_user(const struct use *use, size_t open)
 {
+    assert(is(use, open, "("));
     size_t end = sqlgen_close(use->tokens, open);
     for (size_t at = open + 1; at < end;) {
         size_t item_end = sqlgen_item_end(use->tokens, at, use->depth + 1);
@@ -318,6 +329,7 @@ static bool gives_away(const struct use *use)
 
 static const char *use_fault(const struct use *use)
 {
+    assert(use->at > 0);
     bool into = is(use, use->at - 1, "into");
     if (use->user == NULL) {
         return host_format("uses %s and has no :user_id", use->table);
@@ -341,6 +353,7 @@ static const char *use_fault(const struct use *use)
 
 static bool is_table(const char *word, char *const *tables, size_t table_count)
 {
+    assert(word != NULL);
     for (size_t i = 0; i < table_count; i++) {
         if (strcmp(tables[i], word) == 0) {
             return true;

@@ -17,6 +17,7 @@ struct tables {
 static void tables_read(const char *path, struct tables *out)
 {
     const char *at = host_read(path).data;
+    assert(out != NULL);
     while (*at != '\0') {
         size_t len = strcspn(at, "\n");
         if (out->count == TABLES_MAX) {
@@ -46,6 +47,7 @@ static bool check(FILE *out, const struct sqlgen_statement *row, const struct ta
 {
     const char *fault =
         sqlgen_scope_fault(row->text, user_parameter(row), tables->names, tables->count);
+    assert(row->name != NULL);
     if (fault != NULL && row->unscoped == NULL) {
         host_complain("%s:%zu: %s %s", row->path, row->line, row->name, fault);
         return false;

@@ -8,6 +8,8 @@
 
 static void token_add(struct sqlgen_tokens *out, const char *word, size_t *depth)
 {
+    assert(word != NULL);
+    assert(depth != NULL);
     *depth -= word[0] == ')' && *depth > 0 ? 1 : 0;
     out->rows = host_grow(out->rows, out->count, sizeof(*out->rows));
     out->rows[out->count++] = (struct sqlgen_token){word, *depth};
@@ -62,6 +64,7 @@ struct sqlgen_tokens sqlgen_tokens_split(const char *text)
 
 bool sqlgen_is_among(const char *word, const char *words)
 {
+    assert(words != NULL);
     size_t len = strlen(word);
     const char *at = words;
     while (len > 0 && (at = strstr(at, word)) != NULL) {
@@ -88,6 +91,7 @@ bool sqlgen_is_name(const char *word)
 
 const char *sqlgen_clause_before(const struct sqlgen_tokens *tokens, size_t at)
 {
+    assert(at < tokens->count);
     size_t depth = tokens->rows[at].depth;
     for (size_t i = at; i > 0 && tokens->rows[i - 1].depth >= depth; i--) {
         const struct sqlgen_token *row = &tokens->rows[i - 1];
@@ -101,6 +105,7 @@ const char *sqlgen_clause_before(const struct sqlgen_tokens *tokens, size_t at)
 bool sqlgen_is_source(const struct sqlgen_tokens *tokens, size_t at)
 {
     const struct sqlgen_token *rows = tokens->rows;
+    assert(at < tokens->count);
     while (at > 0 && sqlgen_is_among(rows[at - 1].word, "only lateral")) {
         at--;
     }
@@ -120,6 +125,9 @@ bool sqlgen_is_source(const struct sqlgen_tokens *tokens, size_t at)
 
 void sqlgen_part(const struct sqlgen_tokens *tokens, size_t at, size_t *out_from, size_t *out_to)
 {
+    assert(at < tokens->count);
+    assert(out_from != NULL);
+    assert(out_to != NULL);
     const struct sqlgen_token *rows = tokens->rows;
     const char *cuts = "union except intersect";
     size_t depth = rows[at].depth;
@@ -135,10 +143,13 @@ void sqlgen_part(const struct sqlgen_tokens *tokens, size_t at, size_t *out_from
     }
     *out_from = from;
     *out_to = to;
+    assert(from <= to);
 }
 
 bool sqlgen_outside(const struct sqlgen_tokens *tokens, size_t at, size_t *out_open)
 {
+    assert(at < tokens->count);
+    assert(out_open != NULL);
     size_t depth = tokens->rows[at].depth;
     while (at > 0 && tokens->rows[at - 1].depth >= depth) {
         at--;
@@ -171,6 +182,7 @@ size_t sqlgen_cast_end(const struct sqlgen_tokens *tokens, size_t at)
 
 size_t sqlgen_item_end(const struct sqlgen_tokens *tokens, size_t at, size_t depth)
 {
+    assert(at < tokens->count);
     const struct sqlgen_token *rows = tokens->rows;
     while (rows[at].word[0] != '\0' && rows[at].depth >= depth &&
            !(rows[at].depth == depth &&

@@ -17,6 +17,8 @@
 static bool
 is_allowed(struct tidy_tree *tree, struct tidy_file *file, size_t line, const char *rule)
 {
+    assert(line >= 1);
+    assert(rule != NULL);
     for (size_t i = 0; i < file->allowance_count; i++) {
         struct tidy_allowance *row = &file->allowances[i];
         if ((row->line == 0 || row->line == line) && strcmp(row->rule, rule) == 0) {
@@ -52,6 +54,7 @@ void tidy_complain(struct tidy_tree *tree,
 
 static struct tidy_file *file_find(struct tidy_tree *tree, const char *path)
 {
+    assert(path != NULL);
     for (size_t i = 0; i < tree->count; i++) {
         if (strcmp(tree->files[i].path, path) == 0) {
             return &tree->files[i];
@@ -62,6 +65,7 @@ static struct tidy_file *file_find(struct tidy_tree *tree, const char *path)
 
 static struct tidy_file *file_add(struct tidy_tree *tree, const char *root, const char *path)
 {
+    assert(root != NULL);
     struct host_bytes bytes = host_read(host_format("%s/%s", root, path));
     size_t len = strlen(path);
     tree->files = host_grow(tree->files, tree->count, sizeof(*tree->files));
@@ -74,6 +78,7 @@ static struct tidy_file *file_add(struct tidy_tree *tree, const char *root, cons
 
 static void entry_read(struct tidy_tree *tree, const char *root, struct str entry)
 {
+    assert(entry.len > 0);
     const char *space = memchr(entry.ptr, ' ', entry.len);
     if (space == NULL) {
         host_die("\"%.*s\" is not a word and a path", (int)entry.len, entry.ptr);

@@ -36,6 +36,8 @@ static bool head_has(const struct head *head, const char *wanted)
     const char *code = head->file->code;
     size_t at = head->from;
     struct str word;
+    assert(head->from <= head->to);
+    assert(wanted != NULL);
     while (tidy_word_next(code, &at, &word) && at <= head->to) {
         if (tidy_is(word, wanted)) {
             return true;
@@ -67,6 +69,7 @@ static struct str head_first_word(const struct head *head)
 /* The last identifier before the end or the first `[`. */
 static struct str head_object_name(const struct head *head)
 {
+    assert(head->from <= head->to);
     const char *code = head->file->code;
     const char *bracket = memchr(code + head->from, '[', head->to - head->from);
     size_t end = bracket == NULL ? head->to : (size_t)(bracket - code);
@@ -106,9 +109,11 @@ static enum tidy_kind head_kind(const struct head *head)
 
 static void declaration_add(struct tidy_file *file, const struct head *head, size_t end)
 {
+    assert(head->from <= head->to);
     const char *code = file->code;
     enum tidy_kind kind = head_kind(head);
     size_t first = head->from;
+    assert(end < file->text.len);
     while (first < head->to && strchr(" \n\t", code[first]) != NULL) {
         first++;
     }
@@ -132,6 +137,8 @@ static void head_note_name(struct head *head, size_t at)
 {
     const char *code = head->file->code;
     size_t end = at;
+    assert(code[at] == '(');
+    assert(at >= head->from);
     while (end > head->from && code[end - 1] == ' ') {
         end--;
     }
@@ -155,6 +162,7 @@ static void head_note_name(struct head *head, size_t at)
 static size_t body_end(const struct tidy_file *file, size_t at)
 {
     size_t depth = 0;
+    assert(file->code[at] == '{');
     for (size_t i = at; i < file->text.len; i++) {
         depth += file->code[i] == '{' ? 1 : 0;
         depth -= file->code[i] == '}' ? 1 : 0;
@@ -191,6 +199,7 @@ static size_t declaration_end(const struct head *head)
 {
     const char *code = head->file->code;
     size_t end = head->body ? body_end(head->file, head->to) : head->to;
+    assert(head->from <= head->to);
     if (head->body && head_kind(head) == TIDY_FUNCTION) {
         return end;
     }

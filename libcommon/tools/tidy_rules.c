@@ -11,6 +11,7 @@
 
 static bool is_in(const struct tidy_file *file, const char *folder)
 {
+    assert(folder != NULL);
     return tidy_starts(file->path, folder);
 }
 
@@ -38,11 +39,13 @@ static size_t columns(struct str line)
 
 static bool holds(struct str line, const char *part)
 {
+    assert(part[0] != '\0');
     return memmem(line.ptr, line.len, part, strlen(part)) != NULL;
 }
 
 static bool holds_word(struct str line, const char *word)
 {
+    assert(word[0] != '\0');
     const char *at = memmem(line.ptr, line.len, word, strlen(word));
     bool before = at != NULL && at > line.ptr && tidy_word_char(at[-1]);
     bool after = at != NULL && tidy_word_char(at[strlen(word)]);
@@ -161,6 +164,7 @@ static const char *const allocating[] = {
 
 static bool is_one_of(struct str word, const char *const *list, size_t count)
 {
+    assert(word.len > 0);
     for (size_t i = 0; i < count; i++) {
         if (tidy_is(word, list[i])) {
             return true;
@@ -186,6 +190,7 @@ static bool is_allocators_name(const char *name)
 
 static bool may_allocate(const struct tidy_file *file, size_t line)
 {
+    assert(line >= 1);
     for (size_t i = 0; i < file->declaration_count; i++) {
         const struct tidy_declaration *row = &file->declarations[i];
         if (row->kind == TIDY_FUNCTION && line >= row->first && line <= row->last) {
@@ -198,6 +203,8 @@ static bool may_allocate(const struct tidy_file *file, size_t line)
 static void check_call(struct tidy_tree *tree, struct tidy_file *file, struct str word, size_t line)
 {
     bool production = tidy_is_production(file);
+    assert(word.len > 0);
+    assert(line >= 1);
     for (size_t i = 0; i < ARRAY_LEN(banned); i++) {
         if (tidy_is(word, banned[i].name) && (production || !banned[i].production)) {
             tidy_complain(
@@ -220,6 +227,7 @@ static void check_call(struct tidy_tree *tree, struct tidy_file *file, struct st
 static bool is_call(const char *code, struct str word, size_t end)
 {
     const char *before = word.ptr;
+    assert(word.ptr >= code);
     while (before > code && before[-1] == ' ') {
         before--;
     }
@@ -305,6 +313,7 @@ static const struct {
 
 static int rank_of(const char *path)
 {
+    assert(path != NULL);
     for (size_t i = 0; i < ARRAY_LEN(layers); i++) {
         if (tidy_starts(path, layers[i].folder)) {
             return layers[i].rank;
@@ -323,6 +332,7 @@ static size_t program_len(const char *path)
 static void
 check_own_include(struct tidy_tree *tree, struct tidy_file *file, size_t line, const char *target)
 {
+    assert(target != NULL);
     int own = rank_of(file->path);
     int other = rank_of(target);
     bool sideways =
@@ -336,6 +346,7 @@ static void
 check_library(struct tidy_tree *tree, struct tidy_file *file, size_t line, const char *target)
 {
     const char *place = NULL;
+    assert(target != NULL);
     for (size_t i = 0; i < ARRAY_LEN(libraries); i++) {
         if (!tidy_starts(target, libraries[i].header)) {
             continue;

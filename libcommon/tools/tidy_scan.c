@@ -84,6 +84,7 @@ size_t tidy_line_of(const struct tidy_file *file, size_t at)
 
 static bool line_is_blank_before(const struct tidy_file *file, size_t at)
 {
+    assert(at <= file->text.len);
     while (at > 0 && file->text.ptr[at - 1] != '\n') {
         at--;
         if (strchr(" \t", file->text.ptr[at]) == NULL) {
@@ -104,9 +105,11 @@ static size_t letters(const char *from, const char *to)
 
 static void allowance_read(struct tidy_file *file, const char *words, size_t at, size_t end)
 {
+    assert(words != NULL);
     struct tidy_allowance allowance = {.written = tidy_line_of(file, at)};
     size_t len = strcspn(words, " :\n*");
     const char *rest = words + len;
+    assert(at < end);
     allowance.rule = host_copy(words, len);
     bool whole = tidy_starts(rest, " here:");
     if (!whole && *rest != ':') {
@@ -129,6 +132,7 @@ static void allowance_read(struct tidy_file *file, const char *words, size_t at,
 
 static void comment_read(struct tidy_file *file, size_t at, size_t end)
 {
+    assert(at < end);
     const char *text = file->text.ptr;
     const char *found = memmem(text + at, end - at, ALLOW, strlen(ALLOW));
     if (found != NULL && file->own) {
@@ -140,6 +144,7 @@ static void comment_read(struct tidy_file *file, size_t at, size_t end)
 
 static size_t comment_end(const struct tidy_file *file, size_t at)
 {
+    assert(file->text.ptr[at] == '/');
     const char *text = file->text.ptr;
     const char *end = text[at + 1] == '*' ? strstr(text + at + 2, "*/") : strchr(text + at, '\n');
     if (end == NULL) {
@@ -163,6 +168,7 @@ static size_t literal_end(const struct tidy_file *file, size_t at)
 
 static void blank(char *code, size_t from, size_t to)
 {
+    assert(from <= to);
     for (size_t i = from; i < to; i++) {
         code[i] = code[i] == '\n' ? '\n' : ' ';
     }

@@ -27,6 +27,8 @@ static void words_collect(struct tidy_file *file)
 {
     size_t at = 0;
     struct str word;
+    assert(file->macros != NULL);
+    assert(file->words == NULL);
     while (tidy_word_next(file->macros, &at, &word)) {
         file->words = host_grow(file->words, file->word_count, sizeof(*file->words));
         file->words[file->word_count++] = word;
@@ -41,6 +43,7 @@ static size_t word_uses(const struct tidy_file *file, const char *name)
     struct str wanted = {name, strlen(name)};
     size_t low = 0;
     size_t high = file->word_count;
+    assert(name != NULL);
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         if (word_compare(&file->words[middle], &wanted) < 0) {
@@ -62,6 +65,7 @@ static size_t word_uses(const struct tidy_file *file, const char *name)
 static const struct tidy_declaration *
 find(const struct tidy_file *file, enum tidy_kind kind, const char *name)
 {
+    assert(name != NULL);
     for (size_t i = 0; i < file->declaration_count; i++) {
         const struct tidy_declaration *row = &file->declarations[i];
         if (row->kind == kind && strcmp(row->name, name) == 0) {
@@ -74,6 +78,7 @@ find(const struct tidy_file *file, enum tidy_kind kind, const char *name)
 /* Prototypes are no use; a call from a test is none of what production exports. */
 static bool uses(const struct tidy_file *user, const struct tidy_file *definer, const char *name)
 {
+    assert(user != definer);
     if (tidy_starts(user->path, "tests/") && !tidy_starts(definer->path, "tests/")) {
         return false;
     }
@@ -87,6 +92,7 @@ check_used(struct tidy_tree *tree, struct tidy_file *definer, const struct tidy_
 {
     struct tidy_file *where = definer;
     size_t line = row->first;
+    assert(row->name != NULL);
     if (definer->header && word_uses(definer, row->name) > 1) {
         return;
     }
@@ -192,6 +198,7 @@ static void figures_add(struct figures *sum, const struct tidy_file *file)
 static void figures_print(const struct figures *sum)
 {
     size_t density = sum->functions == 0 ? 0 : sum->asserts * 100 / sum->functions;
+    assert(sum->folder != NULL);
     (void)printf("  %-24s %5zu %7zu %9zu %7zu %7zu %5zu.%02zu %8zu %8zu\n",
                  sum->folder,
                  sum->files,
@@ -208,6 +215,7 @@ static void figures_print(const struct figures *sum)
 /* "libcommon/base", "services/ledger", "tests", "gateway". */
 static char *folder_of(const char *path)
 {
+    assert(path != NULL);
     size_t len = strcspn(path, "/");
     if (!tidy_starts(path, "tests/") && strchr(path + len + 1, '/') != NULL) {
         len += 1 + strcspn(path + len + 1, "/");
@@ -218,6 +226,7 @@ static char *folder_of(const char *path)
 static struct figures *figures_find(struct figures *folders, size_t *count, const char *path)
 {
     char *folder = folder_of(path);
+    assert(*count <= FOLDERS_MAX);
     for (size_t i = 0; i < *count; i++) {
         if (strcmp(folders[i].folder, folder) == 0) {
             return &folders[i];

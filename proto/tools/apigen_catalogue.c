@@ -8,6 +8,7 @@
 
 void gen_put_cell(FILE *file, const char *text)
 {
+    assert(text != NULL);
     for (const char *c = text; *c != '\0'; c++) {
         (void)fprintf(file, *c == '|' ? "\\%c" : "%c", *c);
     }
@@ -58,6 +59,7 @@ static const char *const advice[CODE_COUNT] = {
 
 static const struct error_row *row_of(const char *error)
 {
+    assert(error != NULL);
     for (size_t i = 0; i < ARRAY_LEN(error_rows); i++) {
         if (strcmp(error_rows[i].name, error) == 0) {
             return &error_rows[i];
@@ -68,6 +70,8 @@ static const struct error_row *row_of(const char *error)
 
 static void put_code(FILE *file, enum code code)
 {
+    assert(code != OK);
+    assert(code < CODE_COUNT);
     const struct error_row *row = &error_rows[code];
 
     if (advice[code] == NULL) {
@@ -87,6 +91,7 @@ static void put_reason(FILE *file, const struct gen_reason *reason)
 {
     const struct error_row *row = row_of(reason->error);
 
+    assert(reason->name != NULL);
     (void)fprintf(file, "| `%s` | %d | %s | ", reason->name, row->http, row->retry ? "yes" : "no");
     gen_put_cell(file, reason->text);
     (void)fputs(" |\n", file);
@@ -140,6 +145,7 @@ static const char *type_name(const struct gen_field *field)
                                         [GEN_MESSAGE] = "object",
                                         [GEN_UNSUPPORTED] = "unsupported"};
 
+    assert(field->kind <= GEN_UNSUPPORTED);
     if (field->message != NULL) {
         return field->message->full_name;
     }
@@ -148,6 +154,7 @@ static const char *type_name(const struct gen_field *field)
 
 static void put_event(FILE *file, const struct gen_message *message)
 {
+    assert(message->event != NULL);
     (void)fprintf(file,
                   "| `%s` | `%s` | %s | %s | ",
                   message->event->subject,

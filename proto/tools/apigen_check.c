@@ -10,6 +10,7 @@
 static bool verb_known(const char *verb)
 {
     static const char *const verbs[] = {"GET", "POST", "PUT", "PATCH", "DELETE"};
+    assert(verb != NULL);
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
         if (strcmp(verbs[i], verb) == 0) {
             return true;
@@ -21,6 +22,8 @@ static bool verb_known(const char *verb)
 /* Two paths are one route when they differ only in the names of parameters. */
 static bool path_same(const char *a, const char *b)
 {
+    assert(a != NULL);
+    assert(b != NULL);
     while (*a != '\0' && *b != '\0') {
         if (*a != *b) {
             return false;
@@ -39,6 +42,7 @@ static bool path_same(const char *a, const char *b)
 /* A parameter is a whole segment: "/{name}" with "/" or the end behind it. */
 static bool path_well_formed(const char *path)
 {
+    assert(path != NULL);
     if (path[0] != '/' || strstr(path, "//") != NULL || strpbrk(path, "?# %") != NULL) {
         return false;
     }
@@ -82,6 +86,7 @@ static void
 check_route_pair(struct gen *gen, const struct gen_route *route, const struct gen_route *earlier)
 {
     const struct gen_rpc *other = earlier->rpc;
+    assert(route != earlier);
     if (!path_same(earlier->path, route->path)) {
         return;
     }
@@ -107,6 +112,7 @@ check_route_pair(struct gen *gen, const struct gen_route *route, const struct ge
 
 static void check_route(struct gen *gen, size_t index)
 {
+    assert(index < gen->route_count);
     const struct gen_route *route = &gen->routes[index];
     if (!verb_known(route->verb)) {
         gen_error_rpc(gen, route->rpc, "unknown method \"%s\"", route->verb);
@@ -120,6 +126,7 @@ static void check_route(struct gen *gen, size_t index)
 static void check_http(struct gen *gen, const struct gen_rpc *rpc)
 {
     const Avanta__Http *http = rpc->http;
+    assert(http != NULL);
     if (http->status < 200 || http->status > 299) {
         gen_error_rpc(gen, rpc, "status %u is no success", http->status);
     }
@@ -138,6 +145,7 @@ static void check_http(struct gen *gen, const struct gen_rpc *rpc)
 /* An rpc that lacks HTTP by oversight shows in messages that only rpcs with HTTP use otherwise. */
 static void check_internal(struct gen *gen, const struct gen_rpc *rpc)
 {
+    assert(rpc->http == NULL);
     for (size_t i = 0; i < gen->rpc_count; i++) {
         const struct gen_rpc *other = &gen->rpcs[i];
         bool shared = other->in == rpc->in || other->out == rpc->out || other->in == rpc->out ||
@@ -162,6 +170,7 @@ static bool is_keyword(const char *ident)
         "goto",     "if",     "inline",   "int",    "long",     "return",   "short",
         "register", "signed", "sizeof",   "static", "struct",   "restrict", "switch",
         "typedef",  "union",  "volatile", "void",   "unsigned", "while"};
+    assert(ident != NULL);
     for (size_t i = 0; i < ARRAY_LEN(words); i++) {
         if (strcmp(words[i], ident) == 0) {
             return true;

@@ -147,6 +147,7 @@ check_nested(struct gen *gen, const struct gen_message *inner, const struct gen_
 
 static bool answers_to(const struct gen_field *field, const char *name)
 {
+    assert(name != NULL);
     if (strcmp(field->name, name) == 0) {
         return true;
     }
@@ -164,6 +165,7 @@ static void check_name_pair(struct gen *gen,
                             const struct gen_field *field,
                             const struct gen_field *earlier)
 {
+    assert(field != earlier);
     if (answers_to(earlier, field->name)) {
         gen_error_field(gen,
                         message,
@@ -186,6 +188,7 @@ static void check_name_pair(struct gen *gen,
 
 static void check_names(struct gen *gen, const struct gen_message *message, size_t index)
 {
+    assert(index < message->field_count);
     const struct gen_field *field = &message->fields[index];
     for (size_t i = 0; i < index; i++) {
         check_name_pair(gen, message, field, &message->fields[i]);
@@ -211,6 +214,7 @@ static void check_nulls(struct gen *gen, const struct gen_message *message)
 
 static void check_event(struct gen *gen, const struct gen_message *message, size_t index)
 {
+    assert(index < gen->message_count);
     const Avanta__Event *event = message->event;
     if (event == NULL) {
         return;

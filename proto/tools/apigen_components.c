@@ -53,6 +53,7 @@ put_required(struct gen_json *json, const struct gen_message *message, enum gen_
 
 static void put_required_name(struct gen_json *json, const char *name)
 {
+    assert(name != NULL);
     gen_json_object(json, NULL);
     gen_json_array(json, "required");
     gen_json_string(json, NULL, name);
@@ -132,6 +133,7 @@ static void put_messages(const struct gen *gen, struct gen_json *json)
 
 static void put_typed(struct gen_json *json, const char *key, const char *type)
 {
+    assert(type != NULL);
     gen_json_object(json, key);
     gen_json_string(json, "type", type);
     gen_json_end(json);
@@ -231,6 +233,7 @@ static void put_problem_schema(const struct gen *gen, struct gen_json *json)
 static void
 put_problem_response(struct gen_json *json, const char *name, const char *text, bool retry)
 {
+    assert(text != NULL);
     gen_json_object(json, name);
     gen_json_string(json, "description", text);
     if (retry) {

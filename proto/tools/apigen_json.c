@@ -95,6 +95,7 @@ void gen_json_int(struct gen_json *json, const char *key, int64_t value)
 
 void gen_json_literal(struct gen_json *json, const char *key, const char *text)
 {
+    assert(text != NULL);
     put_start(json, key);
     (void)fputs(text, json->file);
 }

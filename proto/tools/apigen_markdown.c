@@ -13,6 +13,7 @@ struct phrases {
 
 static void phrase(struct phrases *list, const char *text)
 {
+    assert(text != NULL);
     if (text[0] == '\0') {
         return;
     }
@@ -57,6 +58,7 @@ static const char *base_type(const struct gen_field *field)
                                         [GEN_ENUM] = "text",
                                         [GEN_MESSAGE] = "object",
                                         [GEN_UNSUPPORTED] = "unsupported"};
+    assert(field->kind <= GEN_UNSUPPORTED);
     if ((field->flags & RULE_RAW_JSON) != 0) {
         return "any JSON";
     }
@@ -78,6 +80,7 @@ static void put_type(FILE *file, const struct gen_field *field)
 static char *joined(char *const *texts, size_t count)
 {
     char *all = host_format("%s", "");
+    assert(texts != NULL);
     for (size_t i = 0; i < count; i++) {
         all = host_format("%s%s`%s`", all, i == 0 ? "" : ", ", texts[i]);
     }
@@ -87,6 +90,7 @@ static char *joined(char *const *texts, size_t count)
 /* "1 to 5", "at least 1", "at most 5" */
 static char *range(const char *min, const char *max)
 {
+    assert(min != NULL || max != NULL);
     if (min != NULL && max != NULL) {
         return host_format("%s to %s", min, max);
     }
@@ -226,6 +230,7 @@ static void put_endpoint(FILE *file, const struct gen_rpc *rpc)
     static const char *const permissions[] = {
         [API_PUBLIC] = "anyone", [API_USER] = "a logged-in user", [API_ADMIN] = "an administrator"};
     const Avanta__Http *http = rpc->http;
+    assert(http != NULL);
     (void)fprintf(file, "### %s %s\n\n", http->method, http->path);
     if (http->summary != NULL) {
         size_t len = strlen(http->summary);
@@ -299,6 +304,7 @@ static void put_message(FILE *file, const struct gen_message *message)
 
 static bool holds(const struct gen_message *outer, const struct gen_message *inner)
 {
+    assert(inner != NULL);
     for (size_t i = 0; i < outer->field_count; i++) {
         if (outer->fields[i].message == inner) {
             return true;

@@ -52,6 +52,7 @@ static bool sets_cookies(const struct gen_message *out)
 /* The `schema` member of a successful answer, into the open object. */
 static void put_reply_schema(struct gen_json *json, const struct gen_rpc *rpc)
 {
+    assert(rpc->http != NULL);
     if (rpc->http->media_type == NULL && rpc->body_field >= 0) {
         const struct gen_field *field = &rpc->out->fields[rpc->body_field];
         gen_schema_field(json, "schema", field, GEN_SCHEMA_REPLY);
@@ -76,6 +77,7 @@ static void put_reply_content(struct gen_json *json, const struct gen_rpc *rpc)
 
 static void put_success(struct gen_json *json, const struct gen_rpc *rpc)
 {
+    assert(rpc->http != NULL);
     gen_json_object(json, host_format("%u", rpc->http->status));
     gen_json_string(json, "description", "The request succeeded");
     if (sets_cookies(rpc->out)) {
@@ -158,6 +160,7 @@ static const char *parameter_name(const struct gen_field *field)
 
 static void put_parameter(struct gen_json *json, const struct gen_field *field, const char *place)
 {
+    assert(place != NULL);
     gen_json_object(json, NULL);
     gen_json_string(json, "name", parameter_name(field));
     gen_json_string(json, "in", place);
@@ -175,6 +178,7 @@ static void put_parameter(struct gen_json *json, const struct gen_field *field, 
 static void
 put_parameters(struct gen_json *json, const struct gen_rpc *rpc, const struct gen_binding *binding)
 {
+    assert(rpc->http != NULL);
     gen_json_array(json, "parameters");
     for (size_t i = 0; i < rpc->in->field_count; i++) {
         const struct gen_field *field = &rpc->in->fields[i];
@@ -229,6 +233,7 @@ static void put_security(struct gen_json *json, const struct gen_rpc *rpc)
 
 static void put_operation(struct gen_json *json, const struct gen_rpc *rpc, size_t index)
 {
+    assert(index < rpc->binding_count);
     static const char *const permissions[] = {
         [API_PUBLIC] = "public", [API_USER] = "user", [API_ADMIN] = "admin"};
     const struct gen_binding *binding = &rpc->bindings[index];
@@ -262,6 +267,7 @@ static void put_operation(struct gen_json *json, const struct gen_rpc *rpc, size
 /* All operations of the path; `first` is the first route that has it. */
 static void put_path(const struct gen *gen, struct gen_json *json, size_t first)
 {
+    assert(first < gen->route_count);
     const char *path = gen->routes[first].path;
     gen_json_object(json, path);
     for (size_t i = first; i < gen->route_count; i++) {
@@ -274,6 +280,7 @@ static void put_path(const struct gen *gen, struct gen_json *json, size_t first)
 
 static bool path_seen(const struct gen *gen, size_t route)
 {
+    assert(route < gen->route_count);
     for (size_t i = 0; i < route; i++) {
         if (strcmp(gen->routes[i].path, gen->routes[route].path) == 0) {
             return true;
@@ -297,6 +304,7 @@ static void put_paths(const struct gen *gen, struct gen_json *json)
 
 static void put_document(const struct gen *gen, struct gen_json *json, const char *version)
 {
+    assert(version != NULL);
     gen_json_object(json, NULL);
     gen_json_string(json, "openapi", "3.1.0");
     gen_json_object(json, "info");

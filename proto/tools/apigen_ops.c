@@ -20,6 +20,7 @@ struct ops_form {
 
 static struct ops_form form_of(const struct gen_service *service)
 {
+    assert(service->name != NULL);
     if (strcmp(service->name, "gateway") == 0) {
         return (struct ops_form){.stem = "gateway_local",
                                  .include = "gateway/local.h",

@@ -20,6 +20,7 @@ void gen_error_rpc(struct gen *gen, const struct gen_rpc *rpc, const char *fmt, 
 {
     char text[512];
     va_list args;
+    assert(fmt != NULL);
     va_start(args, fmt);
     (void)vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
@@ -36,6 +37,7 @@ void gen_error_field(struct gen *gen,
 {
     char text[512];
     va_list args;
+    assert(fmt != NULL);
     va_start(args, fmt);
     (void)vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
@@ -51,6 +53,7 @@ void gen_error_message(struct gen *gen, const struct gen_message *message, const
 {
     char text[512];
     va_list args;
+    assert(fmt != NULL);
     va_start(args, fmt);
     (void)vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
@@ -116,6 +119,7 @@ static struct gen_message *gen_message_find(const struct gen *gen, const char *f
 
 struct gen_field *gen_field_find(const struct gen_message *message, const char *api_name)
 {
+    assert(api_name != NULL);
     for (size_t i = 0; i < message->field_count; i++) {
         if (strcmp(message->fields[i].name, api_name) == 0) {
             return &message->fields[i];
@@ -135,6 +139,8 @@ static void message_add(struct gen *gen,
                         const Google__Protobuf__DescriptorProto *proto)
 {
     struct gen_message message = {.file = file, .proto = proto};
+    assert(proto->name != NULL);
+    assert(scope != NULL);
     message.full_name = *scope == '\0' ? proto->name : host_format("%s.%s", scope, proto->name);
     message.c_name = host_snake_path(message.full_name, "__");
     message.ident = host_snake_path(message.full_name, "_");
@@ -271,6 +277,7 @@ static void field_read(struct gen *gen,
 /* Insertion keeps the fields in tag order; messages are short. */
 static void fields_read(struct gen *gen, struct gen_message *message)
 {
+    assert(message->fields == NULL);
     message->fields = host_alloc(message->proto->n_field, sizeof(*message->fields));
     for (size_t i = 0; i < message->proto->n_field; i++) {
         struct gen_field field = {0};
@@ -289,6 +296,7 @@ static void message_options_read(struct gen *gen, struct gen_message *message)
     static const Avanta__Shape unset = AVANTA__SHAPE__INIT;
     const Google__Protobuf__MessageOptions *options = message->proto->options;
     const ProtobufCMessage *base = options == NULL ? NULL : &options->base;
+    assert(message->shape == NULL);
     message->shape = &unset;
     struct option_bytes bytes = option_find(base, OPTION_SHAPE);
     if (bytes.given) {
@@ -322,6 +330,7 @@ static const Avanta__Http *http_read(struct gen *gen, const struct gen_rpc *rpc)
 
 static void bindings_read(struct gen_rpc *rpc)
 {
+    assert(rpc->bindings == NULL);
     if (rpc->http == NULL) {
         return;
     }
@@ -339,6 +348,7 @@ static void rpc_read(struct gen *gen,
                      const Google__Protobuf__MethodDescriptorProto *proto)
 {
     struct gen_rpc rpc = {.service = service, .proto = proto, .body_field = -1};
+    assert(service->ident != NULL);
     rpc.ident = host_snake(proto->name);
     rpc.enum_name = host_upper(host_format("api_%s_%s", service->ident, rpc.ident));
     rpc.in = gen_message_find(gen, proto->input_type);

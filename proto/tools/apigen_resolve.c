@@ -136,6 +136,7 @@ char *gen_path_parameter(const char *path, size_t *at)
 bool gen_path_has(const char *path, const char *name)
 {
     size_t at = 0;
+    assert(name != NULL);
     for (const char *p = gen_path_parameter(path, &at); p != NULL;
          p = gen_path_parameter(path, &at)) {
         if (strcmp(p, name) == 0) {
@@ -147,11 +148,13 @@ bool gen_path_has(const char *path, const char *name)
 
 static bool verb_has_body(const char *verb)
 {
+    assert(verb != NULL);
     return strcmp(verb, "POST") == 0 || strcmp(verb, "PUT") == 0 || strcmp(verb, "PATCH") == 0;
 }
 
 static bool in_any_path(const struct gen_rpc *rpc, const char *name)
 {
+    assert(name != NULL);
     for (size_t i = 0; i < rpc->binding_count; i++) {
         if (gen_path_has(rpc->bindings[i].path, name)) {
             return true;
@@ -163,6 +166,7 @@ static bool in_any_path(const struct gen_rpc *rpc, const char *name)
 static enum api_source source_of(const struct gen_rpc *rpc, const struct gen_field *field)
 {
     const Avanta__Rule *rule = field->rule;
+    assert(rpc->binding_count > 0);
     if (rule->cookie != NULL || rule->source == AVANTA__SOURCE__SOURCE_COOKIE) {
         return API_SOURCE_COOKIE;
     }
@@ -184,6 +188,7 @@ static enum api_source source_of(const struct gen_rpc *rpc, const struct gen_fie
 static void resolve_sources(struct gen *gen, const struct gen_rpc *rpc)
 {
     struct gen_message *in = rpc->in;
+    assert(rpc->http != NULL);
     for (size_t i = 0; i < in->field_count; i++) {
         struct gen_field *field = &in->fields[i];
         enum api_source source = source_of(rpc, field);

@@ -10,6 +10,7 @@
 
 bool gen_schema_shows(const struct gen_field *field, enum gen_schema_use use)
 {
+    assert(field->rule != NULL);
     if (field->rule->nulls != 0 || field->rule->hidden != 0) {
         return false;
     }
@@ -74,6 +75,7 @@ static bool is_scaled(const struct gen_field *field)
 /* One type, or a list of them where the value may be of several. */
 static void put_types(struct gen_json *json, const char *type, const char *other, bool null)
 {
+    assert(type != NULL);
     if (other == NULL && !null) {
         gen_json_string(json, "type", type);
         return;
@@ -91,6 +93,7 @@ static void put_types(struct gen_json *json, const char *type, const char *other
 
 static void put_pattern(struct gen_json *json, enum api_pattern pattern)
 {
+    assert(pattern < API_PATTERN_COUNT);
     static const struct {
         const char *key;
         const char *text;
@@ -109,6 +112,7 @@ static void put_pattern(struct gen_json *json, enum api_pattern pattern)
 
 static void put_texts(struct gen_json *json, char *const *texts, size_t count, bool null)
 {
+    assert(texts != NULL);
     gen_json_array(json, "enum");
     for (size_t i = 0; i < count; i++) {
         gen_json_string(json, NULL, texts[i]);
@@ -218,6 +222,7 @@ static void put_bool_spellings(struct gen_json *json, const struct gen_field *fi
 static void
 put_bool(struct gen_json *json, const struct gen_field *field, enum gen_schema_use use, bool null)
 {
+    assert(field->kind == GEN_BOOL);
     if (use != GEN_SCHEMA_REPLY) {
         put_bool_spellings(json, field, null);
         return;
@@ -238,6 +243,7 @@ put_bool(struct gen_json *json, const struct gen_field *field, enum gen_schema_u
 
 static void put_enum(struct gen_json *json, const struct gen_field *field, bool null)
 {
+    assert(field->kind == GEN_ENUM);
     put_types(json, "string", NULL, null);
     if (field->enum_proto == NULL) {
         return;
@@ -257,6 +263,7 @@ static void put_message(struct gen_json *json,
                         bool null)
 {
     char *reference = gen_schema_reference(field->message, use);
+    assert(field->kind == GEN_MESSAGE);
     if (!null) {
         gen_json_string(json, "$ref", reference);
         return;
@@ -348,6 +355,7 @@ static void
 put_list(struct gen_json *json, const struct gen_field *field, enum gen_schema_use use, bool null)
 {
     const Avanta__Rule *rule = field->rule;
+    assert(field->repeated);
     put_types(json, "array", NULL, null);
     if (rule->has_min_len != 0) {
         gen_json_int(json, "minItems", rule->min_len);

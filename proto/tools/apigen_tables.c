@@ -21,6 +21,7 @@ static bool is_used(const struct gen_message *message)
 
 static char *event_name(const struct gen_message *message)
 {
+    assert(message->event != NULL);
     /* The project's package in front would be the same everywhere. */
     const char *ident = message->ident;
     const char *prefix = "avanta_";
@@ -32,6 +33,7 @@ static char *event_name(const struct gen_message *message)
 
 void gen_write_methods_header(const struct gen *gen, FILE *file, const char *argument)
 {
+    assert(gen->errors == 0);
     (void)argument;
     (void)fprintf(file, "%s#pragma once\n\n#include \"libcommon/codec/api.h\"\n\n", generated_note);
     (void)fputs("enum api_method_id {\n", file);
@@ -100,6 +102,7 @@ static void put_flags(FILE *file, uint32_t flags)
 
 static void put_string_member(FILE *file, const char *member, const char *text)
 {
+    assert(member != NULL);
     if (text != NULL) {
         (void)fprintf(file, ", .%s = ", member);
         host_put_literal(file, text);
@@ -108,6 +111,7 @@ static void put_string_member(FILE *file, const char *member, const char *text)
 
 static void put_number_member(FILE *file, const char *member, uint32_t value)
 {
+    assert(member != NULL);
     if (value != 0) {
         (void)fprintf(file, ", .%s = %" PRIu32 "u", member, value);
     }
@@ -133,6 +137,7 @@ static const char *source_name(enum api_source source)
                                         [API_SOURCE_PATH] = "API_SOURCE_PATH",
                                         [API_SOURCE_COOKIE] = "API_SOURCE_COOKIE",
                                         [API_SOURCE_HEADER] = "API_SOURCE_HEADER"};
+    assert(source <= API_SOURCE_HEADER);
     return names[source];
 }
 
@@ -147,6 +152,7 @@ static const char *pattern_name(enum api_pattern pattern)
         [API_PATTERN_COLOR] = "API_PATTERN_COLOR",
         [API_PATTERN_URL_OR_PATH] = "API_PATTERN_URL_OR_PATH",
     };
+    assert(pattern < API_PATTERN_COUNT);
     return names[pattern];
 }
 
@@ -158,6 +164,7 @@ static void put_list(FILE *file,
                      char *const *texts,
                      size_t count)
 {
+    assert(texts != NULL || count == 0);
     if (count == 0) {
         return;
     }
@@ -173,6 +180,7 @@ static void put_list(FILE *file,
 static void put_field(FILE *file, const struct gen_message *message, const struct gen_field *field)
 {
     const Avanta__Rule *rule = field->rule;
+    assert(field->name != NULL);
     (void)fputs("    {.name = ", file);
     host_put_literal(file, field->name);
     if (rule->n_alias > 0) {
@@ -242,6 +250,8 @@ static void put_method(FILE *file, const struct gen_rpc *rpc)
     const Avanta__Http *http = rpc->http == NULL ? &internal : rpc->http;
     const char *service = rpc->service->name;
     const char *name = rpc->proto->name;
+    assert(rpc->in != NULL);
+    assert(rpc->out != NULL);
     (void)fprintf(file,
                   "    [%s] = {.service = \"%s\", .name = \"%s\", .full_name = \"%s.%s\",\n     ",
                   rpc->enum_name,
@@ -323,6 +333,7 @@ static void put_events(const struct gen *gen, FILE *file)
 
 static bool file_is_used(const struct gen *gen, const char *proto)
 {
+    assert(proto != NULL);
     for (size_t i = 0; i < gen->message_count; i++) {
         if (is_used(&gen->messages[i]) && strcmp(gen->messages[i].file, proto) == 0) {
             return true;
