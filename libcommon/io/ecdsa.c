@@ -43,6 +43,7 @@ static OSSL_PARAM *key_parameters(BIGNUM *d, const uint8_t point[POINT_BYTES])
     OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
     OSSL_PARAM *parameters = NULL;
 
+    assert(d != NULL);
     if (builder != NULL &&
         OSSL_PARAM_BLD_push_utf8_string(builder, OSSL_PKEY_PARAM_GROUP_NAME, "P-256", 0) == 1 &&
         OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_PRIV_KEY, d) == 1 &&
@@ -111,6 +112,8 @@ void ecdsa_close(struct ecdsa_key **key)
 void ecdsa_public(const struct ecdsa_key *key, uint8_t x[32], uint8_t y[32])
 {
     assert(key->point[0] == 0x04);
+    assert(x != NULL);
+    assert(y != NULL);
     memcpy(x, key->point + 1, 32);
     memcpy(y, key->point + 33, 32);
 }
@@ -122,6 +125,7 @@ enum code ecdsa_public_pem(const struct ecdsa_key *key, struct buf *out, struct 
     long length = 0;
 
     assert(key != NULL);
+    assert(out != NULL);
     if (memory == NULL || PEM_write_bio_PUBKEY(memory, key->pkey) != 1) {
         BIO_free(memory);
         return err_set(err, ERR_INTERNAL, "the public key could not be written");
@@ -140,6 +144,7 @@ signature_flatten(const uint8_t *der, size_t der_len, uint8_t out[ECDSA_SIGNATUR
     bool good = signature != NULL && BN_bn2binpad(ECDSA_SIG_get0_r(signature), out, 32) == 32 &&
                 BN_bn2binpad(ECDSA_SIG_get0_s(signature), out + 32, 32) == 32;
 
+    assert(der_len > 0);
     ECDSA_SIG_free(signature);
     return good;
 }
@@ -205,6 +210,8 @@ enum code ecdsa_verifier_open(const uint8_t x[32],
     uint8_t point[POINT_BYTES] = {0x04};
 
     assert(out != NULL);
+    assert(x != NULL);
+    assert(y != NULL);
     if (verifier == NULL) {
         return err_set(err, ERR_INTERNAL, "no memory for a key");
     }

@@ -168,6 +168,8 @@ static enum code unpack(const ProtobufCMessageDescriptor *descriptor,
 {
     ProtobufCAllocator allocator = {0};
 
+    assert(frame.len >= ENVELOPE_HEAD_BYTES);
+    assert(out != NULL);
     transcode_allocator(&allocator, arena);
     *out = protobuf_c_message_unpack(descriptor,
                                      &allocator,

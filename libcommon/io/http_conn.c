@@ -242,6 +242,8 @@ static void refuse(struct http_conn *conn, enum code code, const char *detail)
 {
     struct http_exchange *x = conn->reading;
 
+    assert(x != NULL);
+    assert(code != OK);
     conn->reading = NULL;
     conn->unanswered++;
     http_conn_finish(conn);
@@ -273,6 +275,8 @@ static struct str parse_one(struct http_conn *conn, struct str bytes)
     size_t used = 0;
     enum code code = http_parser_feed(conn->parser, bytes, &used, &conn->phase, &err);
 
+    assert(conn->reading != NULL);
+    assert(bytes.len > 0);
     if (code != OK) {
         conn->server->stats.malformed++;
         refuse(conn, code, err.text);
@@ -312,6 +316,7 @@ static void keep(struct http_conn *conn, struct str bytes)
     char *copy = NULL;
 
     assert(conn->kept_arena == NULL);
+    assert(bytes.len > 0);
     conn->kept_arena =
         arena_open(conn->server->options.arenas, 2 * sizeof(conn->server->read_buffer));
     if (conn->kept_arena != NULL) {

@@ -28,6 +28,7 @@ static const struct sm_row server_rows[SERVER_STATE_COUNT] = {
  */
 static void sweep_input(struct http_server *server, enum conn_input state, uint64_t now_ms)
 {
+    assert(state < CONN_INPUT_COUNT);
     LIST_EACH_SAFE(&server->by_input[state], node, following)
     {
         struct http_conn *conn = LIST_ENTRY(node, struct http_conn, input_node);
@@ -289,6 +290,7 @@ static struct http_server *server_make(struct loop *loop, const struct http_serv
 {
     struct http_server *server = calloc(1, sizeof(*server));
 
+    assert(options->connections_max > 0);
     if (server == NULL) {
         return NULL;
     }

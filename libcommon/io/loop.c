@@ -323,6 +323,7 @@ static void waker_woken(uv_async_t *async)
 {
     struct loop_waker *waker = CONTAINER_OF(async, struct loop_waker, uv);
 
+    assert(waker->fn != NULL);
     /* Cleared before fn looks: a wake that comes while fn runs is not lost. */
     (void)atomic_exchange_explicit(&waker->pending, false, memory_order_acq_rel);
     waker->fn(waker->arg);
@@ -416,6 +417,7 @@ static void job_run(uv_work_t *uv)
 {
     const struct loop_job *job = CONTAINER_OF(uv, struct loop_job, uv);
 
+    assert(job->work != NULL);
     job->work(job->arg);
 }
 

@@ -53,6 +53,7 @@ static size_t measure(const struct pg_array *array, bool *out_nulls)
     size_t bytes = HEAD_BYTES;
     struct pg_element element = {0};
 
+    assert(out_nulls != NULL);
     *out_nulls = false;
     for (size_t i = 0; i < array->count; i++) {
         array->element(array->ctx, i, &element);
@@ -66,6 +67,7 @@ static char *put_be32(char *at, uint32_t value)
 {
     const uint32_t wire = htonl(value);
 
+    assert(at != NULL);
     memcpy(at, &wire, sizeof(wire));
     return at + sizeof(wire);
 }

@@ -51,6 +51,7 @@ static enum code put_bytes(struct writer *w, const struct pg_slot *slot, const v
 {
     const ProtobufCBinaryData *data = field;
 
+    assert(field != NULL);
     if (data->len > INT_MAX) {
         return too_large(w->err, slot);
     }
@@ -108,6 +109,7 @@ bind_field(struct writer *w, const struct pg_slot *slot, const ProtobufCMessage 
 {
     const void *field = at_offset(in, slot->offset);
 
+    assert(in != NULL);
     if (pg_slot_unset(slot, in)) {
         return OK; /* the value stays NULL */
     }
@@ -151,6 +153,8 @@ static enum code bind_one(struct writer *w,
                           const struct pg_context *context,
                           const ProtobufCMessage *in)
 {
+    assert(w->value != NULL);
+    assert(w->length != NULL);
     *w->value = NULL;
     *w->length = 0;
     if (slot->kind == PG_KIND_CONTEXT_TEXT) {

@@ -98,6 +98,7 @@ enum code pg_bind_set(const struct pg_plan *plans,
     assert(plan->query->set);
     assert(list->count > 0);
     assert(list->count <= PG_BATCH_MAX);
+    assert(out != NULL);
     for (size_t i = 0; i < count && values != NULL && lengths != NULL; i++) {
         struct row row = {&plan->params[i], list};
         struct pg_array array = {plan->types[i], list->count, set_element, &row};

@@ -26,6 +26,7 @@ static enum code database_error(const struct migrator *m, const PGresult *result
 {
     const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
 
+    assert(doing != NULL);
     if (message == NULL) {
         message = PQerrorMessage(m->pq);
     }
@@ -56,6 +57,7 @@ static void hash_text(const char *text, char out[HASH_TEXT_BYTES])
 {
     uint8_t digest[SHA256_BYTES];
 
+    assert(text != NULL);
     sha256(str_from(text), digest);
     hex_encode(digest, sizeof(digest), out);
 }
@@ -72,6 +74,7 @@ static enum code check_applied(const struct migrator *m,
     const char *number = PQgetvalue(rows, row, 0);
     int64_t value = 0;
 
+    assert(row >= 0);
     if (!str_to_int64(str_from(number), &value) || value < 1) {
         return err_set(m->err, ERR_INTERNAL, "schema_migration of %s has a bad row", set->name);
     }
@@ -125,6 +128,7 @@ read_applied(const struct migrator *m, const struct pg_migration_set *set, size_
                                   0);
     enum code code = OK;
 
+    assert(out_applied != NULL);
     if (PQresultStatus(rows) != PGRES_TUPLES_OK) {
         code = database_error(m, rows, "reading schema_migration");
     }
@@ -146,6 +150,8 @@ static enum code record(const struct migrator *m, const char *set, const struct 
     PGresult *result = NULL;
     enum code code = OK;
 
+    assert(set != NULL);
+    assert(step->number > 0);
     hash_text(step->text, hash);
     (void)snprintf(number, sizeof(number), "%u", step->number);
     result = PQexecParams(m->pq,

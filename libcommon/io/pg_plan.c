@@ -101,6 +101,8 @@ find_field(const ProtobufCMessageDescriptor *in, const char *name, bool *out_exa
     const ProtobufCFieldDescriptor *field = NULL;
     const size_t prefix = sizeof(FIELD_PREFIX) - 1;
 
+    assert(name != NULL);
+    assert(out_exact != NULL);
     *out_exact = true;
     if (in == NULL) {
         return NULL;
@@ -133,6 +135,7 @@ static bool compile_reserved(struct pg_slot *slot)
 static enum code
 ambiguous(const struct pg_query *query, const struct pg_slot *slot, struct err *err)
 {
+    assert(query->in != NULL);
     return err_set_field(err,
                          ERR_INTERNAL,
                          slot->name,
@@ -240,6 +243,7 @@ static void carve_block(struct pg_plan *plans, const struct pg_query_table *tabl
     struct pg_slot *slots = (struct pg_slot *)(void *)&plans->queries[table->count];
     uint32_t *types = NULL;
 
+    assert(plans->count == table->count);
     for (uint16_t i = 0; i < table->count; i++) {
         struct pg_query_plan *plan = &plans->queries[i];
         plan->query = &table->queries[i];

@@ -94,6 +94,7 @@ void pg_pool_on_down(struct pg_pool *pool)
 
 void pg_pool_on_fatal(struct pg_pool *pool, const struct err *err)
 {
+    assert(err->code != OK);
     if (log_rate_allows(&pool->log_slots[ERR_INTERNAL])) {
         log_event(LOG_ERROR, "pg_statement_unfit", LOG_S("error", err->text));
     }

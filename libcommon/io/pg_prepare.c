@@ -12,6 +12,9 @@
 
 static bool send_statement(struct pg_conn *conn, uint16_t table, uint16_t index)
 {
+    assert(table < conn->options->table_count);
+    assert(index < conn->options->tables[table].count);
+
     const struct pg_query *query = &conn->options->tables[table].queries[index];
     const uint32_t *types = pg_plan_types(conn->options->plans[table], index);
     char name[NAME_BYTES];
@@ -46,6 +49,7 @@ static bool next_statement(struct pg_conn *conn)
 
 static void send_chunk(struct pg_conn *conn)
 {
+    assert(conn->pq != NULL);
     for (int i = 0; i < PG_PREPARE_CHUNK && next_statement(conn); i++) {
         if (!send_statement(conn, (uint16_t)conn->prepare_table, conn->prepare_query)) {
             pg_conn_doom(conn, "a statement cannot be sent");
@@ -77,6 +81,7 @@ static void keep_error(struct pg_conn *conn, const struct pg_query *query, const
     const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
 
+    assert(query != NULL);
     if (conn->prepare_err.code != OK) {
         return;
     }
@@ -90,6 +95,8 @@ static void keep_error(struct pg_conn *conn, const struct pg_query *query, const
 
 void pg_prepare_result(struct pg_conn *conn, const struct pg_item *item, const PGresult *result)
 {
+    assert(item->table < conn->options->table_count);
+
     const ExecStatusType status = PQresultStatus(result);
     const struct pg_query *query = &conn->options->tables[item->table].queries[item->query];
 

@@ -59,6 +59,7 @@ static enum code broken(struct err *err)
 static enum code admit(struct pg_conn *conn, size_t bytes, struct err *err)
 {
     assert(pg_conn_state(conn) == PG_BUSY || pg_conn_state(conn) == PG_BROKEN);
+    assert(conn->queued_bytes <= PG_QUEUED_BYTES_MAX);
     if (conn->pq == NULL || conn->doomed != NULL) {
         return broken(err);
     }
@@ -74,6 +75,7 @@ static size_t params_bytes(const struct pg_params *params)
 {
     size_t bytes = 0;
 
+    assert(params->count >= 0);
     for (int i = 0; i < params->count; i++) {
         if (params->values[i] == NULL) {
             continue;
@@ -140,6 +142,7 @@ enum code pg_conn_command(struct pg_conn *conn, const char *sql, void *tag, stru
 
 static void add_sync(struct pg_conn *conn)
 {
+    assert(conn->pq != NULL);
     if (PQpipelineSync(conn->pq) == 1) {
         pg_queue_add(conn, PG_ITEM_SYNC, 0, 0, NULL);
     } else {
@@ -162,6 +165,7 @@ enum code pg_conn_sync(struct pg_conn *conn, struct err *err)
 /* Nothing is under way before this flush: the clock of the guard starts now. */
 static void start_guard(struct pg_conn *conn)
 {
+    assert(conn->timer != NULL);
     conn->progress_ms = clock_mono_ms(); /* not the loop's time: it may be stale by a stall */
     conn->last_call = false;
     if (pg_conn_state(conn) == PG_BUSY && conn->doomed == NULL) {
@@ -252,6 +256,7 @@ static void answer_lost(struct pg_conn *conn, const struct pg_item *item)
 {
     struct pg_answer answer = {.outcome = PG_OUTCOME_LOST};
 
+    assert(conn->holder.on_answer != NULL);
     (void)broken(&answer.err);
     conn->holder.on_answer(conn->holder.ctx, item->tag, &answer);
 }
@@ -283,6 +288,7 @@ static const char *item_name(const struct pg_conn *conn, const struct pg_item *i
 /* 0A000 "cached plan must not change result type" and 26000 "prepared statement does not exist". */
 static bool needs_preparing(const struct pg_item *item, const char *sqlstate)
 {
+    assert(sqlstate != NULL);
     return item->kind == PG_ITEM_QUERY &&
            (strcmp(sqlstate, "0A000") == 0 || strcmp(sqlstate, "26000") == 0);
 }
@@ -312,6 +318,8 @@ static bool answer_item(struct pg_conn *conn, struct pg_item *item, PGresult *re
     const bool owed = is_owed(conn, item);
     struct pg_answer answer = {.outcome = PG_OUTCOME_OK};
 
+    assert(result != NULL);
+    assert(!item->answered);
     if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK || status == PGRES_EMPTY_QUERY) {
         answer.result = owed ? result : NULL;
     } else if (status == PGRES_PIPELINE_ABORTED) {
@@ -335,6 +343,7 @@ static bool answer_item(struct pg_conn *conn, struct pg_item *item, PGresult *re
 
 static void settle(struct pg_conn *conn)
 {
+    assert(conn->settle_due);
     conn->settle_due = false;
     if (conn->doomed == NULL && pg_conn_state(conn) == PG_BUSY) {
         loop_timer_stop(conn->timer);
@@ -381,6 +390,7 @@ static bool take_result(struct pg_conn *conn, PGresult *result)
     struct pg_item *item = item_at(conn, conn->head);
     const bool is_sync = result != NULL && PQresultStatus(result) == PGRES_PIPELINE_SYNC;
 
+    assert(items_used(conn) > 0);
     if (is_sync != (item->kind == PG_ITEM_SYNC) || (result == NULL && !item->answered) ||
         (result != NULL && item->answered)) {
         PQclear(result);

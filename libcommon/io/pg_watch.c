@@ -48,6 +48,7 @@ static void on_poll(uv_poll_t *uv, int status, int events)
 {
     struct pg_watch *watch = CONTAINER_OF(uv, struct pg_watch, uv);
 
+    assert(watch->fn != NULL);
     if (status != 0) {
         watch->events = 0; /* libuv has stopped the handle */
     }

@@ -75,6 +75,8 @@ static bool look(struct bucket *bucket,
                  uint32_t *out_free,
                  struct place **out_place)
 {
+    assert(out_free != NULL);
+    assert(out_place != NULL);
     *out_free = 0;
     *out_place = NULL;
     for (uint32_t i = 0; i < BUCKET_PLACES; i++) {
