@@ -102,6 +102,10 @@ static void runs_as_it_says(size_t row, const struct sample *sample)
 #define SOURCE                                                                    \
     "#include \"libcommon/base/x.h\"\n\nint x_do(int a)\n{\n    assert(a > 0);\n" \
     "    assert(a < 9);\n    return a;\n}\n"
+/* Two for each of up to three functions. */
+#define ASSERTS                                        \
+    "    assert(1);\n    assert(2);\n    assert(3);\n" \
+    "    assert(4);\n    assert(5);\n    assert(6);\n"
 #define USER "#include \"libcommon/base/x.h\"\nint main(void)\n{\n    return x_do(1);\n}\n"
 /* clang-format off */
 #define IN_TEST(text) {{"tests/t.c", "static " text MAIN}}
@@ -137,35 +141,34 @@ static void good_files_pass(void **state)
 static void each_word_rule(void **state)
 {
     static const struct sample rows[] = {
-        {IN_TEST("void f(char *a)\n{\n    strcpy(a, \"x\");\n}\n"),                                               "tests/t.c:3: banned: strcpy"},
+        {IN_TEST("void f(char *a)\n{\n    strcpy(a, \"x\");\n}\n"),                          "tests/t.c:3: banned: strcpy"},
         {IN_TEST("void f(char *a)\n{\n    (void) sprintf(a, \"x\");\n}\n"),
-         "t.c:3: banned: sprintf"                                                                                                              },
-        {IN_TEST("void f(void)\n{\n    system(\"x\");\n}\n"),                                                     "t.c:3: banned: system"      },
-        {IN_TEST("int f(void)\n{\n    return atoi(\"1\");\n}\n"),                                                 "t.c:3: banned: atoi"        },
-        {IN_TEST("int f(void)\n{\n    return rand();\n}\n"),                                                      "t.c:3: banned: rand"        },
-        {{{"tests/t.c", "#define CUT(a) strtok((a), \",\")\n" MAIN}},                                             "t.c:1: banned: strtok"      },
-        {IN_TEST("double rate;\n"),                                                                               "t.c:1: float: double"       },
-        {IN_TEST("int f(int a)\n{\n    return (float)a > 1;\n}\n"),                                               "t.c:3: float: float"        },
+         "t.c:3: banned: sprintf"                                                                                         },
+        {IN_TEST("void f(void)\n{\n    system(\"x\");\n}\n"),                                "t.c:3: banned: system"      },
+        {IN_TEST("int f(void)\n{\n    return atoi(\"1\");\n}\n"),                            "t.c:3: banned: atoi"        },
+        {IN_TEST("int f(void)\n{\n    return rand();\n}\n"),                                 "t.c:3: banned: rand"        },
+        {{{"tests/t.c", "#define CUT(a) strtok((a), \",\")\n" MAIN}},                        "t.c:1: banned: strtok"      },
+        {IN_TEST("double rate;\n"),                                                          "t.c:1: float: double"       },
+        {IN_TEST("int f(int a)\n{\n    return (float)a > 1;\n}\n"),                          "t.c:3: float: float"        },
         {{{"tests/t.c",
            "/* TO"
            "DO: more */\n" MAIN}},
          "t.c:1: unfinished: TO"
-         "DO"                                                                                                                                  },
+         "DO"                                                                                                             },
         {{{"tests/t.c",
            "// FIX"
            "ME\n" MAIN}},
          "t.c:1: unfinished: FIX"
-         "ME"                                                                                                                                  },
+         "ME"                                                                                                             },
+        {{{"services/a/t.c", "static void f(void)\n{\n" ASSERTS "    sleep(1);\n}\n" MAIN}},
+         "services/a/t.c:9: banned: sleep"                                                                                },
         {{{"services/a/t.c",
-           "static void f(void)\n{\n    assert(1);\n    assert(2);\n    sleep(1);\n}\n" MAIN}},
-         "services/a/t.c:5: banned: sleep"                                                                                                     },
+           "static void *f(void)\n{\n" ASSERTS "    return malloc(1);\n}\n" MAIN}},
+         "services/a/t.c:9: alloc: malloc"                                                                                },
         {{{"services/a/t.c",
-           "static void *f(void)\n{\n    assert(1);\n    assert(2);\n    return malloc(1);\n}\n" MAIN}},
-         "services/a/t.c:5: alloc: malloc"                                                                                                     },
-        {{{"services/a/t.c",
-           "static void *f_open(void)\n{\n    assert(1);\n    assert(2);\n    return malloc(1);\n}\n"
+           "static void *f_open(void)\n{\n" ASSERTS "    return malloc(1);\n}\n"
            "static void f_drop(void *p)\n{\n    free(p);\n}\n" MAIN}},
-         "services/a/t.c:9: alloc: free"                                                                                                       },
+         "services/a/t.c:13: alloc: free"                                                                                 },
     };
 
     (void)state;
@@ -291,10 +294,11 @@ static void exceptions_have_a_reason(void **state)
 static void figures_are_counted(void **state)
 {
     static const struct file files[FILES_MAX] = {
-        {"libcommon/base/x.h", HEADER                      },
-        {"libcommon/base/x.c", SOURCE                      },
-        {"services/a/t.c",     "static int count;\n" USER  },
-        {"tests/t.c",          "static int other;\n\n" MAIN},
+        {"libcommon/base/x.h", HEADER                                                                                                     },
+        {"libcommon/base/x.c", SOURCE                                                                                                     },
+        {"services/a/t.c",
+         "static int count;\n#include \"libcommon/base/x.h\"\nint main(void)\n{\n    assert(1);\n    assert(2);\n    return x_do(1);\n}\n"},
+        {"tests/t.c",          "static int other;\n\n" MAIN                                                                               },
     };
     const char *text = NULL;
 
@@ -305,10 +309,10 @@ static void figures_are_counted(void **state)
                "2      11         1       6       2     2.00        0        0");
     tool_holds(text,
                "  services/a                   "
-               "1       6         1       4       0     0.00        0        1");
+               "1       8         1       6       2     2.00        0        1");
     tool_holds(text,
                "  production                   "
-               "3      17         2       6       2     1.00        0        1");
+               "3      19         2       6       4     2.00        0        1");
 }
 
 static void refuses_bad_calls(void **state)
