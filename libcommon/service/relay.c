@@ -71,10 +71,12 @@ static bool is_empty(const struct relay *relay)
     return pool_used(relay->offered) == 0 && relay->acked_count == 0;
 }
 
-/* When the next pass is due: at once while there is surely more, later and later while it fails. */
+/* When the next pass is due: at once while there is surely more, later and later while nothing gets
+ * on. */
 static uint64_t wait_ms(struct relay *relay, bool worked)
 {
-    if (relay->failed || relay->lost || relay->refused > relay->stored) {
+    if (relay->failed || relay->lost || relay->refused > relay->stored ||
+        (relay->behind && !worked)) {
         relay->retry_ms = relay->retry_ms == 0 ? RELAY_RETRY_MS : relay->retry_ms * 2;
         relay->retry_ms = relay->retry_ms < RELAY_IDLE_MS ? relay->retry_ms : RELAY_IDLE_MS;
         return relay->retry_ms;
@@ -84,7 +86,7 @@ static uint64_t wait_ms(struct relay *relay, bool worked)
         return RELAY_RETRY_MS; /* there is room now and then */
     }
     if (relay->behind) {
-        return worked || relay->missed ? 0 : RELAY_IDLE_MS;
+        return 0;
     }
     return relay->drained != NULL || relay->acked_count > 0 ? RELAY_DELETE_MS : RELAY_IDLE_MS;
 }
@@ -133,8 +135,7 @@ static void on_timer(void *arg)
 
 /* --- offers ------------------------------------------------------------------------------- */
 
-/* Rows wait in the table that only a pass will find. */
-static void fall_behind(struct relay *relay)
+void relay_fall_behind(struct relay *relay)
 {
     const bool first = !relay->behind;
 
@@ -157,7 +158,7 @@ static void on_offer_published(void *ctx, enum code code, struct str payload)
         metric_add(relay->options.metrics, METRIC_OUTBOX_PUBLISHED, 0, 1);
     } else {
         relay_refused(relay, code);
-        fall_behind(relay);
+        relay_fall_behind(relay);
     }
     pool_give(relay->offered, publication);
     if (relay->sm.state == RELAY_IDLE && relay->acked_count == 1 && !relay->behind) {
@@ -190,14 +191,17 @@ void relay_offer(struct relay *relay, const struct outbox_rows *rows)
 {
     const size_t room = RELAY_OFFERED_MAX - pool_used(relay->offered) - relay->acked_count;
 
+    if (relay->behind && relay_pass_hold(relay, rows)) {
+        return;
+    }
     if (!rows->numbered || relay->behind || rows->count > room ||
         !bus_connected(relay->options.bus)) {
-        fall_behind(relay);
+        relay_fall_behind(relay);
         return;
     }
     for (size_t i = 0; i < rows->count; i++) {
         if (offer_row(relay, rows, i) != OK) {
-            fall_behind(relay);
+            relay_fall_behind(relay);
             return;
         }
     }
@@ -215,9 +219,10 @@ void relay_drain(struct relay *relay, void (*done)(void *arg), void *arg)
     relay->behind = true;
     if (bus_connected(relay->options.bus)) {
         go_on(relay);
-    } else {
-        assert(pool_used(relay->offered) == 0); /* they ended with the connection */
+    } else if (pool_used(relay->offered) == 0) {
         stop(relay);
+    } else {
+        loop_timer_start(relay->timer, RELAY_RETRY_MS, 0); /* they end with the connection */
     }
 }
 

@@ -4,9 +4,10 @@
  * stored. A transaction's rows are offered once it is committed and published at once. A pass over
  * the table finds what was not: after a start, while the bus is down, when too much is under way,
  * or because another replica ended; one pass at a time per database (an advisory lock per
- * transaction). While such rows are left, nothing overtakes them. A row that is published twice
- * carries the same Nats-Msg-Id, so the stream keeps one. On the loop thread, with a database
- * connection of its own.
+ * transaction). While such rows are left, nothing overtakes them; what is offered while the last of
+ * them are read follows them, so that a relay catches up however much is committed. A row that is
+ * published twice carries the same Nats-Msg-Id, so the stream keeps one. On the loop thread, with a
+ * database connection of its own.
  */
 
 #include "libcommon/base/metric.h"
@@ -15,8 +16,10 @@
 
 #define RELAY_ROWS_MAX     512
 #define RELAY_BYTES_MAX    ((int64_t)8 * 1024 * 1024)
+#define RELAY_HELD_BYTES   ((size_t)1024 * 1024)
 #define RELAY_PUBLISH_MS   5000
 #define RELAY_OFFERED_MAX  1024 /* published and not yet deleted; more is left to a pass */
+#define RELAY_HELD_MAX     256  /* offered while a pass catches up, likewise */
 #define RELAY_DELETE_MS    100  /* after the first acknowledgement, so that many share a pass */
 #define RELAY_RETRY_MS     20   /* after a failure, doubling */
 #define RELAY_IDLE_MS      500

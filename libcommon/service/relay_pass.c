@@ -12,14 +12,13 @@
 #include <assert.h>
 #include <string.h>
 
-#define OUTBOX_LOCK_KEY INT64_C(0x6f7574626f78) /* "outbox" */
-
 enum tag {
     TAG_COMMAND,
+    TAG_LOCK,
     TAG_SELECT,
     TAG_LAG
 };
-static enum tag tags[] = {TAG_COMMAND, TAG_SELECT, TAG_LAG};
+static enum tag tags[] = {TAG_COMMAND, TAG_LOCK, TAG_SELECT, TAG_LAG};
 
 static const struct pg_context no_context;
 
@@ -30,15 +29,14 @@ static void pass_end(struct relay *relay)
     const struct database *db = relay->options.database;
     const bool good = !relay->lost && !relay->failed;
     const bool worked = relay->stored > 0;
-    const size_t found = relay->page == NULL ? 0 : db->rows(relay->page);
 
     if (good) {
         relay->acked_count -= relay->deleting;
         memmove(relay->acked,
                 relay->acked + relay->deleting,
                 relay->acked_count * sizeof *relay->acked);
-        relay->behind = relay->missed || found > 0 || (relay->behind && !relay->swept);
     }
+    relay->held = (struct outbox_rows){0};
     db->clear(&relay->page);
     db->release(db->ctx, &relay->conn);
     arena_dispose(&relay->arena);
@@ -130,13 +128,25 @@ static void on_page_published(void *ctx, enum code code, struct str payload)
         relay->refused++;
         assert(relay->refused + relay->stored <= relay->publication_count);
         relay_refused(relay, code);
+        relay_fall_behind(relay);
     }
     if (relay->pending == 0) {
         finish_transaction(relay);
     }
 }
 
-static enum code publish_row(struct relay *relay, size_t row, struct err *err)
+/* No server will ever take it. */
+static bool is_unfit(struct relay *relay, enum code code, const struct err *err)
+{
+    if (code != ERR_TOO_LARGE && code != ERR_INVALID) {
+        return false;
+    }
+    relay_log_failure(relay, "row", err->text);
+    return true;
+}
+
+/* OK also when the row is left where it is, for a human: what comes later does not wait for it. */
+static enum code publish_row(struct relay *relay, size_t row, size_t *bytes, struct err *err)
 {
     const struct database *db = relay->options.database;
     struct publication *publication = &relay->publications[row];
@@ -147,6 +157,7 @@ static enum code publish_row(struct relay *relay, size_t row, struct err *err)
     };
     enum code code = db->row(db->ctx, &call, &message.base, err);
 
+    assert(row < relay->publication_count);
     if (code != OK) {
         return code;
     }
@@ -154,28 +165,72 @@ static enum code publish_row(struct relay *relay, size_t row, struct err *err)
         relay, {message.id, message.written_ms},
          false
     };
-    return relay_publish(relay,
+    *bytes += message.body.len;
+    code = relay_publish(relay,
                          publication,
                          message.subject,
                          (struct str){(const char *)message.body.data, message.body.len},
                          on_page_published,
                          err);
+    if (code == OK) {
+        relay->pending++;
+    }
+    return is_unfit(relay, code, err) ? OK : code;
+}
+
+static bool is_in_page(const struct relay *relay, int64_t id)
+{
+    for (size_t i = 0; i < relay->publication_count; i++) {
+        if (relay->publications[i].number.id == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The page was all there was when it was read: what has been committed since follows it. */
+static void catch_up(struct relay *relay)
+{
+    struct outbox_rows rest = relay->held;
+
+    assert(relay->ours && relay->swept);
+    assert(!relay->missed);
+    assert(relay->behind || relay->held.count == 0);
+    rest.count = 0;
+    for (size_t i = 0; i < relay->held.count; i++) {
+        if (!is_in_page(relay, rest.numbers[i].id)) {
+            rest.subjects[rest.count] = rest.subjects[i];
+            relay->held_bodies[rest.count] = rest.bodies[i];
+            rest.numbers[rest.count++] = rest.numbers[i];
+        }
+    }
+    relay->held.count = 0;
+    relay->behind = false;
+    if (rest.count > 0) {
+        relay_offer(relay, &rest);
+    }
 }
 
 static void publish_page(struct relay *relay)
 {
     size_t count = relay->options.database->rows(relay->page);
+    size_t bytes = 0;
     struct err err = {0};
 
     sm_move(&relay->sm, RELAY_PUBLISH);
     relay->publications = arena_calloc(relay->arena, count, sizeof *relay->publications);
     relay->publication_count = relay->publications == NULL ? 0 : count;
     for (size_t i = 0; i < relay->publication_count; i++) {
-        if (publish_row(relay, i, &err) != OK) {
+        if (publish_row(relay, i, &bytes, &err) != OK) {
             relay_log_failure(relay, "publish", err.text);
+            relay_fall_behind(relay);
             break; /* what comes later in order waits too */
         }
-        relay->pending++;
+    }
+    if (relay->publication_count < count || count >= RELAY_ROWS_MAX || bytes >= RELAY_BYTES_MAX) {
+        relay_fall_behind(relay); /* there may be more */
+    } else if (relay->ours && !relay->missed) {
+        catch_up(relay);
     }
     if (relay->pending == 0) {
         finish_transaction(relay);
@@ -200,6 +255,20 @@ static void note_lag(struct relay *relay, const struct pg_result *result)
     }
 }
 
+static void note_turn(struct relay *relay, const struct pg_result *result)
+{
+    const struct database *db = relay->options.database;
+    Avanta__Service__OutboxOurs turn = AVANTA__SERVICE__OUTBOX_OURS__INIT;
+    struct row_call call = {
+        {TABLE_SKELETON, Q_OUTBOX_LOCK},
+        result, 0, relay->arena
+    };
+    struct err err = {0};
+
+    relay->ours =
+        db->rows(result) == 1 && db->row(db->ctx, &call, &turn.base, &err) == OK && turn.ours;
+}
+
 static void on_answer(void *ctx, void *tag, struct pg_answer *answer)
 {
     struct relay *relay = ctx;
@@ -214,10 +283,27 @@ static void on_answer(void *ctx, void *tag, struct pg_answer *answer)
         answer->result = NULL;
         return;
     }
-    if (answer->outcome == PG_OUTCOME_OK && what == TAG_LAG) {
+    if (answer->outcome == PG_OUTCOME_OK && what == TAG_LOCK) {
+        note_turn(relay, answer->result);
+    } else if (answer->outcome == PG_OUTCOME_OK && what == TAG_LAG) {
         note_lag(relay, answer->result);
     }
     relay->options.database->clear(&answer->result);
+}
+
+static void page_arrived(struct relay *relay)
+{
+    assert(relay->sm.state == RELAY_SELECT);
+    if (relay->lost || relay->failed || relay->page == NULL) {
+        finish_transaction(relay);
+    } else if (relay->options.database->rows(relay->page) > 0) {
+        publish_page(relay);
+    } else {
+        if (relay->ours && !relay->missed) {
+            catch_up(relay);
+        }
+        finish_transaction(relay);
+    }
 }
 
 static void on_settled(void *ctx, bool lost)
@@ -227,12 +313,7 @@ static void on_settled(void *ctx, bool lost)
     relay->lost = relay->lost || lost;
     switch (relay->sm.state) {
     case RELAY_SELECT:
-        if (!relay->lost && !relay->failed && relay->page != NULL &&
-            relay->options.database->rows(relay->page) > 0) {
-            publish_page(relay);
-        } else {
-            finish_transaction(relay);
-        }
+        page_arrived(relay);
         break;
     case RELAY_END:
         pass_end(relay);
@@ -244,6 +325,19 @@ static void on_settled(void *ctx, bool lost)
 
 /* --- the start of a pass ------------------------------------------------------------------------
  */
+
+static enum code lock_queue(struct relay *relay, struct err *err)
+{
+    const struct database *db = relay->options.database;
+    Avanta__Service__OutboxLock lock = AVANTA__SERVICE__OUTBOX_LOCK__INIT;
+    struct statement_call call = {
+        {TABLE_SKELETON, Q_OUTBOX_LOCK},
+        &no_context, &lock.base, relay->arena
+    };
+
+    lock.lock_key = OUTBOX_LOCK_KEY;
+    return db->query(db->ctx, relay->conn, &call, &tags[TAG_LOCK], err);
+}
 
 static enum code select_queue(struct relay *relay, struct err *err)
 {
@@ -303,7 +397,8 @@ static enum code pass_queue(struct relay *relay, struct err *err)
         (relay->behind || now - relay->swept_ms >= RELAY_IDLE_MS)) {
         relay->swept_ms = now;
         relay->swept = true;
-        code = select_queue(relay, err);
+        code = lock_queue(relay, err);
+        code = code == OK ? select_queue(relay, err) : code;
     }
     if (code == OK && now - relay->lag_at_ms >= RELAY_LAG_MS) {
         relay->lag_at_ms = now;
@@ -334,6 +429,7 @@ bool relay_pass_start(struct relay *relay)
     relay->deleting = 0;
     relay->missed = false;
     relay->swept = false;
+    relay->ours = false;
     relay->failed = false;
     relay->lost = false;
     sm_move(&relay->sm, RELAY_SELECT);

@@ -10,17 +10,26 @@ FROM unnest(:subject::text[], :body::bytea[]) WITH ORDINALITY AS rows (subject, 
 ORDER BY rows.place
 RETURNING id, (extract(epoch FROM created_at) * 1000)::bigint AS written_ms;
 
+-- name: outbox_lock
+-- in: avanta.service.OutboxLock
+-- out: avanta.service.OutboxOurs
+-- Asks for the turn. A statement of its own, so that the page is read from a snapshot that is younger than the
+-- lock: it lacks what the last holder deleted.
+SELECT pg_try_advisory_xact_lock(:lock_key) AS ours;
+
 -- name: outbox_select
 -- in: avanta.service.OutboxTurn
 -- out: avanta.service.OutboxRow
--- The oldest rows, when the turn is ours: nothing while another relay of this database holds the lock.
+-- The oldest rows, when the turn is ours: nothing while another relay of this database holds the lock. Rows of the
+-- future, written before the clock was set back, are as old as any.
 WITH turn AS MATERIALIZED (
     SELECT pg_try_advisory_xact_lock(:lock_key) AS ours
 ), page AS (
     SELECT id, subject, body, created_at
     FROM outbox
     WHERE (SELECT ours FROM turn)
-      AND created_at <= clock_timestamp() - :age_ms * interval '1 millisecond'
+      AND NOT (created_at > clock_timestamp() - :age_ms * interval '1 millisecond'
+               AND created_at <= clock_timestamp())
       AND id <> ALL (:busy::bigint[])
     ORDER BY id
     LIMIT :rows_max
