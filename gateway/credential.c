@@ -90,33 +90,3 @@ enum code credential_same_origin(const struct http_request *r, struct err *err)
     }
     return OK;
 }
-
-static bool hex_lower(struct str s, bool *out_nonzero)
-{
-    assert(out_nonzero != NULL);
-    assert(s.len > 0);
-    *out_nonzero = false;
-    for (size_t i = 0; i < s.len; i++) {
-        char c = s.ptr[i];
-
-        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'))) {
-            return false;
-        }
-        *out_nonzero = *out_nonzero || c != '0';
-    }
-    return true;
-}
-
-bool credential_traceparent_valid(struct str text)
-{
-    bool trace = false;
-    bool span = false;
-    bool flags = false;
-
-    if (text.ptr == NULL || text.len != 55 || !str_starts(text, STR("00-")) ||
-        text.ptr[35] != '-' || text.ptr[52] != '-') {
-        return false;
-    }
-    return hex_lower(str_sub(text, 3, 35), &trace) && hex_lower(str_sub(text, 36, 52), &span) &&
-           hex_lower(str_sub(text, 53, 55), &flags) && trace && span;
-}

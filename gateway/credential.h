@@ -32,5 +32,3 @@ enum code credential_find(struct auth *auth,
 enum code credential_same_origin(const struct http_request *r, struct err *err) MUST_CHECK;
 /* The value of a cookie, unquoted; false when absent. The first one of a name counts. */
 bool credential_cookie(const struct http_request *r, struct str name, struct str *out);
-/* version-traceid-spanid-flags of W3C trace context, version 00, ids not all zero. */
-bool credential_traceparent_valid(struct str text);

@@ -5,6 +5,7 @@
 #include "avanta/common.pb-c.h"
 #include "gateway/bind.h"
 #include "gateway/credential.h"
+#include "gateway/trace.h"
 
 #include "libcommon/base/clock.h"
 #include "libcommon/base/id.h"
@@ -39,7 +40,7 @@ struct exchange {
     Avanta__Principal principal;
     uint8_t nonce[ENVELOPE_NONCE_BYTES];
     char request_id[UUID_TEXT_BYTES];
-    char traceparent[56];
+    char traceparent[TRACEPARENT_BYTES];
     uint64_t begun_us;
     uint64_t deadline_ms; /* monotonic */
     uint64_t retry_at_ms;
@@ -314,29 +315,6 @@ static void exchange_call(struct exchange *e)
     }
 }
 
-/* W3C trace context: the caller's trace goes on, else one begins here. */
-static void traceparent_make(struct exchange *e)
-{
-    struct str given = http_header_get(e->http, "traceparent");
-    uint8_t random[24];
-    char hex[49];
-    struct buf b = buf_over(e->traceparent, sizeof e->traceparent);
-
-    random_bytes(random, sizeof random);
-    hex_encode(random, sizeof random, hex);
-    buf_text(&b, "00-");
-    if (credential_traceparent_valid(given)) {
-        buf_str(&b, str_sub(given, 3, 35));
-    } else {
-        buf_append(&b, hex, 32);
-    }
-    buf_char(&b, '-');
-    buf_append(&b, hex + 32, 16);
-    buf_text(&b, "-01");
-    (void)buf_terminate(&b);
-    assert(!b.overflow);
-}
-
 static enum code envelope_fill(struct exchange *e)
 {
     size_t size = protobuf_c_message_get_packed_size(e->in);
@@ -348,7 +326,7 @@ static enum code envelope_fill(struct exchange *e)
         return ERR_TOO_LARGE;
     }
     (void)protobuf_c_message_pack(e->in, body);
-    traceparent_make(e);
+    trace_continue(http_header_get(e->http, "traceparent"), e->traceparent);
     request->method = transcode_constant(e->match.method->full_name);
     request->request_id = e->request_id;
     request->traceparent = e->traceparent;
