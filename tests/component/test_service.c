@@ -124,7 +124,7 @@ static void wrong_settings_stop_the_start(void **state)
     assert_non_null(strstr(text, "AVANTA_LOG_LEVEL is none of"));
     const char *const address[] = {
         "AVANTA_PG_DSN", "nonsense", "AVANTA_ENVELOPE_KEY", TOY_KEY, NULL};
-    assert_int_equal(toy_process_command(NULL, address, text, sizeof text), 1);
+    assert_int_equal(toy_process_command(NULL, address, text, sizeof text), 2);
     assert_non_null(strstr(text, "AVANTA_PG_DSN: "));
     assert_int_equal(toy_process_command("--migrate", NULL, text, sizeof text), 2);
     assert_non_null(strstr(text, "AVANTA_PG_MIGRATE_DSN"));
