@@ -218,8 +218,7 @@ static bool may_retry(const struct exchange *e, enum code code)
 static bool meets_own_attempt(const struct exchange *e, const Avanta__Reply *reply)
 {
     return e->attempts > 1 && reply->has_reason &&
-           reply->reason == AVANTA__REASON__IDEMPOTENCY_IN_FLIGHT &&
-           loop_now_ms(e->worker->loop) + IN_FLIGHT_PAUSE_MS < e->deadline_ms;
+           reply->reason == AVANTA__REASON__IDEMPOTENCY_IN_FLIGHT;
 }
 
 static void retry_in(struct exchange *e, uint64_t pause_ms)
@@ -258,7 +257,11 @@ static void on_reply(void *ctx, enum code code, struct str payload)
     e->worker->service_seen_ms[worker_service(service)] = loop_now_ms(e->worker->loop);
     if (meets_own_attempt(e, reply)) {
         arena_rewind(e->arena, mark);
-        retry_in(e, IN_FLIGHT_PAUSE_MS);
+        if (loop_now_ms(e->worker->loop) + IN_FLIGHT_PAUSE_MS < e->deadline_ms) {
+            retry_in(e, IN_FLIGHT_PAUSE_MS);
+        } else { /* the client made no second request that it could be told of */
+            fail(e, ERR_TIMEOUT, NULL, NULL, 0);
+        }
         return;
     }
     reply_to_http(e, reply);
