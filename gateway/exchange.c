@@ -102,9 +102,6 @@ static void fail(struct exchange *e,
     };
 
     assert(code != OK);
-    if (problem.detail == NULL && reason != NULL) {
-        problem.detail = reason->text;
-    }
     if (response == NULL || problem_write(&problem, e->arena, response) != OK) {
         response = &last;
         response->close = true;

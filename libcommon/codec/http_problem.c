@@ -32,13 +32,13 @@ static void violations_write(struct json_writer *w, const struct violations *v)
     }
 }
 
-/* Where nothing is told the first field that is wrong speaks, with its name: many clients show the
- * detail alone. NULL when the arena is full. */
+/* Without a title of its own the first field that is wrong speaks, with its name: many clients show
+ * the detail alone. NULL when the arena is full. */
 static const char *detail_make(const struct problem *p, const char *title, struct arena *arena)
 {
     const struct violation *first = NULL;
 
-    if (p->violations == NULL || p->violations->count == 0) {
+    if (p->title != NULL || p->violations == NULL || p->violations->count == 0) {
         return title;
     }
     first = &p->violations->rows[0];

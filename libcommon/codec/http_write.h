@@ -49,7 +49,7 @@ struct problem {
     enum code code;
     const char *wire;    /* machine code; NULL: the code's own */
     const char *title;   /* of the wire; NULL: the code's own */
-    const char *detail;  /* for people; NULL: the first violation, else the title */
+    const char *detail;  /* for people; NULL: `title`, else the first violation */
     struct str instance; /* request path */
     struct str request_id;
     uint32_t retry_after_s;
