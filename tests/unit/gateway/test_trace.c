@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#define GOOD "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+static const char good[] = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 static void assert_form(const char *trace)
 {
@@ -21,10 +21,10 @@ static void a_callers_trace_goes_on(void **state)
     char out[TRACEPARENT_BYTES];
 
     (void)state;
-    trace_continue(STR(GOOD), out);
+    trace_continue(str_from(good), out);
     assert_form(out);
-    assert_memory_equal(out, GOOD, 36);               /* the trace is the caller's */
-    assert_memory_not_equal(out + 36, GOOD + 36, 16); /* the span is ours */
+    assert_memory_equal(out, good, 36);               /* the trace is the caller's */
+    assert_memory_not_equal(out + 36, good + 36, 16); /* the span is ours */
 }
 
 static void what_is_no_trace_begins_anew(void **state)
@@ -47,7 +47,7 @@ static void what_is_no_trace_begins_anew(void **state)
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         trace_continue(str_from(bad[i]), out);
         assert_form(out);
-        assert_memory_not_equal(out + 3, GOOD + 3, 32);
+        assert_memory_not_equal(out + 3, good + 3, 32);
         assert_string_not_equal(out, before);
         memcpy(before, out, sizeof before);
     }
