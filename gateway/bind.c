@@ -243,53 +243,63 @@ bool bind_uses_cookies(const struct message_rules *rules)
     return false;
 }
 
+/* `value` empty: the browser forgets the cookie. */
+static enum code cookie_add(const struct field_rule *rule,
+                            const char *value,
+                            bool secure,
+                            struct arena *arena,
+                            struct http_response *response)
+{
+    char *memory = arena_alloc(arena, COOKIE_BYTES_MAX);
+    struct buf b = {0};
+
+    assert(rule->cookie != NULL);
+    assert(rule->cookie_path != NULL);
+    if (memory == NULL) {
+        return ERR_TOO_LARGE;
+    }
+    b = buf_over(memory, COOKIE_BYTES_MAX);
+    buf_printf(
+        &b, "%s=%s; Path=%s; HttpOnly; SameSite=Strict", rule->cookie, value, rule->cookie_path);
+    if (value[0] == '\0' || rule->cookie_max_age_s != 0) {
+        buf_printf(&b, "; Max-Age=%u", value[0] == '\0' ? 0U : rule->cookie_max_age_s);
+    }
+    if (secure) {
+        buf_text(&b, "; Secure");
+    }
+    if (b.overflow) {
+        return ERR_INTERNAL;
+    }
+    http_response_add(response, "Set-Cookie", buf_view(&b));
+    return OK;
+}
+
 enum code bind_cookies(const ProtobufCMessage *reply,
                        const struct message_rules *rules,
                        bool secure,
                        struct arena *arena,
                        struct http_response *response)
 {
+    enum code code = OK;
+
     assert(reply != NULL);
     assert(rules != NULL);
     assert(response != NULL);
-    for (unsigned i = 0; i < rules->descriptor->n_fields; i++) {
+    for (unsigned i = 0; i < rules->descriptor->n_fields && code == OK; i++) {
         const struct field_rule *rule = &rules->fields[i];
         const ProtobufCFieldDescriptor *field = &rules->descriptor->fields[i];
         const char *value = NULL;
-        char *memory = NULL;
-        struct buf b = {0};
 
         if (rule->cookie == NULL) {
             continue;
         }
         assert(field->type == PROTOBUF_C_TYPE_STRING);
         value = *(char *const *)(const void *)((const char *)reply + field->offset);
-        if (value == NULL || value == field->default_value) {
-            continue;
+        if (value != NULL && value != field->default_value) {
+            code = cookie_add(rule, value, secure, arena, response);
         }
-        assert(rule->cookie_path != NULL);
-        memory = arena_alloc(arena, COOKIE_BYTES_MAX);
-        if (memory == NULL) {
-            return ERR_TOO_LARGE;
-        }
-        b = buf_over(memory, COOKIE_BYTES_MAX);
-        buf_printf(&b,
-                   "%s=%s; Path=%s; HttpOnly; SameSite=Strict",
-                   rule->cookie,
-                   value,
-                   rule->cookie_path);
-        if (value[0] == '\0' || rule->cookie_max_age_s != 0) {
-            buf_printf(&b, "; Max-Age=%u", value[0] == '\0' ? 0U : rule->cookie_max_age_s);
-        }
-        if (secure) {
-            buf_text(&b, "; Secure");
-        }
-        if (b.overflow) {
-            return ERR_INTERNAL;
-        }
-        http_response_add(response, "Set-Cookie", buf_view(&b));
     }
-    return OK;
+    return code;
 }
 
 /* A structured-field string (RFC 8941, 3.3.3) into the arena; false when it is none. */

@@ -203,6 +203,18 @@ static enum code step(struct http_chunks *c, char byte, struct err *err)
     return err_set(err, ERR_INTERNAL, "chunk decoder in state %d", c->state);
 }
 
+/* As much of the chunk as is there. */
+static struct str data_take(struct http_chunks *c, struct str bytes)
+{
+    size_t take = bytes.len < c->left ? bytes.len : c->left;
+
+    assert(c->state == DATA);
+    assert(c->left > 0);
+    c->left -= (uint32_t)take;
+    c->state = c->left > 0 ? DATA : DATA_CR;
+    return (struct str){bytes.ptr, take};
+}
+
 enum code http_chunks_feed(struct http_chunks *c,
                            struct str bytes,
                            size_t *out_consumed,
@@ -222,13 +234,8 @@ enum code http_chunks_feed(struct http_chunks *c,
         enum code code = OK;
 
         if (c->state == DATA) {
-            size_t take = bytes.len - at < c->left ? bytes.len - at : c->left;
-
-            assert(c->left > 0);
-            *out_data = (struct str){bytes.ptr + at, take};
-            c->left -= (uint32_t)take;
-            c->state = c->left > 0 ? DATA : DATA_CR;
-            at += take;
+            *out_data = data_take(c, str_sub(bytes, at, bytes.len));
+            at += out_data->len;
             break;
         }
         code = step(c, bytes.ptr[at], err);

@@ -41,7 +41,7 @@ struct streams {
     uint64_t logged_ms;
 };
 
-static void ask(struct streams *streams);
+static void on_answer(void *ctx, enum code code, struct str reason);
 
 static void check_end(struct streams *streams)
 {
@@ -76,33 +76,8 @@ static void note_missing(struct streams *streams, enum code code, struct str rea
     }
 }
 
-static void go_on(struct streams *streams)
-{
-    assert(streams->checking);
-    assert(streams->at < STREAM_COUNT);
-    streams->at++;
-    if (streams->at < STREAM_COUNT) {
-        ask(streams);
-    } else {
-        check_end(streams);
-    }
-}
-
-static void on_answer(void *ctx, enum code code, struct str reason)
-{
-    struct streams *streams = ctx;
-
-    assert(streams->checking);
-    if (streams->stopped) {
-        return;
-    }
-    if (code != OK) {
-        note_missing(streams, code, reason);
-    }
-    go_on(streams);
-}
-
-static void ask(struct streams *streams)
+/* True: the answer will come. */
+static bool ask(struct streams *streams)
 {
     struct err err = {0};
     enum code code = bus_stream_ensure(streams->options.bus,
@@ -114,8 +89,37 @@ static void ask(struct streams *streams)
 
     if (code != OK) {
         note_missing(streams, code, str_from(err.text));
-        go_on(streams);
     }
+    return code == OK;
+}
+
+/* Asks for the stream at hand; those that cannot be asked for are passed over. */
+static void go_on(struct streams *streams)
+{
+    assert(streams->checking);
+    while (streams->at < STREAM_COUNT) {
+        if (ask(streams)) {
+            return;
+        }
+        streams->at++;
+    }
+    check_end(streams);
+}
+
+static void on_answer(void *ctx, enum code code, struct str reason)
+{
+    struct streams *streams = ctx;
+
+    assert(streams->checking);
+    assert(streams->at < STREAM_COUNT);
+    if (streams->stopped) {
+        return;
+    }
+    if (code != OK) {
+        note_missing(streams, code, reason);
+    }
+    streams->at++;
+    go_on(streams);
 }
 
 static void check_begin(struct streams *streams)
@@ -127,7 +131,7 @@ static void check_begin(struct streams *streams)
     streams->at = 0;
     streams->missing = 0;
     streams->began_ms = clock_mono_ms();
-    ask(streams);
+    go_on(streams);
 }
 
 void streams_check(struct streams *streams)

@@ -51,8 +51,7 @@ static const char *const advice[CODE_COUNT] = {
     [ERR_NOT_IMPLEMENTED] = "do without it, or have it configured",
     [ERR_UNAVAILABLE] = "wait for `Retry-After` seconds, then ask again",
     [ERR_OVERLOADED] = "wait for `Retry-After` seconds, then ask again",
-    [ERR_TIMEOUT] = "ask again, a write with the same `Idempotency-Key`; without one look whether "
-                    "it was done",
+    [ERR_TIMEOUT] = "repeat a write only with its `Idempotency-Key`, else look if it was done",
     [ERR_VERSION] = "use HTTP/1.1",
     [ERR_SERIALIZATION] = "ask again: nothing was changed",
 };
