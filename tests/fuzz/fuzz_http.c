@@ -142,6 +142,7 @@ struct other {
     llhttp_t llhttp;
     uint64_t body_bytes;
     size_t requests;
+    bool closed; /* the last of them closes: what follows is skipped */
 };
 
 static int on_body(llhttp_t *llhttp, const char *at, size_t len)
@@ -155,7 +156,11 @@ static int on_body(llhttp_t *llhttp, const char *at, size_t len)
 
 static int on_message_complete(llhttp_t *llhttp)
 {
-    CONTAINER_OF(llhttp, struct other, llhttp)->requests++;
+    struct other *o = CONTAINER_OF(llhttp, struct other, llhttp);
+
+    assert(!o->closed);
+    o->requests++;
+    o->closed = llhttp_should_keep_alive(llhttp) == 0;
     return HPE_OK;
 }
 
@@ -172,7 +177,7 @@ static void compare(struct str text, const struct outcome *ours)
     llhttp_init(&o.llhttp, HTTP_REQUEST, &settings);
     number = llhttp_execute(&o.llhttp, text.ptr, ours->consumed);
     if (number == HPE_OK) {
-        assert(o.requests == ours->requests);
+        assert(o.requests == ours->requests || (o.closed && o.requests < ours->requests));
         return;
     }
     /* It knows no second extension after one with a value. */
