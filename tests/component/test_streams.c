@@ -142,7 +142,11 @@ static void replace(const char *stream, const char *body)
 
 static void restart(void)
 {
+    const int downs = caller.rig.downs[0];
+
     scratch_nats_stop();
+    /* Else the old connection would still count as up. */
+    assert_true(bus_rig_until(&caller.rig, &caller.rig.downs[0], downs + 1, SOON_MS));
     scratch_nats_restart(NULL);
     assert_true(bus_rig_until_up(&caller.rig, SOON_MS));
 }
