@@ -30,20 +30,22 @@ static struct str char_first(struct str rest)
 /* At most `bytes_max` bytes of UTF-8, the mark included where it is cut. */
 static bool text_clean(char **text, size_t bytes_max, struct arena *arena)
 {
-    assert(text != NULL);
-
-    struct str rest = str_from(*text == NULL ? "" : *text);
     size_t room = bytes_max - strlen(CUT);
-    assert(arena != NULL);
-    /* What cannot be too long even replaced byte by byte needs no more than that. */
-    size_t replaced = rest.len * strlen(REPLACEMENT);
-    size_t cap = replaced <= room ? replaced : bytes_max;
+    size_t cap = bytes_max;
+    struct str rest;
     char *memory = NULL;
     struct buf out = {0};
 
+    assert(text != NULL);
+    assert(arena != NULL);
     assert(bytes_max > sizeof CUT);
+    rest = str_from(*text == NULL ? "" : *text);
     if (rest.len <= bytes_max && utf8_valid(rest)) {
         return true;
+    }
+    /* What cannot be too long even replaced byte by byte needs no more than that. */
+    if (rest.len * strlen(REPLACEMENT) <= room) {
+        cap = rest.len * strlen(REPLACEMENT);
     }
     memory = arena_alloc(arena, cap + 1);
     if (memory == NULL) {
@@ -82,8 +84,6 @@ static void word_known(char **word, const char *const *words, const char *otherw
 
 bool audit_clean(Avanta__AuditLog__AuditRow *row, struct arena *arena)
 {
-    assert(row != NULL);
-
     static const char *const severities[] = {"low", "medium", "high", "critical", NULL};
     static const char *const statuses[] = {"success", "failed", "partial", NULL};
     char **const words[] = {&row->actor,
@@ -96,6 +96,7 @@ bool audit_clean(Avanta__AuditLog__AuditRow *row, struct arena *arena)
                             &row->service};
     bool fits = true;
 
+    assert(row != NULL);
     assert(row->owner != NULL);
     assert(arena != NULL);
     if (!uuid_valid(str_from(row->owner))) {
