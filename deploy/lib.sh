@@ -94,6 +94,7 @@ secrets_add() {
         env_add "$1" "ENVELOPE_KEY_$(upper "$name")" secret 32
     done
     env_add "$1" SIGNING_KEY signing_key
+    env_add "$1" SECRETS_KEY secret 32
 }
 
 # The first administrator: identity creates it when there is none.
@@ -121,7 +122,7 @@ secrets_of() {
     fi
     key=ENVELOPE_KEY_$name
     secrets+=("AVANTA_PG_DSN=$(dsn "$1" "${1//-/_}" "PG_${name}_PASSWORD")" "AVANTA_ENVELOPE_KEY=${!key}")
-    [ "$1" != identity ] || secrets+=("AVANTA_SIGNING_KEY=$SIGNING_KEY"
+    [ "$1" != identity ] || secrets+=("AVANTA_SIGNING_KEY=$SIGNING_KEY" "AVANTA_SECRETS_KEY=$SECRETS_KEY"
         "AVANTA_BOOTSTRAP_EMAIL=$AVANTA_ADMIN_EMAIL" "AVANTA_BOOTSTRAP_PASSWORD=$AVANTA_ADMIN_PASSWORD")
 }
 

@@ -8,11 +8,13 @@
 #include "services/identity/password.h"
 #include "services/identity/token.h"
 
+#include "libcommon/io/vault.h"
 #include "libcommon/service/service.h"
 
 /* clang-format off */
 #define IDENTITY_CONFIG(X)                                                                                                        \
     X(TEXT, signing_key,    "AVANTA_SIGNING_KEY",    NULL, 64, 64, SECRET,          "private scalar of the P-256 key that signs access tokens, hex") \
+    X(TEXT, secrets_key,    "AVANTA_SECRETS_KEY",    NULL, 64, 64, SECRET,          "key that encrypts the secrets in identity's database, hex") \
     X(TEXT, token_issuer,   "AVANTA_TOKEN_ISSUER",   "avanta", 1, 128, PLAIN,       "`iss` of access tokens")                     \
     X(TEXT, token_audience, "AVANTA_TOKEN_AUDIENCE", "avanta-api", 1, 128, PLAIN,   "`aud` of access tokens")                     \
     X(UINT, token_seconds,  "AVANTA_TOKEN_SECONDS",  "900", 60, 900, PLAIN,         "life of an access token")                    \
@@ -27,6 +29,7 @@ CONFIG_STRUCT(identity_config, IDENTITY_CONFIG);
 struct identity {
     struct identity_config config;
     struct ecdsa_key *key;
+    struct vault *vault; /* what is secret in the database */
     struct password_cost cost;
     char kid[TOKEN_KID_BYTES];
 };

@@ -24,17 +24,46 @@ static const struct periodic_row periodics[] = {
     {"bootstrap", BOOTSTRAP_EVERY_MS, &op_identity_bootstrap, true},
 };
 
+/* A setting of 64 hex digits. */
+static enum code
+key_from_hex(const char *setting, const char *hex, uint8_t out[32], struct err *err)
+{
+    size_t len = 0;
+
+    assert(setting != NULL);
+    assert(hex != NULL);
+    if (!hex_decode(str_from(hex), out, 32, &len) || len != 32) {
+        return err_set_field(err, ERR_INVALID, setting, "%s must be 64 hex digits", setting);
+    }
+    return OK;
+}
+
+static enum code vault_start(struct err *err)
+{
+    uint8_t key[VAULT_KEY_BYTES];
+    enum code code = key_from_hex("AVANTA_SECRETS_KEY", instance.config.secrets_key, key, err);
+
+    assert(instance.vault == NULL);
+    if (code == OK) {
+        instance.vault = vault_open(key);
+        code = instance.vault == NULL ? err_set(err, ERR_INTERNAL, "no memory for a key") : OK;
+    }
+    explicit_bzero(key, sizeof key);
+    return code;
+}
+
 static enum code on_start(void **out_state, struct err *err)
 {
     uint8_t scalar[ECDSA_SCALAR_BYTES];
-    size_t len = 0;
-    enum code code = OK;
+    enum code code = vault_start(err);
 
     assert(out_state != NULL);
     assert(instance.key == NULL);
-    if (!hex_decode(str_from(instance.config.signing_key), scalar, sizeof scalar, &len) ||
-        len != sizeof scalar) {
-        return err_set(err, ERR_INVALID, "AVANTA_SIGNING_KEY must be 64 hex digits");
+    if (code == OK) {
+        code = key_from_hex("AVANTA_SIGNING_KEY", instance.config.signing_key, scalar, err);
+    }
+    if (code != OK) {
+        return code;
     }
     code = ecdsa_open(scalar, &instance.key, err);
     explicit_bzero(scalar, sizeof scalar);
@@ -58,6 +87,7 @@ static void on_stop(void *state)
 
     assert(self == &instance);
     ecdsa_close(&self->key);
+    vault_close(&self->vault);
 }
 
 int main(int argc, char **argv)
