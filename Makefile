@@ -120,12 +120,13 @@ $(G)/api.pb: $(protos)
 apigen := $(H)/apigen
 sqlgen := $(H)/sqlgen
 tidy   := $(H)/tidy
-apigen.src := $(wildcard proto/tools/*.c) libcommon/tools/host.c $(G)/avanta/options.pb-c.c $(pb.host)
+apigen.src := $(wildcard proto/tools/*.c) libcommon/tools/host.c libcommon/codec/access.c libcommon/base/str.c \
+              libcommon/base/err.c $(G)/avanta/options.pb-c.c $(pb.host)
 sqlgen.src := $(wildcard libcommon/tools/sqlgen*.c) libcommon/tools/sql_scan.c libcommon/tools/host.c
 tidy.src   := $(wildcard libcommon/tools/tidy*.c) libcommon/tools/host.c
 host.cc = $(HOSTCC) $(std) $(warn) $(warn.gcc) -O1 -g $(CPPFLAGS) $(pkg.cflags)
 $(apigen): $(apigen.src) $(wildcard proto/tools/*.h libcommon/tools/*.h) libcommon/base/err.h \
-           libcommon/base/limits.h libcommon/base/money.h libcommon/codec/api.h | $(pb.src)
+           libcommon/base/limits.h libcommon/base/money.h libcommon/base/str.h libcommon/codec/api.h libcommon/codec/access.h | $(pb.src)
 	$(call say,HOST,$@)mkdir -p $(H) && $(HOSTCC) -w -O1 -I$(G) -c -o $(H)/options.o $(G)/avanta/options.pb-c.c && \
 	  $(HOSTCC) -w -O1 -I$(G) -c -o $(H)/descriptor.o $(pb.host) && \
 	  $(host.cc) -o $@ $(filter-out $(G)/%,$(filter %.c,$^)) $(H)/options.o $(H)/descriptor.o -lprotobuf-c
@@ -333,7 +334,7 @@ check-clang: | $(generated)
 build/clang/all.ok: $(own.c:%.c=$(O)/%.o) ; @touch $@
 format: ; $(Q)clang-format -i $(own.c) $(own.h)
 # The reference is generated: pages of the declarations, pages of what each program says of itself.
-docs.apigen   := api errors events
+docs.apigen   := api errors events permissions
 docs.programs := settings metrics
 docs.pages    := $(patsubst %,build/docs/%.md,$(docs.apigen) $(docs.programs))
 docs.kind.api := markdown

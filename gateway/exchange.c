@@ -405,9 +405,10 @@ static enum code authorise(struct exchange *e, struct err *err)
     if (code == OK && e->credential.kind == CREDENTIAL_COOKIE && method->writes) {
         code = credential_same_origin(e->http, err);
     }
-    if (code == OK && method->permission == API_ADMIN &&
-        strcmp(e->credential.principal.role, "admin") != 0) {
-        code = err_set(err, ERR_FORBIDDEN, "This action needs the role admin");
+    if (code == OK) {
+        const struct access_caller caller = {.role = str_from(e->credential.principal.role)};
+
+        code = access_check(method->permission, &caller, err);
     }
     return code;
 }

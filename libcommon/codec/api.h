@@ -5,7 +5,7 @@
  * `api_methods[API_METHOD_COUNT]`, `api_routes[API_ROUTE_COUNT]`, `api_reasons[]`, `api_events[]`.
  */
 
-#include "libcommon/base/err.h"
+#include "libcommon/codec/access.h"
 
 #include <protobuf-c/protobuf-c.h>
 
@@ -77,12 +77,6 @@ struct message_rules {
     const ProtobufCMessageDescriptor *descriptor;
     const struct field_rule *fields; /* descriptor->n_fields rows */
     bool strict;
-};
-
-enum api_permission {
-    API_PUBLIC,
-    API_USER,
-    API_ADMIN
 };
 
 struct api_method {

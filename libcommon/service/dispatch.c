@@ -112,19 +112,43 @@ static void finish(void *ctx, struct req *r)
 
 /* --- checks ------------------------------------------------------------------------------ */
 
+static uint32_t scopes_of(const Avanta__Principal *principal)
+{
+    uint32_t scopes = 0;
+
+    for (size_t i = 0; i < principal->n_scopes; i++) {
+        enum api_permission permission = API_PUBLIC;
+
+        if (permission_find(str_from(principal->scopes[i]), &permission)) {
+            scopes |= 1U << (unsigned)permission;
+        }
+    }
+    return scopes;
+}
+
 static void check_permission(struct req *r)
 {
     const Avanta__Principal *principal = r->envelope->principal;
     enum api_permission permission = r->endpoint->method->permission;
+    struct access_caller caller;
+    struct err err = {0};
 
     if (permission == API_PUBLIC) {
         return;
     }
     if (principal == NULL || principal->user_id == NULL || principal->user_id[0] == '\0') {
         req_set_error(r, ERR_UNAUTHENTICATED, NULL);
-    } else if (permission == API_ADMIN &&
-               (principal->role == NULL || strcmp(principal->role, "admin") != 0)) {
-        req_set_error(r, ERR_FORBIDDEN, NULL);
+        return;
+    }
+    caller = (struct access_caller){
+        .role = str_from(principal->role),
+        .by_key = principal->by_key != 0,
+        .scopes = scopes_of(principal),
+        .on_behalf = principal->actor_id != NULL,
+        .grant = grant_find(str_from(principal->grant)),
+    };
+    if (access_check(permission, &caller, &err) != OK) {
+        (void)req_fail(r, ERR_FORBIDDEN, "%s", err.text);
     }
 }
 
@@ -211,7 +235,8 @@ static void context_fill(struct req *r)
     envelope->user_agent = text_or_none(envelope->user_agent);
     if (envelope->principal != NULL) {
         context->user_id = envelope->principal->user_id;
-        context->actor_id = envelope->principal->user_id;
+        context->actor_id = envelope->principal->actor_id != NULL ? envelope->principal->actor_id
+                                                                  : envelope->principal->user_id;
         context->session_id = envelope->principal->session_id;
         context->role = envelope->principal->role;
     }

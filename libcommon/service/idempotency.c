@@ -43,6 +43,19 @@ static bool hash_parts(struct arena *arena, struct str first, struct str second,
     return true;
 }
 
+/* Who acts for another user shares its keys, but not its replies: another hash, another request. */
+static struct str method_and_actor(const struct req *r)
+{
+    struct str method = str_from(r->envelope->method);
+    const Avanta__Principal *principal = r->envelope->principal;
+
+    assert(method.len > 0);
+    if (principal == NULL || principal->actor_id == NULL) {
+        return method;
+    }
+    return str_from(arena_printf(r->arena, "%s %s", r->envelope->method, principal->actor_id));
+}
+
 bool idempotency_prepare(struct req *r)
 {
     const Avanta__Request *envelope = r->envelope;
@@ -57,9 +70,10 @@ bool idempotency_prepare(struct req *r)
         return false;
     }
     key->owner = r->context.user_id == NULL ? "" : r->context.user_id;
-    struct str method = str_from(envelope->method);
+    struct str method = method_and_actor(r);
     struct str owner = str_from(key->owner);
-    if (!hash_parts(r->arena, method, body.ptr == NULL ? STR_EMPTY : body, key->request_hash) ||
+    if (method.len == 0 ||
+        !hash_parts(r->arena, method, body.ptr == NULL ? STR_EMPTY : body, key->request_hash) ||
         !hash_parts(r->arena, owner, str_from(envelope->idempotency_key), hash)) {
         req_set_error(r, ERR_TOO_LARGE, NULL);
         return false;

@@ -61,7 +61,7 @@ static Avanta__AuditRecord *record_new(struct req *r, const char *user_id, const
         return NULL;
     }
     if (envelope->principal != NULL) {
-        record->actor_id = envelope->principal->user_id;
+        record->actor_id = proto_text(r->context.actor_id);
         record->session_id = envelope->principal->session_id;
     }
     record->ip_address = envelope->client_ip;

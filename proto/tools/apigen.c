@@ -21,14 +21,15 @@ struct kind {
 };
 
 static const struct kind kinds[] = {
-    {"methods-h", NULL,      gen_write_methods_header},
-    {"methods-c", NULL,      gen_write_methods_table },
-    {"ops-h",     "SERVICE", gen_write_ops_header    },
-    {"ops-c",     "SERVICE", gen_write_ops_table     },
-    {"openapi",   "VERSION", gen_write_openapi       },
-    {"markdown",  NULL,      gen_write_markdown      },
-    {"errors",    NULL,      gen_write_errors        },
-    {"events",    NULL,      gen_write_events        },
+    {"methods-h",   NULL,      gen_write_methods_header},
+    {"methods-c",   NULL,      gen_write_methods_table },
+    {"ops-h",       "SERVICE", gen_write_ops_header    },
+    {"ops-c",       "SERVICE", gen_write_ops_table     },
+    {"openapi",     "VERSION", gen_write_openapi       },
+    {"markdown",    NULL,      gen_write_markdown      },
+    {"errors",      NULL,      gen_write_errors        },
+    {"events",      NULL,      gen_write_events        },
+    {"permissions", NULL,      gen_write_permissions   },
 };
 
 static const struct kind *kind_find(const char *name)
@@ -38,8 +39,8 @@ static const struct kind *kind_find(const char *name)
             return &kinds[i];
         }
     }
-    host_die("unknown kind %s: methods-h, methods-c, ops-h, ops-c, openapi, markdown, errors or "
-             "events",
+    host_die("unknown kind %s: methods-h, methods-c, ops-h, ops-c, openapi, markdown, errors, "
+             "events or permissions",
              name);
 }
 

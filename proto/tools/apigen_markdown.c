@@ -227,8 +227,6 @@ static void put_reply(FILE *file, const struct gen_rpc *rpc)
 
 static void put_endpoint(FILE *file, const struct gen_rpc *rpc)
 {
-    static const char *const permissions[] = {
-        [API_PUBLIC] = "anyone", [API_USER] = "a logged-in user", [API_ADMIN] = "an administrator"};
     const Avanta__Http *http = rpc->http;
     assert(http != NULL);
     (void)fprintf(file, "### %s %s\n\n", http->method, http->path);
@@ -244,8 +242,8 @@ static void put_endpoint(FILE *file, const struct gen_rpc *rpc)
         (void)fprintf(file, "Also `%s %s`.\n", rpc->bindings[i].verb, rpc->bindings[i].path);
     }
     (void)fprintf(file,
-                  "For %s. Answers %u.%s\n\n",
-                  permissions[rpc->permission],
+                  "Permission [`%s`](permissions.md). Answers %u.%s\n\n",
+                  permission_name(rpc->permission),
                   http->status,
                   http->writes != 0 && rpc->permission != API_PUBLIC ? " Takes `Idempotency-Key`."
                                                                      : "");

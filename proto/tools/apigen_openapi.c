@@ -22,7 +22,7 @@ static bool problem_applies(const struct gen_rpc *rpc, int status)
     case 401:
         return !public || writes; /* writing without a credential is logging in */
     case 403:
-        return rpc->permission == API_ADMIN || writes;
+        return !public || writes;
     case 404:
         return strchr(rpc->bindings[0].path, '{') != NULL;
     case 409:
@@ -234,8 +234,6 @@ static void put_security(struct gen_json *json, const struct gen_rpc *rpc)
 static void put_operation(struct gen_json *json, const struct gen_rpc *rpc, size_t index)
 {
     assert(index < rpc->binding_count);
-    static const char *const permissions[] = {
-        [API_PUBLIC] = "public", [API_USER] = "user", [API_ADMIN] = "admin"};
     const struct gen_binding *binding = &rpc->bindings[index];
     const Avanta__Http *http = rpc->http;
     gen_json_object(json, host_lower(binding->verb));
@@ -251,7 +249,7 @@ static void put_operation(struct gen_json *json, const struct gen_rpc *rpc, size
     if (http->description != NULL) {
         gen_json_string(json, "description", http->description);
     }
-    gen_json_string(json, "x-permission", permissions[rpc->permission]);
+    gen_json_string(json, "x-permission", permission_name(rpc->permission));
     put_security(json, rpc);
     put_parameters(json, rpc, binding);
     put_request_body(json, rpc);

@@ -220,19 +220,13 @@ static void resolve_sources(struct gen *gen, const struct gen_rpc *rpc)
 
 static void resolve_permission(struct gen *gen, struct gen_rpc *rpc)
 {
-    static const char *const names[] = {
-        [API_PUBLIC] = "public", [API_USER] = "user", [API_ADMIN] = "admin"};
     if (rpc->http == NULL) { /* only programs with the service's key can ask */
         rpc->permission = API_PUBLIC;
         return;
     }
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        if (strcmp(rpc->http->permission, names[i]) == 0) {
-            rpc->permission = (enum api_permission)i;
-            return;
-        }
+    if (!permission_find(str_from(rpc->http->permission), &rpc->permission)) {
+        gen_error_rpc(gen, rpc, "unknown permission \"%s\"", rpc->http->permission);
     }
-    gen_error_rpc(gen, rpc, "unknown permission \"%s\"", rpc->http->permission);
 }
 
 static void resolve_body_field(struct gen *gen, struct gen_rpc *rpc)

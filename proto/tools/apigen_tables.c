@@ -245,7 +245,10 @@ static void put_rules(FILE *file, const struct gen_message *message)
 static void put_method(FILE *file, const struct gen_rpc *rpc)
 {
     static const char *const permissions[] = {
-        [API_PUBLIC] = "API_PUBLIC", [API_USER] = "API_USER", [API_ADMIN] = "API_ADMIN"};
+#define X(permission, name, roles, grant, key, description) "API_" #permission,
+        PERMISSION_MAP(X)
+#undef X
+    };
     static const Avanta__Http internal = AVANTA__HTTP__INIT;
     const Avanta__Http *http = rpc->http == NULL ? &internal : rpc->http;
     const char *service = rpc->service->name;

@@ -12,5 +12,6 @@ void gen_write_openapi(const struct gen *gen, FILE *file, const char *argument);
 void gen_write_markdown(const struct gen *gen, FILE *file, const char *argument);
 void gen_write_errors(const struct gen *gen, FILE *file, const char *argument);
 void gen_write_events(const struct gen *gen, FILE *file, const char *argument);
+void gen_write_permissions(const struct gen *gen, FILE *file, const char *argument);
 /* Text inside a Markdown table: a bar would end the cell. */
 void gen_put_cell(FILE *file, const char *text);

@@ -196,17 +196,17 @@ static const struct message_rules rules_event = {&avanta__event_record__descript
     }
 
 static const struct api_method methods[TOY_OP_COUNT] = {
-    [TOY_ADD] = METHOD("Add", &rules_add, &rules_row, API_USER, true),
-    [TOY_MOVE] = METHOD("Move", &rules_add, &rules_row, API_USER, true),
+    [TOY_ADD] = METHOD("Add", &rules_add, &rules_row, API_BOOKS_WRITE, true),
+    [TOY_MOVE] = METHOD("Move", &rules_add, &rules_row, API_BOOKS_WRITE, true),
     [TOY_LIST] = METHOD("List", &rules_list, &rules_list_reply, API_PUBLIC, false),
-    [TOY_SECRET] = METHOD("Secret", &rules_list, &rules_list_reply, API_ADMIN, false),
-    [TOY_HASH] = METHOD("Hash", &rules_add, &rules_row, API_USER, true),
+    [TOY_SECRET] = METHOD("Secret", &rules_list, &rules_list_reply, API_USERS_ADMIN, false),
+    [TOY_HASH] = METHOD("Hash", &rules_add, &rules_row, API_BOOKS_WRITE, true),
     [TOY_NAP] = METHOD("Nap", &rules_add, &rules_empty, API_PUBLIC, false),
-    [TOY_PING] = METHOD("Ping", &rules_add, &rules_empty, API_USER, true),
-    [TOY_JOIN] = METHOD("Join", &rules_add, &rules_row, API_USER, true),
-    [TOY_TOUCH] = METHOD("Touch", &rules_add, &rules_empty, API_USER, true),
-    [TOY_BULK] = METHOD("Bulk", &rules_add, &rules_empty, API_USER, true),
-    [TOY_EXPORT] = METHOD("Export", &rules_list, &rules_list_reply, API_USER, false),
+    [TOY_PING] = METHOD("Ping", &rules_add, &rules_empty, API_BOOKS_WRITE, true),
+    [TOY_JOIN] = METHOD("Join", &rules_add, &rules_row, API_BOOKS_WRITE, true),
+    [TOY_TOUCH] = METHOD("Touch", &rules_add, &rules_empty, API_BOOKS_WRITE, true),
+    [TOY_BULK] = METHOD("Bulk", &rules_add, &rules_empty, API_BOOKS_WRITE, true),
+    [TOY_EXPORT] = METHOD("Export", &rules_list, &rules_list_reply, API_BOOKS_WRITE, false),
 };
 
 const struct op_row toy_ops[TOY_OP_COUNT] = {

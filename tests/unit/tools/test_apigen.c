@@ -131,7 +131,7 @@ static void methods_carry_their_options(void **state)
     assert_ptr_equal(create->in, rules("create_item_request"));
     assert_ptr_equal(create->out, rules("item"));
     assert_int_equal(create->status, 201);
-    assert_int_equal(create->permission, API_USER);
+    assert_int_equal(create->permission, API_BOOKS_READ);
     assert_int_equal(create->deadline_ms, 5000);
     assert_int_equal(create->body_field, -1);
     assert_true(create->writes);
@@ -153,7 +153,7 @@ static void special_methods(void **state)
     assert_int_equal(again->permission, API_PUBLIC);
     assert_string_equal(again->subject, "rpc.stock-room.CountAgain");
     assert_null(ping->subject);
-    assert_int_equal(csv->permission, API_ADMIN);
+    assert_int_equal(csv->permission, API_USERS_ADMIN);
     assert_string_equal(csv->media_type, "text/csv");
     assert_int_equal(csv->body_field, 0);
     assert_false(csv->writes);
