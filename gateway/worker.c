@@ -198,9 +198,15 @@ static void on_keys_changed(void *ctx, struct bus_message *message)
     keys_fetch(ctx);
 }
 
+/* Ids of sessions that ended, a blank between them. */
 static void on_revoked(void *ctx, struct bus_message *message)
 {
-    revoke(ctx, bus_message_data(message));
+    struct str rest = bus_message_data(message);
+    struct str id = STR_EMPTY;
+
+    while (str_split(&rest, ' ', &id)) {
+        revoke(ctx, id);
+    }
     bus_message_destroy(message);
 }
 

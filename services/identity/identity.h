@@ -18,6 +18,10 @@
     X(TEXT, token_issuer,   "AVANTA_TOKEN_ISSUER",   "avanta", 1, 128, PLAIN,       "`iss` of access tokens")                     \
     X(TEXT, token_audience, "AVANTA_TOKEN_AUDIENCE", "avanta-api", 1, 128, PLAIN,   "`aud` of access tokens")                     \
     X(UINT, token_seconds,  "AVANTA_TOKEN_SECONDS",  "900", 60, 900, PLAIN,         "life of an access token")                    \
+    X(UINT, session_seconds, "AVANTA_SESSION_SECONDS", "2592000", 60, 31536000, PLAIN, "life of a session, whatever happens") \
+    X(UINT, idle_seconds,   "AVANTA_SESSION_IDLE_SECONDS", "604800", 60, 31536000, PLAIN, "a session unused for so long has ended") \
+    X(UINT, sessions_kept,  "AVANTA_SESSIONS_PER_USER", "32", 1, 1000, PLAIN,      "sessions of one user; a further login ends the one used longest ago") \
+    X(UINT, recent_seconds, "AVANTA_REAUTHENTICATION_SECONDS", "3600", 1, 86400, PLAIN, "how long after the password was given sensitive changes need it not again") \
     X(UINT, argon2_kib,     "AVANTA_ARGON2_KIB",     "19456", 8, 1048576, PLAIN,    "memory of one password hash, KiB")           \
     X(UINT, argon2_passes,  "AVANTA_ARGON2_PASSES",  "2", 1, 16, PLAIN,             "passes of one password hash")                \
     X(TEXT, admin_email,    "AVANTA_BOOTSTRAP_EMAIL", "", 0, 254, SECRET,          "administrator to create when there is none") \
@@ -37,6 +41,7 @@ struct identity {
 /* The one instance: the skeleton loads its settings, on_start makes the key. */
 extern struct identity *const identity_state;
 
+#define DEVICE_BYTES       48
 #define REFRESH_BYTES      32
 #define REFRESH_TEXT_BYTES 44
 
@@ -46,6 +51,25 @@ struct session_secrets {
     char refresh[REFRESH_TEXT_BYTES];
     uint8_t refresh_hash[32];
 };
+
+/* --- what handlers share (identity.c) --- */
+
+enum step identity_no_memory(struct req *r);
+/* A copy in the request's arena; NULL when it is full. */
+char *identity_text(struct req *r, const char *text);
+
+/* First step of a sensitive change, in person: asks whether the password was given lately. */
+enum step recent_select(struct req *r);
+/* Its verdict, at the head of the next step: false with the refusal set. */
+bool recent_good(struct req *r) MUST_CHECK;
+/* After a statement with rows of EndedNow: gateways refuse the tokens of these sessions once this
+ * is committed. False: error set. */
+bool sessions_ended_publish(struct req *r, uint32_t *out_count) MUST_CHECK;
+/* What gateways remember of the user's role, keys and grants is not so any more. */
+void access_changed_publish(struct req *r, const char *user_id);
+/* "Firefox on Linux" from a User-Agent header, for people; "Unknown device" for what is not known.
+ */
+const char *device_name(struct str user_agent, char out[DEVICE_BYTES]);
 
 /* Fresh refresh token; the session id is the caller's to set. */
 void session_secrets_make(struct session_secrets *out);

@@ -3,6 +3,7 @@
 #include "identity_ops.gen.h"
 #include "identity_sql.gen.h"
 #include "services/identity/identity.h"
+#include "services/identity/session_list.h"
 #include "services/identity/users.h"
 
 #include "libcommon/base/version.h"
@@ -12,6 +13,7 @@
 
 #define ARGON2_LANES       1
 #define BOOTSTRAP_EVERY_MS 2000
+#define PURGE_EVERY_MS     (UINT64_C(10) * 60 * 1000)
 
 static struct identity instance;
 struct identity *const identity_state = &instance;
@@ -21,7 +23,8 @@ static const struct config_row config_rows[] = {IDENTITY_CONFIG(CONFIG_ROW)};
 static const struct config_table config = {config_rows, ARRAY_LEN(config_rows), &instance.config};
 
 static const struct periodic_row periodics[] = {
-    {"bootstrap", BOOTSTRAP_EVERY_MS, &op_identity_bootstrap, true},
+    {"bootstrap",     BOOTSTRAP_EVERY_MS, &op_identity_bootstrap,      true },
+    {"session purge", PURGE_EVERY_MS,     &op_identity_purge_sessions, false},
 };
 
 /* A setting of 64 hex digits. */

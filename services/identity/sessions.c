@@ -96,6 +96,7 @@ struct refresh {
 
 static enum step refresh_use(struct req *r)
 {
+    const struct identity *self = req_service(r);
     const Avanta__Identity__RefreshRequest *in = req_in(r);
     struct refresh *state = req_state(r, sizeof *state);
     Avanta__Identity__RefreshUse *use = arena_alloc(req_arena(r), sizeof *use);
@@ -109,6 +110,8 @@ static enum step refresh_use(struct req *r)
     sha256(str_from(in->refresh_token), state->old_hash);
     avanta__identity__refresh_use__init(use);
     use->has_token_hash = true;
+    use->has_idle_s = true;
+    use->idle_s = (int64_t)self->config.idle_seconds;
     use->token_hash = (ProtobufCBinaryData){sizeof state->old_hash, state->old_hash};
     return req_query_from(r, Q_REFRESH_USE, &use->base);
 }

@@ -123,6 +123,7 @@ static enum step register_insert(struct req *r)
 
 static enum step session_insert(struct req *r)
 {
+    const struct identity *self = req_service(r);
     struct entry *entry = entry_of(r);
 
     assert(entry->good);
@@ -135,6 +136,10 @@ static enum step session_insert(struct req *r)
     entry->session.has_token_hash = true;
     entry->session.token_hash =
         (ProtobufCBinaryData){sizeof entry->secrets.refresh_hash, entry->secrets.refresh_hash};
+    entry->session.has_life_s = true;
+    entry->session.life_s = (int64_t)self->config.session_seconds;
+    entry->session.has_sessions_kept = true;
+    entry->session.sessions_kept = (int64_t)self->config.sessions_kept;
     return req_query_from(r, Q_SESSION_INSERT, &entry->session.base);
 }
 

@@ -6,6 +6,7 @@
 #include <curl/curl.h>
 #include <glob.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,8 +15,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PATH_BYTES  512
-#define VALUE_BYTES 256
+#define PATH_BYTES    512
+#define VALUE_BYTES   256
+#define READY_POLLS   500
+#define READY_POLL_US 20000
 
 static char directory[PATH_BYTES];
 static char url[VALUE_BYTES];
@@ -135,6 +138,8 @@ static int reports_count(void)
     return count;
 }
 
+static bool second_stop(void);
+
 int stack_teardown(void **state)
 {
     char rm[] = "rm";
@@ -147,6 +152,10 @@ int stack_teardown(void **state)
     (void)state;
     if (!own) {
         return 0;
+    }
+    if (!second_stop()) {
+        (void)fprintf(stderr, "the second gateway did not stop cleanly\n");
+        return 1;
     }
     stopped = script("down.sh");
     if (stopped != 0) {
@@ -242,7 +251,7 @@ bool stack_logged(const char *program, const char *text)
     return found;
 }
 
-/* --- admin ports --- */
+/* --- pages --- */
 
 struct text {
     char *out;
@@ -261,20 +270,13 @@ static size_t take_text(char *data, size_t size, size_t count, void *ctx)
     return size * count;
 }
 
-long stack_admin_get(const char *program, const char *path, char *out, size_t cap)
+static long page_get(const char *address, char *out, size_t cap)
 {
     CURL *curl = curl_easy_init();
     struct text text = {out, cap, 0};
-    char name[64];
-    char address[128];
     long status = 0;
 
     assert_non_null(curl);
-    (void)snprintf(name, sizeof name, "ADMIN_%s", program);
-    for (char *at = name; *at != '\0'; at++) {
-        *at = *at == '-' ? '_' : (char)toupper((unsigned char)*at);
-    }
-    (void)snprintf(address, sizeof address, "http://127.0.0.1:%s%s", stack_value(name), path);
     (void)curl_easy_setopt(curl, CURLOPT_URL, address);
     (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, 5000L);
     (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_text);
@@ -285,6 +287,99 @@ long stack_admin_get(const char *program, const char *path, char *out, size_t ca
     curl_easy_cleanup(curl);
     out[text.len] = '\0';
     return status;
+}
+
+/* --- a second gateway --- */
+
+static pid_t second;
+static char second_url[VALUE_BYTES];
+
+static void setting(char **environment, size_t at, const char *name, const char *value)
+{
+    size_t bytes = strlen(name) + strlen(value) + 2;
+
+    environment[at] = malloc(bytes);
+    assert_non_null(environment[at]);
+    (void)snprintf(environment[at], bytes, "%s=%s", name, value);
+}
+
+/* Polls until the gateway says that it is ready. */
+static void second_wait(void)
+{
+    char address[VALUE_BYTES + 32];
+    char page[1024];
+
+    (void)snprintf(address, sizeof address, "%s/api/health/ready", second_url);
+    for (int i = 0; i < READY_POLLS; i++) {
+        if (page_get(address, page, sizeof page) == 200) {
+            return;
+        }
+        (void)usleep(READY_POLL_US);
+    }
+    fail_msg("the second gateway is not ready; it answers %s", page);
+}
+
+const char *stack_second_gateway(void)
+{
+    static const char *const same[][2] = {
+        {"AVANTA_NATS_PASSWORD",          "NATS_GATEWAY_PASSWORD" },
+        {"AVANTA_ENVELOPE_KEY_IDENTITY",  "ENVELOPE_KEY_IDENTITY" },
+        {"AVANTA_ENVELOPE_KEY_LEDGER",    "ENVELOPE_KEY_LEDGER"   },
+        {"AVANTA_ENVELOPE_KEY_AUDIT_LOG", "ENVELOPE_KEY_AUDIT_LOG"},
+    };
+    char *environment[16] = {NULL};
+    char path[PATH_BYTES];
+    char text[PATH_BYTES];
+    char *argv[] = {path, NULL};
+    int port = free_port();
+    size_t count = ARRAY_LEN(same);
+
+    assert_true(own && second == 0);
+    for (size_t i = 0; i < count; i++) {
+        setting(environment, i, same[i][0], stack_value(same[i][1]));
+    }
+    (void)snprintf(text, sizeof text, "nats://127.0.0.1:%s", stack_value("NATS_PORT"));
+    setting(environment, count++, "AVANTA_NATS_URL", text);
+    (void)snprintf(text, sizeof text, "%d", port);
+    setting(environment, count++, "AVANTA_HTTP_PORT", text);
+    setting(environment, count++, "AVANTA_ADMIN_PORT", "0");
+    setting(environment, count++, "AVANTA_STATE", directory);
+    (void)snprintf(path, sizeof path, "%s/gateway", getenv("BIN"));
+    assert_int_equal(posix_spawn(&second, path, NULL, NULL, argv, environment), 0);
+    while (count > 0) {
+        free(environment[--count]);
+    }
+    (void)snprintf(second_url, sizeof second_url, "http://127.0.0.1:%d", port);
+    second_wait();
+    return second_url;
+}
+
+static bool second_stop(void)
+{
+    int status = 0;
+
+    if (second == 0) {
+        return true;
+    }
+    assert_int_equal(kill(second, SIGTERM), 0);
+    assert_int_equal(waitpid(second, &status, 0), second);
+    second = 0;
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+/* --- admin ports --- */
+
+long stack_admin_get(const char *program, const char *path, char *out, size_t cap)
+{
+    char name[64];
+    char address[VALUE_BYTES];
+
+    (void)snprintf(name, sizeof name, "ADMIN_%s", program);
+    for (char *at = name; *at != '\0'; at++) {
+        *at = *at == '-' ? '_' : (char)toupper((unsigned char)*at);
+    }
+    (void)snprintf(address, sizeof address, "http://127.0.0.1:%s%s", stack_value(name), path);
+    return page_get(address, out, cap);
 }
 
 int64_t stack_metric(const char *program, const char *series)

@@ -18,6 +18,9 @@ int stack_setup(void **state);
 /* Also fails when a program ended badly or a sanitizer reported something in its log. */
 int stack_teardown(void **state);
 const char *stack_url(void);
+/* Starts another gateway beside the stack's and gives its URL once it is ready; ended, and its exit
+ * status checked, by stack_teardown(). One per test program. */
+const char *stack_second_gateway(void);
 /* A value of STATE/env or STATE/admin.env. */
 const char *stack_value(const char *name);
 /* The process of a program ("ledger", "nats"; "postgres" is the postmaster). */

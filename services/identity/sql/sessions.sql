@@ -3,11 +3,20 @@
 -- out: none
 -- unscoped: a login has no session yet; the password was checked for owner_id
 WITH opened AS (
-    INSERT INTO session (id, user_id, client_ip, user_agent)
-    VALUES (:in_session_id::uuid, :owner_id::uuid, :client_ip, :user_agent)
+    INSERT INTO session (id, user_id, client_ip, user_agent, expires_at)
+    VALUES (:in_session_id::uuid, :owner_id::uuid, :client_ip, :user_agent, now() + make_interval(secs => :life_s))
     RETURNING id, user_id
 ), seen AS (
     UPDATE users SET last_login_at = now() AT TIME ZONE 'UTC' WHERE id = :owner_id::uuid
+), displaced AS (
+    UPDATE session
+    SET ended_at = now()
+    WHERE id IN (
+        SELECT id FROM session
+        WHERE user_id = :owner_id::uuid AND ended_at IS NULL
+        ORDER BY used_at DESC
+        OFFSET :sessions_kept::bigint - 1
+    )
 )
 INSERT INTO refresh_token (token_hash, session_id, user_id)
 SELECT :token_hash, id, user_id
@@ -33,11 +42,13 @@ WITH found AS MATERIALIZED (
     UPDATE session
     SET used_at = now()
     FROM found
-    WHERE session.id = found.session_id AND found.used_at IS NULL
+    WHERE session.id = found.session_id AND found.used_at IS NULL AND session.ended_at IS NULL
+        AND session.used_at > now() - make_interval(secs => :idle_s)
 )
 SELECT session.id AS session_id, users.id, users.email, users.name, users.role, users.is_demo, users.created_at,
        users.avatar_url, found.used_at IS NOT NULL AS reused,
-       found.used_at IS NULL AND session.ended_at IS NULL AND session.expires_at > now() AND users.is_active AS usable
+       found.used_at IS NULL AND session.ended_at IS NULL AND session.expires_at > now() AND users.is_active
+           AND session.used_at > now() - make_interval(secs => :idle_s) AS usable
 FROM found
 JOIN session ON session.id = found.session_id
 JOIN users ON users.id = found.user_id;
@@ -67,3 +78,71 @@ FROM session
 WHERE ended_at > now() - interval '16 minutes'
 ORDER BY ended_at DESC
 LIMIT :sessions_max::bigint;
+
+-- name: session_list
+-- in: avanta.identity.OwnerSessions
+-- out: avanta.identity.Session
+-- unscoped: owner_id is the caller, or a user whom an administrator looks at
+SELECT id, client_ip AS ip_address, user_agent,
+       to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS created_at,
+       to_char(used_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS last_used_at,
+       to_char(least(expires_at, used_at + make_interval(secs => :idle_s)) AT TIME ZONE 'UTC',
+               'YYYY-MM-DD HH24:MI:SS') AS expires_at,
+       id = :session_id::uuid AS current
+FROM session
+WHERE user_id = :owner_id::uuid AND ended_at IS NULL AND expires_at > now()
+    AND used_at > now() - make_interval(secs => :idle_s)
+ORDER BY used_at DESC, id
+LIMIT 100;
+
+-- name: session_end_own
+-- in: avanta.identity.EndSessionRequest
+-- out: avanta.identity.EndedNow
+UPDATE session
+SET ended_at = now()
+WHERE user_id = :user_id::uuid AND id = :id::uuid AND ended_at IS NULL AND expires_at > now()
+RETURNING id AS session_id, used_at > now() - interval '16 minutes' AS has_token;
+
+-- name: sessions_end_others
+-- in: none
+-- out: avanta.identity.EndedNow
+UPDATE session
+SET ended_at = now()
+WHERE user_id = :user_id::uuid AND ended_at IS NULL AND id <> :session_id::uuid
+RETURNING id AS session_id, used_at > now() - interval '16 minutes' AS has_token;
+
+-- name: sessions_end_user
+-- in: avanta.identity.OwnerSessions
+-- out: avanta.identity.EndedNow
+-- unscoped: an administrator ends the sessions of a user
+UPDATE session
+SET ended_at = now()
+WHERE user_id = :owner_id::uuid AND ended_at IS NULL
+RETURNING id AS session_id, used_at > now() - interval '16 minutes' AS has_token;
+
+-- name: session_recent
+-- in: avanta.identity.SessionRecent
+-- out: avanta.identity.SessionIsRecent
+-- No row: the session is none of the caller's, or ended.
+SELECT authenticated_at > now() - make_interval(secs => :recent_s) AS recent
+FROM session
+WHERE user_id = :user_id::uuid AND id = :session_id::uuid AND ended_at IS NULL;
+
+-- name: session_reauthenticated
+-- in: none
+-- out: none
+UPDATE session
+SET authenticated_at = now(), used_at = now()
+WHERE user_id = :user_id::uuid AND id = :session_id::uuid AND ended_at IS NULL;
+
+-- name: session_purge
+-- in: avanta.identity.PurgeQuery
+-- out: none
+-- unscoped: what ended a week ago is deleted, whoever it was
+-- With its refresh tokens, whose reuse nobody can be warned of any more.
+DELETE FROM session
+WHERE id IN (
+    SELECT id FROM session
+    WHERE expires_at < now() - interval '7 days' OR ended_at < now() - interval '7 days'
+    LIMIT :rows_max::bigint
+);

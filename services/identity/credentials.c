@@ -1,0 +1,183 @@
+/* The caller's password: changed, or given again for what asks for it. */
+#include "avanta/identity_internal.pb-c.h"
+#include "identity_ops.gen.h"
+#include "identity_sql.gen.h"
+#include "services/identity/session_list.h"
+
+#include <assert.h>
+
+/* What the thread pool works on. */
+struct proof {
+    struct str password;
+    const char *stored_hash;
+    const Avanta__Identity__UserPassword *user;
+    bool good;
+    struct password_cost cost;
+    char hash[PASSWORD_HASH_BYTES];
+    Avanta__Identity__PasswordNew row;
+};
+
+static struct proof *proof_of(struct req *r)
+{
+    return req_state(r, sizeof(struct proof));
+}
+
+static void verify_work(void *arg)
+{
+    struct proof *proof = arg;
+
+    assert(proof->stored_hash != NULL);
+    assert(!proof->good);
+    proof->good = password_verify(proof->password, proof->stored_hash);
+}
+
+static void hash_work(void *arg)
+{
+    struct proof *proof = arg;
+
+    assert(proof->password.len > 0);
+    proof->good = password_hash(proof->password, &proof->cost, proof->hash, NULL) == OK;
+}
+
+static enum step password_select(struct req *r)
+{
+    return req_query(r, Q_PASSWORD_SELECT);
+}
+
+/* Compares with the row of password_select(). */
+static enum step verify(struct req *r, const char *password)
+{
+    struct proof *proof = proof_of(r);
+
+    assert(password != NULL);
+    assert(req_rows(r) <= 1);
+    if (req_rows(r) == 0) {
+        return req_refuse(r, AVANTA__REASON__USER_INACTIVE);
+    }
+    if (proof == NULL) {
+        return identity_no_memory(r);
+    }
+    proof->user = (const Avanta__Identity__UserPassword *)(const void *)req_row_new(r, 0);
+    if (proof->user == NULL) {
+        return STEP_FAIL;
+    }
+    if (proof->user->password_hash == NULL) {
+        return req_refuse(r, AVANTA__REASON__INVALID_PASSWORD);
+    }
+    proof->password = str_from(password);
+    proof->stored_hash = proof->user->password_hash;
+    return req_work(r, verify_work, proof);
+}
+
+static enum step wrong_password(struct req *r, const char *action)
+{
+    const char *user_id = proof_of(r)->user->id;
+
+    assert(user_id != NULL);
+    req_audit_failure(r, user_id, action, "user", user_id);
+    return req_refuse(r, AVANTA__REASON__INVALID_PASSWORD);
+}
+
+/* --- change --- */
+
+static enum step change_verify(struct req *r)
+{
+    const Avanta__Identity__ChangePasswordRequest *in = req_in(r);
+
+    return verify(r, in->current_password);
+}
+
+static enum step change_hash(struct req *r)
+{
+    const Avanta__Identity__ChangePasswordRequest *in = req_in(r);
+    const struct identity *self = req_service(r);
+    struct proof *proof = proof_of(r);
+
+    if (!proof->good) {
+        return wrong_password(r, "password_change");
+    }
+    if (password_is_weak(str_from(in->new_password),
+                         str_from(proof->user->email),
+                         str_from(proof->user->name))) {
+        return req_refuse(r, AVANTA__REASON__WEAK_PASSWORD);
+    }
+    proof->password = str_from(in->new_password);
+    proof->cost = self->cost;
+    proof->good = false;
+    return req_work(r, hash_work, proof);
+}
+
+static enum step change_update(struct req *r)
+{
+    struct proof *proof = proof_of(r);
+
+    if (!proof->good) {
+        return req_fail(r, ERR_INTERNAL, "the password could not be hashed");
+    }
+    avanta__identity__password_new__init(&proof->row);
+    proof->row.password_hash = proof->hash;
+    return req_query_from(r, Q_PASSWORD_UPDATE, &proof->row.base);
+}
+
+static enum step change_end_others(struct req *r)
+{
+    return req_query(r, Q_SESSIONS_END_OTHERS);
+}
+
+static enum step reply(struct req *r, const char *message)
+{
+    Avanta__Identity__AccountReply *out = req_out(r);
+
+    out->has_success = true;
+    out->success = true;
+    out->message = identity_text(r, message);
+    return out->message == NULL ? identity_no_memory(r) : STEP_DONE;
+}
+
+static enum step change_reply(struct req *r)
+{
+    Avanta__Identity__PasswordChanged event = AVANTA__IDENTITY__PASSWORD_CHANGED__INIT;
+    uint32_t count = 0;
+
+    if (!sessions_ended_publish(r, &count)) {
+        return STEP_FAIL;
+    }
+    event.has_sessions_ended = true;
+    event.sessions_ended = count;
+    req_audit_severity(r, "high");
+    req_emit(r, &event.base, req_user_id(r));
+    return reply(r, "Password changed successfully");
+}
+
+const struct op op_identity_change_password = {
+    TX_WRITE,
+    {password_select, change_verify, change_hash, change_update, change_end_others, change_reply}
+};
+
+/* --- give it again --- */
+
+static enum step again_verify(struct req *r)
+{
+    const Avanta__Identity__ReauthenticateRequest *in = req_in(r);
+
+    return verify(r, in->password);
+}
+
+static enum step again_update(struct req *r)
+{
+    return proof_of(r)->good ? req_query(r, Q_SESSION_REAUTHENTICATED)
+                             : wrong_password(r, "reauthenticate");
+}
+
+static enum step again_reply(struct req *r)
+{
+    Avanta__Identity__Reauthenticated event = AVANTA__IDENTITY__REAUTHENTICATED__INIT;
+
+    event.session_id = req_principal(r)->session_id;
+    req_emit(r, &event.base, event.session_id);
+    return reply(r, "Password confirmed");
+}
+
+const struct op op_identity_reauthenticate = {
+    TX_WRITE, {password_select, again_verify, again_update, again_reply}
+};
