@@ -54,7 +54,6 @@ port_pick() {
 # A password starts with a letter: nats-server reads a value of digits as a number.
 password() { printf 'p%s' "$(secret "$1")"; }
 secret() { head -c "$1" /dev/urandom | od -An -v -tx1 | tr -d ' \n'; }
-signing_key() { printf '%s01' "$(secret 31)"; }
 
 # The name in variables: audit-log is AUDIT_LOG.
 upper() {
@@ -93,7 +92,6 @@ secrets_add() {
         env_add "$1" "PG_$(upper "$name")_OWNER_PASSWORD" password 24
         env_add "$1" "ENVELOPE_KEY_$(upper "$name")" secret 32
     done
-    env_add "$1" SIGNING_KEY signing_key
     env_add "$1" SECRETS_KEY secret 32
 }
 
@@ -122,7 +120,7 @@ secrets_of() {
     fi
     key=ENVELOPE_KEY_$name
     secrets+=("AVANTA_PG_DSN=$(dsn "$1" "${1//-/_}" "PG_${name}_PASSWORD")" "AVANTA_ENVELOPE_KEY=${!key}")
-    [ "$1" != identity ] || secrets+=("AVANTA_SIGNING_KEY=$SIGNING_KEY" "AVANTA_SECRETS_KEY=$SECRETS_KEY"
+    [ "$1" != identity ] || secrets+=("AVANTA_SECRETS_KEY=$SECRETS_KEY"
         "AVANTA_BOOTSTRAP_EMAIL=$AVANTA_ADMIN_EMAIL" "AVANTA_BOOTSTRAP_PASSWORD=$AVANTA_ADMIN_PASSWORD")
 }
 

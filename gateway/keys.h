@@ -5,9 +5,10 @@
  * source.
  */
 
+#include "libcommon/base/limits.h"
 #include "libcommon/io/ecdsa.h"
 
-#define KEYS_MAX         8
+#define KEYS_MAX         SIGNING_KEYS_MAX
 #define KEY_ID_BYTES_MAX 64
 #define KEY_XY_BYTES_MAX 48
 

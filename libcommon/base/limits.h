@@ -38,6 +38,7 @@
 
 /* --- identity and gateway --- */
 #define SESSIONS_ENDED_MAX 10000 /* named to a gateway that asks */
+#define SIGNING_KEYS_MAX   8     /* published at a time */
 
 /* --- requests in a service --- */
 #define REQUESTS_MAX            8192

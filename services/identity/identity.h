@@ -1,10 +1,12 @@
 #pragma once
 /*
- * What the handlers of identity share: settings, the signing key, and the session a request is
- * about to answer with. The state is made at start and constant while the service runs.
+ * What the handlers of identity share: settings, the keys, and the session a request is about to
+ * answer with. The state is made at start and constant while the service runs, but for the keyring,
+ * which follows the database.
  */
 
 #include "avanta/identity.pb-c.h"
+#include "services/identity/keyring.h"
 #include "services/identity/password.h"
 #include "services/identity/token.h"
 
@@ -13,7 +15,6 @@
 
 /* clang-format off */
 #define IDENTITY_CONFIG(X)                                                                                                        \
-    X(TEXT, signing_key,    "AVANTA_SIGNING_KEY",    NULL, 64, 64, SECRET,          "private scalar of the P-256 key that signs access tokens, hex") \
     X(TEXT, secrets_key,    "AVANTA_SECRETS_KEY",    NULL, 64, 64, SECRET,          "key that encrypts the secrets in identity's database, hex") \
     X(TEXT, token_issuer,   "AVANTA_TOKEN_ISSUER",   "avanta", 1, 128, PLAIN,       "`iss` of access tokens")                     \
     X(TEXT, token_audience, "AVANTA_TOKEN_AUDIENCE", "avanta-api", 1, 128, PLAIN,   "`aud` of access tokens")                     \
@@ -22,6 +23,8 @@
     X(UINT, idle_seconds,   "AVANTA_SESSION_IDLE_SECONDS", "604800", 60, 31536000, PLAIN, "a session unused for so long has ended") \
     X(UINT, sessions_kept,  "AVANTA_SESSIONS_PER_USER", "32", 1, 1000, PLAIN,      "sessions of one user; a further login ends the one used longest ago") \
     X(UINT, recent_seconds, "AVANTA_REAUTHENTICATION_SECONDS", "3600", 1, 86400, PLAIN, "how long after the password was given sensitive changes need it not again") \
+    X(UINT, key_rotate_hours, "AVANTA_KEY_ROTATE_HOURS", "720", 1, 87600, PLAIN,    "how long a key signs access tokens before another one takes over") \
+    X(UINT, key_ahead_s,    "AVANTA_KEY_PUBLISH_AHEAD_S", "3600", 15, 604800, PLAIN, "how long a key is published before it signs")  \
     X(UINT, argon2_kib,     "AVANTA_ARGON2_KIB",     "19456", 8, 1048576, PLAIN,    "memory of one password hash, KiB")           \
     X(UINT, argon2_passes,  "AVANTA_ARGON2_PASSES",  "2", 1, 16, PLAIN,             "passes of one password hash")                \
     X(TEXT, admin_email,    "AVANTA_BOOTSTRAP_EMAIL", "", 0, 254, SECRET,          "administrator to create when there is none") \
@@ -32,14 +35,16 @@ CONFIG_STRUCT(identity_config, IDENTITY_CONFIG);
 
 struct identity {
     struct identity_config config;
-    struct ecdsa_key *key;
+    struct keyring keyring;
     struct vault *vault; /* what is secret in the database */
     struct password_cost cost;
-    char kid[TOKEN_KID_BYTES];
 };
 
-/* The one instance: the skeleton loads its settings, on_start makes the key. */
+/* The one instance: the skeleton loads its settings, on_start fills the rest. */
 extern struct identity *const identity_state;
+
+/* Whose data it is when it is nobody's. */
+#define SYSTEM_USER_ID "00000000-0000-0000-0000-000000000000"
 
 #define DEVICE_BYTES       48
 #define REFRESH_BYTES      32

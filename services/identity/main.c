@@ -4,6 +4,7 @@
 #include "identity_sql.gen.h"
 #include "services/identity/identity.h"
 #include "services/identity/session_list.h"
+#include "services/identity/signing_keys.h"
 #include "services/identity/users.h"
 
 #include "libcommon/base/version.h"
@@ -11,9 +12,12 @@
 #include <assert.h>
 #include <string.h>
 
-#define ARGON2_LANES       1
-#define BOOTSTRAP_EVERY_MS 2000
-#define PURGE_EVERY_MS     (UINT64_C(10) * 60 * 1000)
+#define ARGON2_LANES         1
+#define BOOTSTRAP_EVERY_MS   2000
+#define PURGE_EVERY_MS       (UINT64_C(10) * 60 * 1000)
+#define KEYS_FIRST_EVERY_MS  200
+#define KEYS_LOAD_EVERY_MS   1000
+#define KEYS_ROTATE_EVERY_MS 5000
 
 static struct identity instance;
 struct identity *const identity_state = &instance;
@@ -23,8 +27,12 @@ static const struct config_row config_rows[] = {IDENTITY_CONFIG(CONFIG_ROW)};
 static const struct config_table config = {config_rows, ARRAY_LEN(config_rows), &instance.config};
 
 static const struct periodic_row periodics[] = {
-    {"bootstrap",     BOOTSTRAP_EVERY_MS, &op_identity_bootstrap,      true },
-    {"session purge", PURGE_EVERY_MS,     &op_identity_purge_sessions, false},
+    {"session purge",       PURGE_EVERY_MS,       &op_identity_purge_sessions,      false},
+    {"bootstrap",           BOOTSTRAP_EVERY_MS,   &op_identity_bootstrap,           true },
+    {"signing_keys_first",  KEYS_FIRST_EVERY_MS,  &op_identity_signing_keys_rotate, true },
+    {"signing_keys_ready",  KEYS_FIRST_EVERY_MS,  &op_identity_signing_keys_load,   true },
+    {"signing_keys_load",   KEYS_LOAD_EVERY_MS,   &op_identity_signing_keys_load,   false},
+    {"signing_keys_rotate", KEYS_ROTATE_EVERY_MS, &op_identity_signing_keys_rotate, false},
 };
 
 /* A setting of 64 hex digits. */
@@ -55,26 +63,31 @@ static enum code vault_start(struct err *err)
     return code;
 }
 
+/* A key must be published for less time than it lasts. */
+static enum code rotation_check(struct err *err)
+{
+    assert(instance.config.key_rotate_hours > 0);
+    assert(instance.config.key_ahead_s > 0);
+    if (instance.config.key_ahead_s >= instance.config.key_rotate_hours * 3600) {
+        return err_set_field(err,
+                             ERR_INVALID,
+                             "AVANTA_KEY_PUBLISH_AHEAD_S",
+                             "AVANTA_KEY_PUBLISH_AHEAD_S must be less than "
+                             "AVANTA_KEY_ROTATE_HOURS");
+    }
+    return OK;
+}
+
 static enum code on_start(void **out_state, struct err *err)
 {
-    uint8_t scalar[ECDSA_SCALAR_BYTES];
-    enum code code = vault_start(err);
+    enum code code = rotation_check(err);
 
     assert(out_state != NULL);
-    assert(instance.key == NULL);
-    if (code == OK) {
-        code = key_from_hex("AVANTA_SIGNING_KEY", instance.config.signing_key, scalar, err);
-    }
+    assert(instance.keyring.count == 0);
+    code = code == OK ? vault_start(err) : code;
     if (code != OK) {
         return code;
     }
-    code = ecdsa_open(scalar, &instance.key, err);
-    explicit_bzero(scalar, sizeof scalar);
-    if (code != OK) {
-        return err_prefix(err, "AVANTA_SIGNING_KEY");
-    }
-    token_kid(instance.key, instance.kid);
-    assert(instance.kid[TOKEN_KID_BYTES - 1] == '\0');
     instance.cost = (struct password_cost){
         .memory_kib = (uint32_t)instance.config.argon2_kib,
         .passes = (uint32_t)instance.config.argon2_passes,
@@ -89,7 +102,7 @@ static void on_stop(void *state)
     struct identity *self = state;
 
     assert(self == &instance);
-    ecdsa_close(&self->key);
+    keyring_clear(&self->keyring);
     vault_close(&self->vault);
 }
 

@@ -1,8 +1,9 @@
-/* Refresh, logout, me, and what login and refresh answer with. */
+/* Refresh, logout, me, and what login and refresh answer with; what gateways ask for. */
 #include "avanta/identity_internal.pb-c.h"
 #include "identity_ops.gen.h"
 #include "identity_sql.gen.h"
 #include "services/identity/identity.h"
+#include "services/identity/signing_keys.h"
 
 #include "libcommon/base/clock.h"
 #include "libcommon/base/id.h"
@@ -26,10 +27,12 @@ void session_secrets_make(struct session_secrets *out)
     sha256((struct str){out->refresh, len}, out->refresh_hash);
 }
 
+/* NULL: the request has failed. */
 static char *
 token_new(struct req *r, const char *session_id, const Avanta__Identity__SessionUser *user)
 {
     const struct identity *self = req_service(r);
+    const struct ecdsa_key *key = keyring_signer(&self->keyring, clock_mono_ms());
     char token_id[UUID_TEXT_BYTES];
     char *memory = arena_alloc(req_arena(r), TOKEN_BYTES_MAX);
     struct buf token = buf_over(memory, TOKEN_BYTES_MAX);
@@ -47,11 +50,15 @@ token_new(struct req *r, const char *session_id, const Avanta__Identity__Session
         .expires_s = req_now_ms(r) / 1000 + self->config.token_seconds,
     };
 
-    assert(self->key != NULL);
     assert(user->id != NULL);
     assert(session_id != NULL);
     uuid_v7(token_id);
-    if (memory == NULL || token_make(self->key, &claims, &token, &err) != OK) {
+    if (key == NULL) {
+        (void)req_fail(r, ERR_UNAVAILABLE, "no key to sign an access token with");
+        return NULL;
+    }
+    if (memory == NULL || token_make(key, &claims, &token, &err) != OK) {
+        (void)req_fail(r, ERR_TOO_LARGE, "the answer needs too much memory");
         return NULL;
     }
     assert(memory[token.len] == '\0');
@@ -72,7 +79,10 @@ enum step session_reply(struct req *r,
     assert(self->config.token_seconds <= UINT32_MAX);
     out->token = token_new(r, secrets->session_id, user);
     out->refresh_cookie = arena_strdup(req_arena(r), str_from(secrets->refresh));
-    if (shown == NULL || out->token == NULL || out->refresh_cookie == NULL) {
+    if (out->token == NULL) {
+        return STEP_FAIL;
+    }
+    if (shown == NULL || out->refresh_cookie == NULL) {
         return req_fail(r, ERR_TOO_LARGE, "the answer needs too much memory");
     }
     *shown = *user;
@@ -250,10 +260,23 @@ const struct op op_identity_me = {
 
 static enum step keys_select(struct req *r)
 {
+    return req_query(r, Q_SIGNING_KEYS_LIVE);
+}
+
+/* From the table and not from what this replica had learnt: a key that was dropped is gone at once.
+ */
+static enum step keys_load(struct req *r)
+{
     Avanta__Identity__EndedQuery *query = arena_alloc(req_arena(r), sizeof *query);
 
     if (query == NULL) {
         return req_fail(r, ERR_TOO_LARGE, "the request needs too much memory");
+    }
+    if (signing_keys_take(r) != STEP_NEXT) {
+        return STEP_FAIL;
+    }
+    if (((const struct identity *)req_service(r))->keyring.count == 0) {
+        return req_fail(r, ERR_UNAVAILABLE, "there is no signing key yet");
     }
     avanta__identity__ended_query__init(query);
     query->has_sessions_max = true;
@@ -261,42 +284,55 @@ static enum step keys_select(struct req *r)
     return req_query_from(r, Q_SESSIONS_ENDED, &query->base);
 }
 
-static bool key_fill(struct req *r, Avanta__Identity__Key *key)
+static bool key_fill(struct req *r, const struct keyring_key *from, Avanta__Identity__Key *key)
 {
-    const struct identity *self = req_service(r);
     uint8_t x[32];
     uint8_t y[32];
 
     assert(key != NULL);
-    assert(self->key != NULL);
-    assert(self->kid[0] != '\0');
-    key->kid = arena_strdup(req_arena(r), str_from(self->kid));
+    assert(from->key != NULL);
+    avanta__identity__key__init(key);
+    key->kid = arena_strdup(req_arena(r), str_from(from->kid));
     key->x = arena_alloc(req_arena(r), COORDINATE_BYTES);
     key->y = arena_alloc(req_arena(r), COORDINATE_BYTES);
     if (key->kid == NULL || key->x == NULL || key->y == NULL) {
         return false;
     }
-    ecdsa_public(self->key, x, y);
+    ecdsa_public(from->key, x, y);
     (void)base64url_encode(x, sizeof x, key->x, COORDINATE_BYTES);
     (void)base64url_encode(y, sizeof y, key->y, COORDINATE_BYTES);
     return true;
 }
 
+static bool keys_fill(struct req *r, Avanta__Identity__GetKeysReply *out)
+{
+    const struct keyring *keyring = &((const struct identity *)req_service(r))->keyring;
+
+    assert(keyring->count <= SIGNING_KEYS_MAX);
+    assert(out->keys == NULL);
+    out->keys = arena_calloc(req_arena(r), keyring->count + 1, sizeof *out->keys);
+    for (uint32_t i = 0; out->keys != NULL && i < keyring->count; i++) {
+        out->keys[i] = arena_alloc(req_arena(r), sizeof **out->keys);
+        if (out->keys[i] == NULL || !key_fill(r, &keyring->keys[i], out->keys[i])) {
+            return false;
+        }
+    }
+    out->n_keys = keyring->count;
+    return out->keys != NULL;
+}
+
 static enum step keys_reply(struct req *r)
 {
     Avanta__Identity__GetKeysReply *out = req_out(r);
-    Avanta__Identity__Key *key = arena_alloc(req_arena(r), sizeof *key);
-    Avanta__Identity__Key **keys = arena_calloc(req_arena(r), 1, sizeof(void *));
     ProtobufCMessage **rows = NULL;
     size_t count = 0;
 
-    if (key == NULL || keys == NULL || !req_rows_all(r, &count, &rows)) {
+    if (!req_rows_all(r, &count, &rows)) {
         return req_fail(r, ERR_TOO_LARGE, "the answer needs too much memory");
     }
     assert(count <= SESSIONS_ENDED_MAX);
-    avanta__identity__key__init(key);
     out->revoked_sessions = arena_calloc(req_arena(r), count + 1, sizeof *out->revoked_sessions);
-    if (out->revoked_sessions == NULL || !key_fill(r, key)) {
+    if (out->revoked_sessions == NULL || !keys_fill(r, out)) {
         return req_fail(r, ERR_TOO_LARGE, "the answer needs too much memory");
     }
     for (size_t i = 0; i < count; i++) {
@@ -308,12 +344,9 @@ static enum step keys_reply(struct req *r)
     }
     out->n_revoked_sessions = count;
     out->has_unlisted_until_ms = count == SESSIONS_ENDED_MAX;
-    keys[0] = key;
-    out->keys = keys;
-    out->n_keys = 1;
     return STEP_DONE;
 }
 
 const struct op op_identity_get_keys = {
-    TX_READ, {keys_select, keys_reply}
+    TX_READ, {keys_select, keys_load, keys_reply}
 };

@@ -29,6 +29,11 @@
 #define ARENA_CHUNKS 8192
 #define CALLS_MAX    1024
 
+#define SETTINGS_MAX 8
+
+static const char *settings[SETTINGS_MAX][2];
+static size_t setting_count;
+
 /* --- the program --- */
 
 /* What the program sees: what the machine needs and its own settings. */
@@ -68,6 +73,17 @@ static void environment_fill(struct environment *e, const struct service_rig *ri
     entry_add(e, "AVANTA_NATS_URL", url);
     entry_add(e, "AVANTA_ENVELOPE_KEY", KEY_HEX);
     entry_add(e, "AVANTA_STREAM_MIB", "32");
+    for (size_t i = 0; i < setting_count; i++) {
+        entry_add(e, settings[i][0], settings[i][1]);
+    }
+}
+
+void service_rig_setting(const char *name, const char *value)
+{
+    assert_true(setting_count < SETTINGS_MAX);
+    settings[setting_count][0] = name;
+    settings[setting_count][1] = value;
+    setting_count++;
 }
 
 static void log_path(const struct service_rig *rig, unsigned replica, char out[64])
@@ -291,7 +307,7 @@ static void seal(struct service_rig *rig, struct service_call *call, struct str 
     struct err err = {0};
 
     principal.user_id = copy(call->arena, call->user);
-    principal.role = copy(call->arena, "user");
+    principal.role = copy(call->arena, call->role == NULL ? "user" : call->role);
     request.method = copy(call->arena, call->method->full_name);
     request.nonce = (ProtobufCBinaryData){sizeof call->nonce, call->nonce};
     request.issued_ms = clock_wall_ms();

@@ -28,6 +28,8 @@ struct service_rig {
     struct arena_pool *arenas;
 };
 
+/* A setting of the program's own, kept as it is; before service_rig_open(). */
+void service_rig_setting(const char *name, const char *value);
 void service_rig_open(struct service_rig *rig, const char *name, unsigned replicas);
 /* Ends the programs by SIGTERM and asserts that they drain and exit with 0. */
 void service_rig_close(struct service_rig *rig);
@@ -37,6 +39,7 @@ struct service_call {
     const struct api_method *method;
     const ProtobufCMessage *in;
     const char *user; /* NULL: nobody */
+    const char *role; /* NULL: user */
     const char *key;  /* Idempotency-Key, or NULL */
 
     /* --- the answer; all of it lives until service_call_end() --- */
