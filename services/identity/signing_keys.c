@@ -156,10 +156,8 @@ static void key_tell(struct req *r, const char *user_id)
     event.cause = arena_strdup(req_arena(r), str_from(rotation->cause));
     req_emit_for(r, user_id, &event.base, rotation->kid);
     req_publish(r, "ctl.keys", str_from(rotation->kid));
-    log_event(LOG_INFO,
-              "signing_key_made",
-              LOG_S("kid", rotation->kid),
-              LOG_S("cause", rotation->cause));
+    log_event(
+        LOG_INFO, "signing_key_made", LOG_S("kid", rotation->kid), LOG_S("cause", rotation->cause));
 }
 
 /* --- by the clock --- */
