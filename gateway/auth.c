@@ -260,22 +260,24 @@ static bool is(const char *value, const char *wanted)
 }
 
 /* The header is read before anything is trusted: it only chooses among our own keys. */
-static const struct key *key_choose(struct auth *auth, struct str part, struct arena *arena)
+static enum code header_read(struct str part,
+                             struct arena *arena,
+                             const Avanta__Token__Header **out,
+                             struct err *err)
 {
     ProtobufCMessage *message = NULL;
-    const Avanta__Token__Header *header = NULL;
 
     assert(part.len > 0);
     assert(arena != NULL);
-    if (!part_read(part, &rules_avanta_token_header, arena, &message)) {
-        return NULL;
+    if (part.len > AUTH_HEADER_BYTES_MAX ||
+        !part_read(part, &rules_avanta_token_header, arena, &message)) {
+        return refuse(err, "header");
     }
-    header = (const Avanta__Token__Header *)(const void *)message;
-    if (!is(header->alg, "ES256") || !is(header->typ, "at+jwt") || header->crit != NULL ||
-        header->kid == NULL) {
-        return NULL;
+    *out = (const Avanta__Token__Header *)(const void *)message;
+    if ((*out)->crit != NULL || (*out)->n_nulls > 0 || (*out)->kid == NULL) {
+        return refuse(err, "header");
     }
-    return key_set_find(auth->options.keys, str_from(header->kid));
+    return is((*out)->alg, "ES256") ? OK : refuse(err, "algorithm");
 }
 
 static bool signature_good(const struct key *key, const struct compact *parts)
@@ -312,22 +314,47 @@ static uint64_t issued_ms(const Avanta__Token__Claims *claims)
     return end_ms > AUTH_TOKEN_LIFE_MS ? end_ms - AUTH_TOKEN_LIFE_MS : 0;
 }
 
+/* A key that signs tokens of longer life than ours is not used as ours are. */
+static bool lives_too_long(const Avanta__Token__Claims *claims, uint64_t now_ms)
+{
+    const int64_t life_s = (int64_t)(AUTH_TOKEN_LIFE_MS / 1000);
+
+    assert(claims->exp > 0);
+    return (uint64_t)claims->exp * 1000 > now_ms + AUTH_TOKEN_LIFE_MS + SKEW_MS ||
+           (claims->has_nbf && claims->exp - claims->nbf > life_s) ||
+           (claims->has_iat && claims->exp - claims->iat > life_s);
+}
+
+static enum code times_check(const Avanta__Token__Claims *claims, uint64_t now_ms, struct err *err)
+{
+    assert(claims->nbf >= 0);
+    assert(claims->iat >= 0);
+    if ((uint64_t)claims->exp * 1000 <= now_ms) {
+        return refuse(err, "expired");
+    }
+    if ((uint64_t)claims->nbf * 1000 > now_ms + SKEW_MS ||
+        (uint64_t)claims->iat * 1000 > now_ms + SKEW_MS) {
+        return refuse(err, "not valid yet");
+    }
+    return lives_too_long(claims, now_ms) ? refuse(err, "lives too long") : OK;
+}
+
 static enum code claims_check(struct auth *auth,
                               const Avanta__Token__Claims *claims,
                               uint64_t now_ms,
                               struct auth_principal *out,
                               struct err *err)
 {
+    enum code code = OK;
+
     assert(claims != NULL);
     assert(out != NULL);
     if (!is(claims->iss, auth->options.issuer) || !is(claims->aud, auth->options.audience)) {
         return refuse(err, "issuer or audience");
     }
-    if ((uint64_t)claims->exp * 1000 <= now_ms) {
-        return refuse(err, "expired");
-    }
-    if ((uint64_t)claims->nbf * 1000 > now_ms + SKEW_MS) {
-        return refuse(err, "not valid yet");
+    code = times_check(claims, now_ms, err);
+    if (code != OK) {
+        return code;
     }
     out->issued_ms = issued_ms(claims);
     text_copy(out->user_id, sizeof out->user_id, claims->sub);
@@ -337,6 +364,32 @@ static enum code claims_check(struct auth *auth,
     return OK;
 }
 
+/* Signed by the key that its header names, which is one of ours. */
+static enum code signature_check(struct auth *auth,
+                                 const struct auth_input *input,
+                                 const struct compact *parts,
+                                 struct err *err)
+{
+    const Avanta__Token__Header *header = NULL;
+    const struct key *key = NULL;
+    enum code code = header_read(parts->header, input->arena, &header, err);
+
+    if (code != OK) {
+        return code;
+    }
+    key = key_set_find(auth->options.keys, str_from(header->kid));
+    if (key == NULL) {
+        if (input->out_key_unknown != NULL) {
+            *input->out_key_unknown = is(header->typ, "at+jwt");
+        }
+        return refuse(err, "unknown key");
+    }
+    if (!signature_good(key, parts)) {
+        return refuse(err, "signature");
+    }
+    return is(header->typ, "at+jwt") ? OK : refuse(err, "type");
+}
+
 static enum code token_verify(struct auth *auth,
                               struct auth_input input,
                               struct auth_principal *out,
@@ -344,7 +397,6 @@ static enum code token_verify(struct auth *auth,
                               struct err *err)
 {
     struct compact parts;
-    const struct key *key = NULL;
     ProtobufCMessage *claims = NULL;
     enum code code = OK;
 
@@ -354,12 +406,9 @@ static enum code token_verify(struct auth *auth,
     if (!compact_split(input.token, &parts)) {
         return refuse(err, "not a compact JWS");
     }
-    key = key_choose(auth, parts.header, input.arena);
-    if (key == NULL) {
-        return refuse(err, "unknown key, algorithm or type");
-    }
-    if (!signature_good(key, &parts)) {
-        return refuse(err, "signature");
+    code = signature_check(auth, &input, &parts, err);
+    if (code != OK) {
+        return code;
     }
     if (!part_read(parts.claims, &rules_avanta_token_claims, input.arena, &claims)) {
         return refuse(err, "claims");

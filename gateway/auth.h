@@ -1,21 +1,23 @@
 #pragma once
 /*
  * From credential to principal. Access tokens are ES256 JWS (RFC 7515, RFC 9068) checked per RFC
- * 8725: the key is chosen by `kid` among our own, `alg` and `typ` are pinned, `iss`, `aud`, `exp`,
- * `nbf` and size are checked. Tokens that passed are remembered by their SHA-256 in a bounded
- * cache, least recently used out first, until they expire, their session is revoked or a key goes.
- * Ended sessions are kept in a bounded table; where one had to be forgotten too early, whatever
- * could be of it is refused. One per worker; loop thread only.
+ * 8725: the key is chosen by `kid` among our own, which are all of the one kind that `alg` is
+ * pinned to; `typ` is pinned; `iss`, `aud`, `exp`, `nbf`, `iat` and sizes are checked, and no token
+ * may live longer than ours do. No name may stand twice. Tokens that passed are remembered by their
+ * SHA-256 in a bounded cache, least recently used out first, until they expire, their session is
+ * revoked or a key goes. Ended sessions are kept in a bounded table; where one had to be forgotten
+ * too early, whatever could be of it is refused. One per worker; loop thread only.
  */
 
 #include "gateway/keys.h"
 
 #include "libcommon/base/arena.h"
 
-#define AUTH_TOKEN_BYTES_MAX 4096
-#define AUTH_CACHE_MAX       8192
-#define AUTH_REVOKED_MAX     16384 /* more than identity lists, so that a list displaces nothing */
-#define AUTH_TOKEN_LIFE_MS   (UINT64_C(15) * 60 * 1000)
+#define AUTH_TOKEN_BYTES_MAX  4096
+#define AUTH_HEADER_BYTES_MAX 512 /* of its base64url text */
+#define AUTH_CACHE_MAX        8192
+#define AUTH_REVOKED_MAX      16384 /* more than identity lists, so that a list displaces nothing */
+#define AUTH_TOKEN_LIFE_MS    (UINT64_C(15) * 60 * 1000)
 
 struct auth;
 
@@ -40,7 +42,8 @@ void auth_close(struct auth **auth);
 struct auth_input {
     struct str token;
     uint64_t now_wall_ms;
-    struct arena *arena; /* for the parts of a token that is not in the cache */
+    struct arena *arena;   /* for the parts of a token that is not in the cache */
+    bool *out_key_unknown; /* set when only our lack of the key refuses it so far; may be NULL */
 };
 
 /* OK fills *out. ERR_UNAUTHENTICATED with the reason for the log, never for the client. */

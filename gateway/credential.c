@@ -43,11 +43,13 @@ enum code credential_find(struct auth *auth,
                           struct credential *out,
                           struct err *err)
 {
+    struct auth_input input = {.now_wall_ms = now_wall_ms, .arena = r->arena};
     struct str token = STR_EMPTY;
 
     assert(auth != NULL);
     assert(out != NULL);
     assert(r != NULL);
+    out->key_unknown = false;
     if (bearer_find(r, &token)) {
         out->kind = CREDENTIAL_BEARER;
     } else if (credential_cookie(r, STR(SESSION_COOKIE), &token) && token.len > 0) {
@@ -56,8 +58,9 @@ enum code credential_find(struct auth *auth,
         out->kind = CREDENTIAL_NONE;
         return OK;
     }
-    return auth_verify(
-        auth, (struct auth_input){token, now_wall_ms, r->arena}, &out->principal, err);
+    input.token = token;
+    input.out_key_unknown = &out->key_unknown;
+    return auth_verify(auth, input, &out->principal, err);
 }
 
 enum code credential_same_origin(const struct http_request *r, struct err *err)

@@ -19,6 +19,7 @@ enum credential_kind {
 
 struct credential {
     enum credential_kind kind;
+    bool key_unknown;                /* refused because no key of ours has the token's kid */
     struct auth_principal principal; /* unless NONE */
 };
 

@@ -5,6 +5,7 @@
 #include "avanta/common.pb-c.h"
 #include "gateway/bind.h"
 #include "gateway/credential.h"
+#include "gateway/key_fetch.h"
 #include "gateway/trace.h"
 
 #include "libcommon/base/clock.h"
@@ -34,6 +35,7 @@ struct exchange {
     struct arena *arena;
     struct route_match match;
     struct credential credential;
+    struct key_wait key_wait;
     struct violations *violations;
     ProtobufCMessage *in;
     Avanta__Request request;
@@ -413,28 +415,18 @@ static enum code authorise(struct exchange *e, struct err *err)
     return code;
 }
 
-static void handle(struct exchange *e)
+/* What is left to do once it is known which operation is meant. */
+static void proceed(void *ctx)
 {
+    struct exchange *e = ctx;
     struct err err = {.code = OK};
     local_fn *local = NULL;
-    enum code code = OK;
+    enum code code = authorise(e, &err);
 
-    if (!router_match(e->worker->gateway->router, e->http->method, e->http->path, &e->match)) {
-        fail(e, ERR_NOT_FOUND, NULL, "There is nothing at this address", 0);
-        return;
+    if (code == ERR_UNAUTHENTICATED && e->credential.key_unknown &&
+        key_wait_begin(e->worker, &e->key_wait, proceed, e)) {
+        return; /* the key may be newer than ours: once more when we have asked */
     }
-    if (str_eq(e->http->method, STR("OPTIONS"))) {
-        struct http_response response = {.status = 204};
-
-        http_response_add(&response, "Allow", str_from(e->match.allow));
-        finish(e, &response, OK);
-        return;
-    }
-    if (e->match.method == NULL) {
-        fail(e, ERR_METHOD, NULL, NULL, 0);
-        return;
-    }
-    code = authorise(e, &err);
     if (code == OK) {
         code = request_read(e, &err);
     }
@@ -454,6 +446,26 @@ static void handle(struct exchange *e)
     }
     e->deadline_ms = loop_now_ms(e->worker->loop) + e->match.method->deadline_ms;
     exchange_call(e);
+}
+
+static void handle(struct exchange *e)
+{
+    if (!router_match(e->worker->gateway->router, e->http->method, e->http->path, &e->match)) {
+        fail(e, ERR_NOT_FOUND, NULL, "There is nothing at this address", 0);
+        return;
+    }
+    if (str_eq(e->http->method, STR("OPTIONS"))) {
+        struct http_response response = {.status = 204};
+
+        http_response_add(&response, "Allow", str_from(e->match.allow));
+        finish(e, &response, OK);
+        return;
+    }
+    if (e->match.method == NULL) {
+        fail(e, ERR_METHOD, NULL, NULL, 0);
+        return;
+    }
+    proceed(e);
 }
 
 void exchange_begin(void *ctx, struct http_exchange *x)

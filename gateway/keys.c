@@ -75,7 +75,9 @@ void key_set_replace(struct key_set *set, const struct Avanta__Identity__GetKeys
     assert(set != NULL);
     assert(reply != NULL);
     for (size_t i = 0; i < reply->n_keys && next.count < KEYS_MAX; i++) {
-        if (key_take(&next.keys[next.count], reply->keys[i])) {
+        /* A kid that comes twice would name two keys: the first one has it. */
+        if (key_set_find(&next, str_from(reply->keys[i]->kid)) == NULL &&
+            key_take(&next.keys[next.count], reply->keys[i])) {
             next.count++;
         }
     }

@@ -1,15 +1,11 @@
 #include "gateway/worker.h"
 
-#include "api.gen.h"
-#include "avanta/common.pb-c.h"
-#include "avanta/identity.pb-c.h"
 #include "gateway/exchange.h"
+#include "gateway/key_fetch.h"
 #include "gateway/worker_run.h"
 
 #include "libcommon/base/clock.h"
-#include "libcommon/base/id.h"
 #include "libcommon/base/log.h"
-#include "libcommon/codec/transcode.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -21,14 +17,6 @@
 #define TICK_MS            20
 #define KEYS_FIRST_MS      100
 #define KEYS_EVERY_MS      5000
-#define KEYS_DEADLINE_MS   3000
-#define KEYS_BYTES_MAX     ((size_t)4 * 1024 * 1024)
-#define SESSION_BYTES      128 /* of the answer, for one ended session */
-
-/* The answer is there sealed, opened and unpacked. */
-_Static_assert(3UL * SESSIONS_ENDED_MAX * SESSION_BYTES <= KEYS_BYTES_MAX,
-               "the list of ended sessions fits");
-_Static_assert(SESSIONS_ENDED_MAX < AUTH_REVOKED_MAX, "a list displaces nothing");
 
 enum gateway_service worker_service(const char *service)
 {
@@ -57,7 +45,7 @@ bool worker_ready(const struct worker *worker)
 
 /* --- ended sessions --- */
 
-static void revoke(struct worker *worker, struct str session_id)
+void worker_revoke(struct worker *worker, struct str session_id)
 {
     assert(worker->auth != NULL);
     if (auth_revoke(worker->auth, session_id, clock_wall_ms())) {
@@ -69,125 +57,14 @@ static void revoke(struct worker *worker, struct str session_id)
     }
 }
 
-/* --- keys: fetched at start, every few seconds, and when identity says that they changed --- */
-
-struct keys_fetch {
-    struct worker *worker;
-    struct arena *arena;
-    uint8_t nonce[ENVELOPE_NONCE_BYTES];
-};
-
-static void keys_take(struct worker *worker, struct keys_fetch *fetch, struct str payload)
-{
-    Avanta__Reply *reply = NULL;
-    Avanta__Identity__GetKeysReply *keys = NULL;
-    ProtobufCAllocator allocator;
-    struct err err = {.code = OK};
-
-    assert(fetch->worker == worker);
-    assert(fetch->arena != NULL);
-    if (envelope_open_reply(
-            worker->sealers[GATEWAY_IDENTITY], payload, fetch->nonce, fetch->arena, &reply, &err) !=
-        OK) {
-        log_event(LOG_ERROR, "keys_unreadable", LOG_S("why", err.text));
-        return;
-    }
-    if (strcmp(reply->code, code_wire(OK)) != 0) {
-        return;
-    }
-    transcode_allocator(&allocator, fetch->arena);
-    keys = avanta__identity__get_keys_reply__unpack(&allocator, reply->body.len, reply->body.data);
-    if (keys == NULL || keys->n_keys == 0) {
-        log_event(LOG_ERROR, "keys_unreadable", LOG_S("why", "no keys, or too much of them"));
-        return;
-    }
-    key_set_replace(&worker->keys, keys);
-    for (size_t i = 0; i < keys->n_revoked_sessions; i++) {
-        revoke(worker, str_from(keys->revoked_sessions[i]));
-    }
-    if (keys->has_unlisted_until_ms) {
-        auth_refuse_issued_until(worker->auth, keys->unlisted_until_ms);
-    }
-    worker->service_seen_ms[GATEWAY_IDENTITY] = loop_now_ms(worker->loop);
-}
-
-static void on_keys(void *ctx, enum code code, struct str payload)
-{
-    struct keys_fetch *fetch = ctx;
-    struct arena *arena = fetch->arena;
-
-    assert(fetch->worker->keys_wanted);
-    assert(arena != NULL);
-    fetch->worker->keys_wanted = false;
-    if (code == OK) {
-        keys_take(fetch->worker, fetch, payload);
-    }
-    arena_dispose(&arena);
-}
-
-static enum code keys_send(struct worker *worker, struct arena *arena)
-{
-    struct keys_fetch *fetch = arena_calloc(arena, 1, sizeof *fetch);
-    Avanta__Request request = AVANTA__REQUEST__INIT;
-    const struct api_method *method = &api_methods[API_IDENTITY_GET_KEYS];
-    char id[UUID_TEXT_BYTES];
-    struct pool_handle handle;
-    struct str frame = STR_EMPTY;
-    struct err err = {.code = OK};
-    enum code code = OK;
-
-    assert(worker->sealers[GATEWAY_IDENTITY] != NULL);
-    if (fetch == NULL) {
-        return ERR_TOO_LARGE;
-    }
-    fetch->worker = worker;
-    fetch->arena = arena;
-    random_bytes(fetch->nonce, sizeof fetch->nonce);
-    uuid_v7(id);
-    request.method = transcode_constant(method->full_name);
-    request.nonce = (ProtobufCBinaryData){sizeof fetch->nonce, fetch->nonce};
-    request.issued_ms = clock_wall_ms();
-    request.deadline_ms = request.issued_ms + KEYS_DEADLINE_MS;
-    request.request_id = id;
-    code = envelope_seal_request(worker->sealers[GATEWAY_IDENTITY], &request, arena, &frame, &err);
-    if (code == OK) {
-        code = bus_call(worker->bus,
-                        method->subject,
-                        frame,
-                        loop_now_ms(worker->loop) + KEYS_DEADLINE_MS,
-                        on_keys,
-                        fetch,
-                        &handle,
-                        &err);
-    }
-    return code;
-}
-
-static void keys_fetch(void *arg)
-{
-    struct worker *worker = arg;
-    struct arena *arena = NULL;
-
-    assert(worker->arenas != NULL);
-    if (worker->keys_wanted || !bus_connected(worker->bus)) {
-        return;
-    }
-    arena = arena_open(worker->arenas, KEYS_BYTES_MAX);
-    if (arena == NULL) {
-        return;
-    }
-    worker->keys_wanted = keys_send(worker, arena) == OK;
-    if (!worker->keys_wanted) {
-        arena_dispose(&arena);
-    }
-}
+/* --- keys --- */
 
 static void keys_tick(void *arg)
 {
     struct worker *worker = arg;
 
     assert(worker->keys_timer != NULL);
-    keys_fetch(worker);
+    key_fetch_start(worker);
     loop_timer_start(
         worker->keys_timer, worker->keys.count == 0 ? KEYS_FIRST_MS : KEYS_EVERY_MS, 0);
 }
@@ -195,7 +72,7 @@ static void keys_tick(void *arg)
 static void on_keys_changed(void *ctx, struct bus_message *message)
 {
     bus_message_destroy(message);
-    keys_fetch(ctx);
+    key_fetch_changed(ctx);
 }
 
 /* Ids of sessions that ended, a blank between them. */
@@ -205,7 +82,7 @@ static void on_revoked(void *ctx, struct bus_message *message)
     struct str id = STR_EMPTY;
 
     while (str_split(&rest, ' ', &id)) {
-        revoke(ctx, id);
+        worker_revoke(ctx, id);
     }
     bus_message_destroy(message);
 }
@@ -246,6 +123,7 @@ static void tick(void *arg)
     struct worker *worker = arg;
 
     exchange_retry_due(worker);
+    key_wait_due(worker);
     show(worker);
 }
 
@@ -290,6 +168,7 @@ static enum code memory_open(struct worker *worker, struct err *err)
     const struct auth_options auth = {config->token_issuer, config->token_audience, &worker->keys};
 
     list_init(&worker->retries);
+    list_init(&worker->key_waiters);
     worker->loop = loop_open();
     worker->arenas = arena_pool_open(ARENA_CHUNK_BYTES, ARENA_CHUNKS_MAX);
     worker->auth = auth_open(&auth);

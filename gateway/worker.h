@@ -78,7 +78,12 @@ struct worker {
     struct list retries;              /* exchanges that wait for their next attempt */
     uint64_t service_seen_ms[GATEWAY_SERVICE_COUNT]; /* monotonic time of the last answer */
     uint64_t forgotten_logged_ms;
-    bool keys_wanted; /* a fetch is under way */
+    /* Fetching keys: key_fetch.c. */
+    uint64_t keys_fetched_ms; /* when the last fetch began, monotonic */
+    bool keys_wanted;         /* a fetch is under way */
+    bool keys_again;          /* and what it brings is outdated */
+    struct list key_waiters;  /* those that came first first */
+    uint32_t key_waiter_count;
     bool draining;
     void (*on_drained)(struct worker *worker); /* before the loop stops; may be NULL */
 };
@@ -87,5 +92,7 @@ struct worker {
 enum gateway_service worker_service(const char *service);
 /* The sealer of a service by its name; NULL for a name the gateway does not serve. */
 struct sealer *worker_sealer(const struct worker *worker, const char *service);
+/* No token of that session passes any more. */
+void worker_revoke(struct worker *worker, struct str session_id);
 /* True when requests can be served: bus up and keys known. */
 bool worker_ready(const struct worker *worker);

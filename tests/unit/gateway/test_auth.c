@@ -11,7 +11,12 @@
 #define HEADER "{\"alg\":\"ES256\",\"typ\":\"at+jwt\",\"kid\":\"k1\"}"
 #define CLAIMS                                                                                    \
     "{\"iss\":\"avanta\",\"aud\":\"avanta-api\",\"sub\":\"u1\",\"role\":\"user\",\"sid\":\"s1\"," \
-    "\"email\":\"ana@example.com\",\"nbf\":1794999000,\"exp\":1795000900}"
+    "\"email\":\"ana@example.com\",\"nbf\":1795000000,\"exp\":1795000900}"
+
+/* Good ones but for their times. */
+#define OURS                                                                                     \
+    "\"iss\":\"avanta\",\"aud\":\"avanta-api\",\"sub\":\"u1\",\"role\":\"user\",\"sid\":\"s1\"," \
+    "\"email\":\"a@b.mx\","
 
 struct rig {
     struct arena_pool *pool;
@@ -127,7 +132,8 @@ static enum code verify(struct rig *rig, struct str token, uint64_t now_ms)
     struct auth_principal principal;
     struct err err = {.code = OK};
 
-    return auth_verify(rig->auth, (struct auth_input){token, now_ms, rig->arena}, &principal, &err);
+    return auth_verify(
+        rig->auth, (struct auth_input){token, now_ms, rig->arena, NULL}, &principal, &err);
 }
 
 static void a_good_token_names_its_caller(void **state)
@@ -141,7 +147,7 @@ static void a_good_token_names_its_caller(void **state)
         memset(&principal, 0, sizeof principal);
         assert_int_equal(
             auth_verify(
-                rig->auth, (struct auth_input){token, NOW_MS, rig->arena}, &principal, &err),
+                rig->auth, (struct auth_input){token, NOW_MS, rig->arena, NULL}, &principal, &err),
             OK);
         assert_string_equal(principal.user_id, "u1");
         assert_string_equal(principal.role, "user");
@@ -171,6 +177,13 @@ static void wrong_headers_are_refused(void **state)
         "{\"alg\":\"ES256\",\"typ\":\"at+jwt\",\"kid\":\"other\"}",
         "{\"alg\":\"ES256\",\"typ\":\"at+jwt\",\"kid\":\"k1\",\"crit\":[\"b64\"]}",
         "{\"alg\":\"ES256\",\"alg\":\"ES256\",\"typ\":\"at+jwt\",\"kid\":\"k1\"}",
+        "{\"alg\":\"ES256\",\"typ\":\"at+jwt\",\"kid\":\"k1\",\"kid\":\"k1\"}",
+        "{\"alg\":\"es256\",\"typ\":\"at+jwt\",\"kid\":\"k1\"}",
+        "{\"alg\":[\"ES256\"],\"typ\":\"at+jwt\",\"kid\":\"k1\"}",
+        "{\"alg\":\"ES256\",\"typ\":\"at+jwt\",\"kid\":\"k1\",\"crit\":[]}",
+        "{\"alg\":\"ES256\",\"typ\":\"at+jwt\",\"kid\":\"k1\",\"crit\":null}",
+        "{\"alg\":\"ES256\",\"typ\":\"at+jwt\",\"kid\":\"k1\\u0000\"}",
+        "{\"alg\":\"ES256\",\"typ\":\"at+jwt\",\"kid\":\"k1\"}{}",
         "[]",
         "null",
         "not json",
@@ -202,6 +215,16 @@ static void wrong_claims_are_refused(void **state)
         "\"email\":\"a@b.mx\",\"exp\":1795000900,\"nbf\":1795000002}",
         "{\"iss\":\"avanta\",\"aud\":\"avanta-api\",\"role\":\"user\",\"sid\":\"s1\",\"email\":\"a@b.mx\","
         "\"exp\":1795000900}",
+        /* made in the future; good for longer than ours; the same, without saying since when */
+        "{" OURS "\"exp\":1795000900,\"iat\":1795000002}",
+        "{" OURS "\"exp\":1795000100,\"nbf\":1794999199}",
+        "{" OURS "\"exp\":1795000100,\"iat\":1794999199}",
+        "{" OURS "\"exp\":1795000902}",
+        "{" OURS "\"exp\":1795000900,\"exp\":1795000900}",
+        "{" OURS "\"exp\":1795000900.5}",
+        "{" OURS "\"exp\":-1}",
+        "{" OURS "\"exp\":18446744073709551615}",
+        "{" OURS "\"exp\":1795000900,\"nbf\":-1}",
     };
     struct rig *rig = *state;
 
@@ -210,6 +233,76 @@ static void wrong_claims_are_refused(void **state)
                    verify(rig, token_of(rig, rig->key, HEADER, claims[i]), NOW_MS) ==
                        ERR_UNAUTHENTICATED);
     }
+}
+
+/* What bounds the times is not off by one. */
+static void times_at_their_bounds_are_taken(void **state)
+{
+    static const char *const claims[] = {
+        "{" OURS "\"exp\":1795000901}",
+        "{" OURS "\"exp\":1795000001,\"nbf\":1794999101,\"iat\":1794999101}",
+        "{" OURS "\"exp\":1795000900,\"nbf\":1795000001,\"iat\":1795000001}",
+    };
+    struct rig *rig = *state;
+
+    for (size_t i = 0; i < ARRAY_LEN(claims); i++) {
+        assert_row(i, verify(rig, token_of(rig, rig->key, HEADER, claims[i]), NOW_MS) == OK);
+    }
+}
+
+static void a_long_header_is_not_read(void **state)
+{
+    struct rig *rig = *state;
+    char header[AUTH_HEADER_BYTES_MAX];
+
+    for (int length = 200; length < 450; length += 50) {
+        bool fits = 4 * (length + 52) / 3 <= AUTH_HEADER_BYTES_MAX;
+
+        (void)snprintf(header,
+                       sizeof header,
+                       "{\"alg\":\"ES256\",\"typ\":\"at+jwt\",\"kid\":\"k1\",\"x\":\"%0*d\"}",
+                       length,
+                       0);
+        assert_row((size_t)length,
+                   (verify(rig, token_of(rig, rig->key, header, CLAIMS), NOW_MS) == OK) == fits);
+    }
+}
+
+static bool key_unknown(struct rig *rig, struct str token, const char *why)
+{
+    struct auth_principal principal;
+    struct err err = {.code = OK};
+    bool unknown = false;
+
+    assert_int_equal(
+        auth_verify(
+            rig->auth, (struct auth_input){token, NOW_MS, rig->arena, &unknown}, &principal, &err),
+        ERR_UNAUTHENTICATED);
+    assert_string_equal(err.text, why);
+    return unknown;
+}
+
+/* Only a token that could be ours is worth asking for its key. */
+static void an_unknown_key_is_told_apart(void **state)
+{
+    struct rig *rig = *state;
+    struct ecdsa_key *other = key_of(9);
+
+    assert_true(key_unknown(
+        rig,
+        token_of(rig, other, "{\"alg\":\"ES256\",\"typ\":\"at+jwt\",\"kid\":\"k2\"}", CLAIMS),
+        "unknown key"));
+    assert_false(key_unknown(
+        rig, token_of(rig, other, "{\"alg\":\"ES256\",\"kid\":\"k2\"}", CLAIMS), "unknown key"));
+    assert_false(key_unknown(
+        rig,
+        token_of(rig, other, "{\"alg\":\"HS256\",\"typ\":\"at+jwt\",\"kid\":\"k2\"}", CLAIMS),
+        "algorithm"));
+    assert_false(key_unknown(rig, token_of(rig, other, HEADER, CLAIMS), "signature"));
+    assert_false(key_unknown(
+        rig, token_of(rig, rig->key, "{\"alg\":\"ES256\",\"kid\":\"k1\"}", CLAIMS), "type"));
+    assert_false(key_unknown(rig, token_of(rig, rig->key, HEADER, "{}"), "claims"));
+    ecdsa_close(&other);
 }
 
 static void wrong_signatures_and_forms_are_refused(void **state)
@@ -353,6 +446,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_cached_token_still_expires, setup, teardown),
         cmocka_unit_test_setup_teardown(wrong_headers_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(wrong_claims_are_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(times_at_their_bounds_are_taken, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_long_header_is_not_read, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_unknown_key_is_told_apart, setup, teardown),
         cmocka_unit_test_setup_teardown(wrong_signatures_and_forms_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(an_ended_session_is_refused_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(
