@@ -1,17 +1,12 @@
 #include "gateway/key_fetch.h"
 
 #include "api.gen.h"
-#include "avanta/common.pb-c.h"
 #include "avanta/identity.pb-c.h"
-#include "gateway/worker.h"
+#include "gateway/ask.h"
 
-#include "libcommon/base/clock.h"
-#include "libcommon/base/id.h"
 #include "libcommon/base/log.h"
-#include "libcommon/codec/transcode.h"
 
 #include <assert.h>
-#include <string.h>
 
 #define KEYS_DEADLINE_MS 3000
 #define KEYS_BYTES_MAX   ((size_t)4 * 1024 * 1024)
@@ -94,34 +89,10 @@ void key_wait_due(struct worker *worker)
 
 /* --- the fetch --- */
 
-struct keys_fetch {
-    struct worker *worker;
-    struct arena *arena;
-    uint8_t nonce[ENVELOPE_NONCE_BYTES];
-};
-
-static void keys_take(struct worker *worker, struct keys_fetch *fetch, struct str payload)
+static void keys_take(struct worker *worker, const Avanta__Identity__GetKeysReply *keys)
 {
-    Avanta__Reply *reply = NULL;
-    Avanta__Identity__GetKeysReply *keys = NULL;
-    ProtobufCAllocator allocator;
-    struct err err = {.code = OK};
-
-    assert(fetch->worker == worker);
-    assert(fetch->arena != NULL);
-    if (envelope_open_reply(
-            worker->sealers[GATEWAY_IDENTITY], payload, fetch->nonce, fetch->arena, &reply, &err) !=
-        OK) {
-        log_event(LOG_ERROR, "keys_unreadable", LOG_S("why", err.text));
-        return;
-    }
-    if (strcmp(reply->code, code_wire(OK)) != 0) {
-        return;
-    }
-    transcode_allocator(&allocator, fetch->arena);
-    keys = avanta__identity__get_keys_reply__unpack(&allocator, reply->body.len, reply->body.data);
-    if (keys == NULL || keys->n_keys == 0) {
-        log_event(LOG_ERROR, "keys_unreadable", LOG_S("why", "no keys, or too much of them"));
+    if (keys->n_keys == 0) {
+        log_event(LOG_ERROR, "keys_unreadable", LOG_S("why", "no keys"));
         return;
     }
     key_set_replace(&worker->keys, keys);
@@ -131,22 +102,17 @@ static void keys_take(struct worker *worker, struct keys_fetch *fetch, struct st
     if (keys->has_unlisted_until_ms) {
         auth_refuse_issued_until(worker->auth, keys->unlisted_until_ms);
     }
-    worker->service_seen_ms[GATEWAY_IDENTITY] = loop_now_ms(worker->loop);
 }
 
-static void on_keys(void *ctx, enum code code, struct str payload)
+static void on_keys(void *ctx, enum code code, const ProtobufCMessage *reply)
 {
-    struct keys_fetch *fetch = ctx;
-    struct worker *worker = fetch->worker;
-    struct arena *arena = fetch->arena;
+    struct worker *worker = ctx;
 
     assert(worker->keys_wanted);
-    assert(arena != NULL);
     worker->keys_wanted = false;
     if (code == OK) {
-        keys_take(worker, fetch, payload);
+        keys_take(worker, (const Avanta__Identity__GetKeysReply *)(const void *)reply);
     }
-    arena_dispose(&arena); /* fetch lives in it */
     if (worker->keys_again) {
         worker->keys_again = false;
         key_fetch_start(worker);
@@ -154,60 +120,21 @@ static void on_keys(void *ctx, enum code code, struct str payload)
     waiters_wake(worker);
 }
 
-static enum code keys_send(struct worker *worker, struct arena *arena)
-{
-    struct keys_fetch *fetch = arena_calloc(arena, 1, sizeof *fetch);
-    Avanta__Request request = AVANTA__REQUEST__INIT;
-    const struct api_method *method = &api_methods[API_IDENTITY_GET_KEYS];
-    char id[UUID_TEXT_BYTES];
-    struct pool_handle handle;
-    struct str frame = STR_EMPTY;
-    struct err err = {.code = OK};
-    enum code code = OK;
-
-    assert(worker->sealers[GATEWAY_IDENTITY] != NULL);
-    if (fetch == NULL) {
-        return ERR_TOO_LARGE;
-    }
-    fetch->worker = worker;
-    fetch->arena = arena;
-    random_bytes(fetch->nonce, sizeof fetch->nonce);
-    uuid_v7(id);
-    request.method = transcode_constant(method->full_name);
-    request.nonce = (ProtobufCBinaryData){sizeof fetch->nonce, fetch->nonce};
-    request.issued_ms = clock_wall_ms();
-    request.deadline_ms = request.issued_ms + KEYS_DEADLINE_MS;
-    request.request_id = id;
-    code = envelope_seal_request(worker->sealers[GATEWAY_IDENTITY], &request, arena, &frame, &err);
-    if (code == OK) {
-        code = bus_call(worker->bus,
-                        method->subject,
-                        frame,
-                        loop_now_ms(worker->loop) + KEYS_DEADLINE_MS,
-                        on_keys,
-                        fetch,
-                        &handle,
-                        &err);
-    }
-    return code;
-}
-
 void key_fetch_start(struct worker *worker)
 {
-    struct arena *arena = NULL;
+    const Avanta__Identity__GetKeysRequest in = AVANTA__IDENTITY__GET_KEYS_REQUEST__INIT;
+    const struct ask ask = {
+        .method = &api_methods[API_IDENTITY_GET_KEYS],
+        .in = &in.base,
+        .deadline_ms = KEYS_DEADLINE_MS,
+        .bytes_max = KEYS_BYTES_MAX,
+        .done = on_keys,
+        .ctx = worker,
+    };
 
-    assert(worker->arenas != NULL);
-    if (worker->keys_wanted || !bus_connected(worker->bus)) {
-        return;
-    }
-    arena = arena_open(worker->arenas, KEYS_BYTES_MAX);
-    if (arena == NULL) {
-        return;
-    }
-    worker->keys_fetched_ms = loop_now_ms(worker->loop);
-    worker->keys_wanted = keys_send(worker, arena) == OK;
-    if (!worker->keys_wanted) {
-        arena_dispose(&arena);
+    if (!worker->keys_wanted && bus_connected(worker->bus)) {
+        worker->keys_fetched_ms = loop_now_ms(worker->loop);
+        worker->keys_wanted = ask_identity(worker, &ask);
     }
 }
 
