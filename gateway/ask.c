@@ -90,8 +90,7 @@ static enum code send(struct asked *asked)
     request.issued_ms = clock_wall_ms();
     request.deadline_ms = request.issued_ms + ask->deadline_ms;
     request.request_id = id;
-    request.client_ip =
-        ask->client_ip == NULL ? NULL : arena_strdup(asked->arena, str_from(ask->client_ip));
+    request.client_ip = ask->client_ip.len == 0 ? NULL : arena_strdup(asked->arena, ask->client_ip);
     request.has_body = true;
     request.body = (ProtobufCBinaryData){size, body};
     code = envelope_seal_request(

@@ -9,7 +9,7 @@
 struct ask {
     const struct api_method *method; /* of identity, without HTTP */
     const ProtobufCMessage *in;      /* packed at once */
-    const char *client_ip;           /* for whose request it is; may be NULL */
+    struct str client_ip;            /* for whose request it is; may be empty */
     uint32_t deadline_ms;
     size_t bytes_max; /* of question and answer together */
     /* OK with the reply, which lives until this returns; else reply is NULL. Not called from

@@ -199,6 +199,12 @@ bool auth_revoke(struct auth *auth, struct str session_id, uint64_t now_wall_ms)
     return fits;
 }
 
+bool auth_is_revoked(const struct auth *auth, struct str session_id)
+{
+    assert(auth != NULL);
+    return session_id.len > 0 && table_get(auth->revoked, session_id) != NULL;
+}
+
 static enum code refuse(struct err *err, const char *why)
 {
     assert(why != NULL);
@@ -464,7 +470,7 @@ auth_verify(struct auth *auth, struct auth_input input, struct auth_principal *o
         return refuse(err, "size");
     }
     code = cached_or_verified(auth, input, out, err);
-    if (code == OK && table_get(auth->revoked, str_from(out->session_id)) != NULL) {
+    if (code == OK && auth_is_revoked(auth, str_from(out->session_id))) {
         return refuse(err, "session was ended");
     }
     if (code == OK && auth->undecided_ms != 0 && out->issued_ms <= auth->undecided_ms + SKEW_MS) {

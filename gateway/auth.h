@@ -55,5 +55,6 @@ enum code auth_verify(struct auth *auth,
  * was forgotten, and all tokens issued until it ended are refused instead; a refreshed one passes.
  */
 bool auth_revoke(struct auth *auth, struct str session_id, uint64_t now_wall_ms) MUST_CHECK;
+bool auth_is_revoked(const struct auth *auth, struct str session_id);
 /* Sessions that ended until then are not all known: no token issued until then passes. */
 void auth_refuse_issued_until(struct auth *auth, uint64_t wall_ms);

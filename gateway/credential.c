@@ -2,6 +2,8 @@
 
 #include <assert.h>
 
+#define API_KEY_BYTES 60 /* "avk_", 12 hex digits, "_", 32 bytes in base64url */
+
 bool credential_cookie(const struct http_request *r, struct str name, struct str *out)
 {
     struct str rest = http_header_get(r, "Cookie");
@@ -37,6 +39,23 @@ static bool bearer_find(const struct http_request *r, struct str *out)
     return out->len > 0 && !str_eq(*out, STR("null")) && !str_eq(*out, STR("undefined"));
 }
 
+/* What was never a key is not asked about. */
+static bool key_is_well_formed(struct str key)
+{
+    if (key.len != API_KEY_BYTES || !str_starts(key, STR("avk_"))) {
+        return false;
+    }
+    for (size_t i = 0; i < key.len; i++) {
+        char c = key.ptr[i];
+
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+              c == '_' || c == '-')) {
+            return false;
+        }
+    }
+    return true;
+}
+
 enum code credential_find(struct auth *auth,
                           const struct http_request *r,
                           uint64_t now_wall_ms,
@@ -52,6 +71,12 @@ enum code credential_find(struct auth *auth,
     out->key_unknown = false;
     if (bearer_find(r, &token)) {
         out->kind = CREDENTIAL_BEARER;
+    } else if (http_header_get(r, "X-API-Key").len > 0) {
+        out->kind = CREDENTIAL_KEY;
+        out->api_key = str_trim(http_header_get(r, "X-API-Key"));
+        return key_is_well_formed(out->api_key)
+                   ? OK
+                   : err_set(err, ERR_UNAUTHENTICATED, "no API key of ours");
     } else if (credential_cookie(r, STR(SESSION_COOKIE), &token) && token.len > 0) {
         out->kind = CREDENTIAL_COOKIE;
     } else {

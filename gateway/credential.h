@@ -1,8 +1,8 @@
 #pragma once
 /*
  * Where a request's credential is and whether a browser sent it from our own origin. Order:
- * Authorization: Bearer, then the session cookie. A bearer of the literal text null or undefined
- * counts as absent.
+ * Authorization: Bearer, then X-API-Key, then the session cookie. A bearer of the literal text null
+ * or undefined counts as absent.
  */
 
 #include "gateway/auth.h"
@@ -14,13 +14,15 @@
 enum credential_kind {
     CREDENTIAL_NONE,
     CREDENTIAL_BEARER,
-    CREDENTIAL_COOKIE
+    CREDENTIAL_COOKIE,
+    CREDENTIAL_KEY /* an API key: identity knows whose */
 };
 
 struct credential {
     enum credential_kind kind;
     bool key_unknown;                /* refused because no key of ours has the token's kid */
-    struct auth_principal principal; /* unless NONE */
+    struct auth_principal principal; /* of BEARER and COOKIE */
+    struct str api_key;              /* of KEY; a view into the request */
 };
 
 /* OK with kind NONE: none was sent. ERR_UNAUTHENTICATED: one was sent and is not good. */

@@ -4,8 +4,7 @@
 #include "api.gen.h"
 #include "avanta/common.pb-c.h"
 #include "gateway/bind.h"
-#include "gateway/credential.h"
-#include "gateway/key_fetch.h"
+#include "gateway/caller.h"
 #include "gateway/trace.h"
 
 #include "libcommon/base/clock.h"
@@ -34,8 +33,7 @@ struct exchange {
     const struct http_request *http;
     struct arena *arena;
     struct route_match match;
-    struct credential credential;
-    struct key_wait key_wait;
+    struct caller caller;
     struct violations *violations;
     ProtobufCMessage *in;
     Avanta__Request request;
@@ -317,6 +315,45 @@ static void exchange_call(struct exchange *e)
     }
 }
 
+/* The names of an API key's scopes; false when the arena is full. */
+static bool scopes_fill(struct exchange *e)
+{
+    Avanta__Principal *principal = &e->principal;
+
+    assert(principal->n_scopes == 0);
+    principal->has_by_key = true;
+    principal->by_key = true;
+    principal->scopes = arena_calloc(e->arena, API_PERMISSION_COUNT, sizeof(char *));
+    for (int i = 0; principal->scopes != NULL && i < API_PERMISSION_COUNT; i++) {
+        if ((e->caller.scopes & (1U << (unsigned)i)) != 0) {
+            principal->scopes[principal->n_scopes++] =
+                transcode_constant(permission_name((enum api_permission)i));
+        }
+    }
+    return principal->scopes != NULL;
+}
+
+/* Who calls, and whose books are meant. */
+static bool principal_fill(struct exchange *e)
+{
+    struct caller *caller = &e->caller;
+    struct auth_principal *from = &caller->credential.principal;
+    Avanta__Principal *principal = &e->principal;
+
+    assert(from->user_id[0] != '\0');
+    principal->user_id = from->user_id;
+    principal->role = from->role;
+    principal->session_id = from->session_id;
+    principal->email = from->email;
+    if (caller->owner_id[0] != '\0') {
+        assert(caller->grant != GRANT_NONE);
+        principal->user_id = caller->owner_id;
+        principal->actor_id = from->user_id;
+        principal->grant = transcode_constant(grant_name(caller->grant));
+    }
+    return caller->credential.kind != CREDENTIAL_KEY || scopes_fill(e);
+}
+
 static enum code envelope_fill(struct exchange *e)
 {
     size_t size = protobuf_c_message_get_packed_size(e->in);
@@ -338,11 +375,10 @@ static enum code envelope_fill(struct exchange *e)
     request->user_agent = agent.ptr == NULL || !utf8_valid(agent)
                               ? NULL
                               : arena_strdup(e->arena, utf8_cut(agent, AGENT_BYTES_MAX));
-    if (e->credential.kind != CREDENTIAL_NONE) {
-        e->principal.user_id = e->credential.principal.user_id;
-        e->principal.role = e->credential.principal.role;
-        e->principal.session_id = e->credential.principal.session_id;
-        e->principal.email = e->credential.principal.email;
+    if (e->caller.credential.kind != CREDENTIAL_NONE) {
+        if (!principal_fill(e)) {
+            return ERR_TOO_LARGE;
+        }
         request->principal = &e->principal;
     }
     return api_method_keyed(e->match.method)
@@ -389,47 +425,19 @@ static enum code request_read(struct exchange *e, struct err *err)
     return code;
 }
 
-static enum code authorise(struct exchange *e, struct err *err)
-{
-    const struct api_method *method = e->match.method;
-    enum code code =
-        credential_find(e->worker->auth, e->http, clock_wall_ms(), &e->credential, err);
-
-    if (method->permission == API_PUBLIC) {
-        e->credential.kind = CREDENTIAL_NONE;
-        return bind_uses_cookies(method->in) && method->writes
-                   ? credential_same_origin(e->http, err)
-                   : OK;
-    }
-    if (code == OK && e->credential.kind == CREDENTIAL_NONE) {
-        code = err_set(err, ERR_UNAUTHENTICATED, "no credential");
-    }
-    if (code == OK && e->credential.kind == CREDENTIAL_COOKIE && method->writes) {
-        code = credential_same_origin(e->http, err);
-    }
-    if (code == OK) {
-        const struct access_caller caller = {.role = str_from(e->credential.principal.role)};
-
-        code = access_check(method->permission, &caller, err);
-    }
-    return code;
-}
-
 /* What is left to do once it is known which operation is meant. */
 static void proceed(void *ctx)
 {
     struct exchange *e = ctx;
     struct err err = {.code = OK};
     local_fn *local = NULL;
-    enum code code = authorise(e, &err);
+    enum code code = OK;
+    enum caller_verdict verdict = caller_authorise(&e->caller, e->match.method, &err);
 
-    if (code == ERR_UNAUTHENTICATED && e->credential.key_unknown &&
-        key_wait_begin(e->worker, &e->key_wait, proceed, e)) {
-        return; /* the key may be newer than ours: once more when we have asked */
+    if (verdict == CALLER_WAITS) {
+        return;
     }
-    if (code == OK) {
-        code = request_read(e, &err);
-    }
+    code = verdict == CALLER_MAY ? request_read(e, &err) : err.code;
     if (code != OK) {
         fail_err(e, code, &err);
         return;
@@ -485,6 +493,14 @@ void exchange_begin(void *ctx, struct http_exchange *x)
     e->http = http_exchange_request(x);
     e->arena = arena;
     e->violations = violations;
+    e->caller = (struct caller){
+        .worker = ctx,
+        .http = e->http,
+        .peer = http_exchange_peer(x),
+        .violations = violations,
+        .resume = proceed,
+        .ctx = e,
+    };
     e->begun_us = clock_mono_us();
     list_init(&e->waiting);
     avanta__request__init(&e->request);

@@ -101,6 +101,7 @@ static void keys_take(struct worker *worker, const Avanta__Identity__GetKeysRepl
     }
     if (keys->has_unlisted_until_ms) {
         auth_refuse_issued_until(worker->auth, keys->unlisted_until_ms);
+        lookup_forget_all(worker->lookup);
     }
 }
 

@@ -51,6 +51,7 @@ void worker_revoke(struct worker *worker, struct str session_id)
     if (auth_revoke(worker->auth, session_id, clock_wall_ms())) {
         return;
     }
+    lookup_forget_all(worker->lookup); /* a key or grant may be what was forgotten */
     metric_add(worker->gateway->metrics, GATEWAY_METRIC_FORGOTTEN, 0, 1);
     if (log_rate_allows(&worker->forgotten_logged_ms)) {
         log_event(LOG_WARN, "revocations_full", LOG_U("sessions_max", AUTH_REVOKED_MAX));
@@ -67,6 +68,15 @@ static void keys_tick(void *arg)
     key_fetch_start(worker);
     loop_timer_start(
         worker->keys_timer, worker->keys.count == 0 ? KEYS_FIRST_MS : KEYS_EVERY_MS, 0);
+}
+
+/* The id of a user whose role, API keys or grants are not what they were. */
+static void on_access_changed(void *ctx, struct bus_message *message)
+{
+    struct worker *worker = ctx;
+
+    lookup_forget(worker->lookup, bus_message_data(message));
+    bus_message_destroy(message);
 }
 
 static void on_keys_changed(void *ctx, struct bus_message *message)
@@ -172,7 +182,9 @@ static enum code memory_open(struct worker *worker, struct err *err)
     worker->loop = loop_open();
     worker->arenas = arena_pool_open(ARENA_CHUNK_BYTES, ARENA_CHUNKS_MAX);
     worker->auth = auth_open(&auth);
-    if (worker->loop == NULL || worker->arenas == NULL || worker->auth == NULL) {
+    worker->lookup = lookup_open();
+    if (worker->loop == NULL || worker->arenas == NULL || worker->auth == NULL ||
+        worker->lookup == NULL) {
         return err_set(err, ERR_INTERNAL, "no memory for a worker");
     }
     worker->tick_timer = loop_timer_open(worker->loop, tick, worker);
@@ -205,6 +217,15 @@ static enum code bus_start(struct worker *worker, struct err *err)
     if (code == OK) {
         code = bus_subscribe(
             worker->bus, "ctl.keys", NULL, on_keys_changed, worker, &worker->key_changes, err);
+    }
+    if (code == OK) {
+        code = bus_subscribe(worker->bus,
+                             "ctl.access",
+                             NULL,
+                             on_access_changed,
+                             worker,
+                             &worker->access_changes,
+                             err);
     }
     return code;
 }
@@ -271,6 +292,7 @@ static void on_bus_drained(void *arg)
     assert(worker->http == NULL);
     bus_unsubscribe(&worker->revocations);
     bus_unsubscribe(&worker->key_changes);
+    bus_unsubscribe(&worker->access_changes);
     bus_close(&worker->bus);
     show(worker);
     loop_timer_close(&worker->tick_timer);
@@ -307,6 +329,7 @@ void worker_close(struct worker *worker)
     assert(worker->bus == NULL);
     loop_close(&worker->loop);
     auth_close(&worker->auth);
+    lookup_close(&worker->lookup);
     key_set_clear(&worker->keys);
     for (int i = 0; i < GATEWAY_SERVICE_COUNT; i++) {
         sealer_close(&worker->sealers[i]);

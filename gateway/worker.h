@@ -8,6 +8,7 @@
 #include "gateway/auth.h"
 #include "gateway/gateway_config.h"
 #include "gateway/local.h"
+#include "gateway/lookup.h"
 #include "gateway/route.h"
 
 #include "libcommon/base/list.h"
@@ -69,10 +70,12 @@ struct worker {
     struct sealer *sealers[GATEWAY_SERVICE_COUNT];
     struct key_set keys;
     struct auth *auth;
+    struct lookup *lookup;
     struct loop_timer *tick_timer; /* retries, and what other threads see */
     struct loop_timer *keys_timer;
     struct bus_subscription *revocations;
     struct bus_subscription *key_changes;
+    struct bus_subscription *access_changes;
     struct worker_view view;
     struct http_server_stats counted; /* what is in the metrics of this worker's connections */
     struct list retries;              /* exchanges that wait for their next attempt */

@@ -92,6 +92,12 @@ bool role_find(struct str name, enum role *out)
     return false;
 }
 
+const char *grant_name(enum access_grant grant)
+{
+    assert(grant == GRANT_READ || grant == GRANT_WRITE);
+    return grant == GRANT_READ ? "read" : "write";
+}
+
 enum access_grant grant_find(struct str name)
 {
     if (str_eq(name, STR("read"))) {

@@ -92,3 +92,4 @@ const char *role_text(enum role role);
 bool role_find(struct str name, enum role *out);
 /* "read" and "write"; GRANT_NONE for anything else. */
 enum access_grant grant_find(struct str name);
+const char *grant_name(enum access_grant grant);

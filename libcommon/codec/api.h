@@ -91,15 +91,16 @@ struct api_method {
     uint32_t deadline_ms;
     uint16_t status;
     bool writes;
+    bool secret;            /* the reply is shown once and kept nowhere */
     const char *media_type; /* NULL for application/json */
     const char *summary;
 };
 
-/* Whether a reply is kept under an Idempotency-Key. Not what anybody may call: those give out
- * tokens and take passwords, which are stored nowhere. */
+/* Whether a reply is kept under an Idempotency-Key. Not what anybody may call, and not
+ * what shows a secret: tokens and keys are stored nowhere. */
 static inline bool api_method_keyed(const struct api_method *method)
 {
-    return method->writes && method->permission != API_PUBLIC;
+    return method->writes && !method->secret && method->permission != API_PUBLIC;
 }
 
 /* One HTTP binding. Segments are the path split at '/', "{name}" being parameters. */

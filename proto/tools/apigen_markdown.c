@@ -245,8 +245,7 @@ static void put_endpoint(FILE *file, const struct gen_rpc *rpc)
                   "Permission [`%s`](permissions.md). Answers %u.%s\n\n",
                   permission_name(rpc->permission),
                   http->status,
-                  http->writes != 0 && rpc->permission != API_PUBLIC ? " Takes `Idempotency-Key`."
-                                                                     : "");
+                  gen_rpc_is_keyed(rpc) ? " Takes `Idempotency-Key`." : "");
     put_request(file, rpc);
     put_reply(file, rpc);
 }

@@ -187,7 +187,7 @@ put_parameters(struct gen_json *json, const struct gen_rpc *rpc, const struct ge
             put_parameter(json, field, place);
         }
     }
-    if (rpc->http->writes != 0 && rpc->permission != API_PUBLIC) {
+    if (gen_rpc_is_keyed(rpc)) {
         gen_json_object(json, NULL);
         gen_json_string(json, "$ref", "#/components/parameters/IdempotencyKey");
         gen_json_end(json);

@@ -128,6 +128,12 @@ struct gen_field *gen_field_find(const struct gen_message *message, const char *
     return NULL;
 }
 
+bool gen_rpc_is_keyed(const struct gen_rpc *rpc)
+{
+    assert(rpc->http != NULL);
+    return rpc->http->writes != 0 && rpc->http->secret == 0 && rpc->permission != API_PUBLIC;
+}
+
 bool gen_is_required_label(const struct gen_field *field)
 {
     return field->proto->label == GOOGLE__PROTOBUF__FIELD_DESCRIPTOR_PROTO__LABEL__LABEL_REQUIRED;

@@ -143,4 +143,6 @@ struct gen_field *gen_field_find(const struct gen_message *message, const char *
 /* The next "{name}" of a path from *at on; moves *at behind it. NULL: no more. */
 char *gen_path_parameter(const char *path, size_t *at);
 bool gen_path_has(const char *path, const char *name);
+/* Takes an Idempotency-Key; api_method_keyed() says the same of the table's row. */
+bool gen_rpc_is_keyed(const struct gen_rpc *rpc);
 bool gen_is_required_label(const struct gen_field *field);

@@ -288,7 +288,7 @@ static void a_role_taken_or_given_counts_at_once(void **state)
     log_in(&ana, stack_url(), "ana@example.com", PASSWORD);
     assert_int_equal(api_get(&ana, "/api/accounts"), 200);
     api_send(
-        &ana, "POST", "/api/accounts", json_pack("{s:s,s:s}", "name", "Caja", "type", "efectivo"));
+        &ana, "POST", "/api/accounts", json_pack("{s:s,s:s}", "name", "Caja", "type", "cash"));
     expect(&ana, 403, "FORBIDDEN");
     assert_int_equal(api_send(&admin, "PUT", path, json_pack("{s:s}", "role", "user")), 200);
     api_close(&ana);

@@ -72,10 +72,16 @@ WHERE id = :in_session_id::uuid AND ended_at IS NULL;
 -- in: avanta.identity.EndedQuery
 -- out: avanta.identity.EndedSession
 -- unscoped: the gateway asks for every user's ended sessions
--- Those whose last access token may still be good: it lives 15 minutes.
-SELECT id AS session_id, ceil(extract(epoch FROM ended_at) * 1000)::bigint AS ended_ms
-FROM session
-WHERE ended_at > now() - interval '16 minutes'
+-- Those whose last access token may still be good: it lives 15 minutes. And keys and grants that gateways may
+-- remember yet: half a minute.
+SELECT session_id, ceil(extract(epoch FROM ended_at) * 1000)::bigint AS ended_ms
+FROM (
+    SELECT id AS session_id, ended_at FROM session WHERE ended_at > now() - interval '16 minutes'
+    UNION ALL
+    SELECT id, revoked_at FROM api_key WHERE revoked_at > now() - interval '2 minutes'
+    UNION ALL
+    SELECT id, revoked_at FROM access_grant WHERE revoked_at > now() - interval '2 minutes'
+) AS ended
 ORDER BY ended_at DESC
 LIMIT :sessions_max::bigint;
 

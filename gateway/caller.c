@@ -1,0 +1,229 @@
+#include "gateway/caller.h"
+
+#include "gateway/bind.h"
+#include "gateway/worker.h"
+
+#include "libcommon/base/clock.h"
+#include "libcommon/base/id.h"
+
+#include <assert.h>
+#include <string.h>
+
+static void on_answer(void *ctx, enum code code)
+{
+    struct caller *caller = ctx;
+
+    assert(caller->resume != NULL);
+    caller->asked = code;
+    caller->resume(caller->ctx);
+}
+
+static enum caller_verdict refuse(struct err *err, enum code code, const char *why)
+{
+    (void)err_set(err, code, "%s", why);
+    return CALLER_REFUSED;
+}
+
+/* A question was asked, or cannot be: identity is away, or its answers are outdated as they come.
+ */
+static enum caller_verdict asked_or_not(const struct caller *caller, bool asked, struct err *err)
+{
+    assert(caller->ask.asks <= LOOKUP_ASKS_MAX);
+    return asked ? CALLER_WAITS
+                 : refuse(err, ERR_UNAVAILABLE, "the credential cannot be checked now");
+}
+
+static void ask_begin(struct caller *caller)
+{
+    caller->ask.worker = caller->worker;
+    caller->ask.done = on_answer;
+    caller->ask.ctx = caller;
+}
+
+static uint64_t now_ms(const struct caller *caller)
+{
+    return loop_now_ms(caller->worker->loop);
+}
+
+/* --- API keys --- */
+
+static bool peer_is_allowed(const struct lookup_answer *answer, struct str peer)
+{
+    for (uint32_t i = 0; i < answer->network_count; i++) {
+        if (network_contains(&answer->networks[i], peer)) {
+            return true;
+        }
+    }
+    return answer->network_count == 0;
+}
+
+static void principal_fill(struct caller *caller, const struct lookup_answer *answer)
+{
+    struct auth_principal *principal = &caller->credential.principal;
+
+    assert(answer->good);
+    _Static_assert(sizeof principal->user_id == sizeof answer->user_id &&
+                       sizeof principal->role == sizeof answer->role &&
+                       sizeof principal->session_id == sizeof answer->id &&
+                       sizeof principal->email == sizeof answer->email,
+                   "both have the same bounds");
+    memcpy(principal->user_id, answer->user_id, sizeof principal->user_id);
+    memcpy(principal->role, answer->role, sizeof principal->role);
+    memcpy(principal->session_id, answer->id, sizeof principal->session_id);
+    memcpy(principal->email, answer->email, sizeof principal->email);
+    caller->scopes = answer->scopes;
+}
+
+static enum caller_verdict key_resolve(struct caller *caller, struct err *err)
+{
+    struct worker *worker = caller->worker;
+    const struct lookup_answer *answer = NULL;
+
+    lookup_key_digest(caller->credential.api_key, caller->ask.digest);
+    answer = lookup_get(worker->lookup, caller->ask.digest, now_ms(caller));
+    if (answer == NULL) {
+        ask_begin(caller);
+        return asked_or_not(
+            caller, caller->asked == OK && lookup_ask_key(&caller->ask, caller->peer), err);
+    }
+    if (!answer->good || auth_is_revoked(worker->auth, str_from(answer->id))) {
+        return refuse(err, ERR_UNAUTHENTICATED, "unknown API key");
+    }
+    if (!peer_is_allowed(answer, caller->peer)) {
+        return refuse(err, ERR_FORBIDDEN, "This API key cannot be used from your address");
+    }
+    principal_fill(caller, answer);
+    return CALLER_MAY;
+}
+
+/* --- on behalf of another user --- */
+
+/* The header's user, "" without one or when it is the caller itself. False: none at all. */
+static bool owner_find(struct caller *caller)
+{
+    struct str value = str_trim(http_header_get(caller->http, OWNER_HEADER));
+
+    caller->owner_id[0] = '\0';
+    if (value.len == 0 || str_eq(value, str_from(caller->credential.principal.user_id))) {
+        return true;
+    }
+    if (!uuid_valid(value) || value.len >= sizeof caller->owner_id) {
+        violations_add(caller->violations, OWNER_HEADER, "format", "must be the id of a user");
+        return false;
+    }
+    memcpy(caller->owner_id, value.ptr, value.len);
+    caller->owner_id[value.len] = '\0';
+    return true;
+}
+
+static enum caller_verdict grant_resolve(struct caller *caller, struct err *err)
+{
+    struct worker *worker = caller->worker;
+    const char *accountant_id = caller->credential.principal.user_id;
+    const struct lookup_answer *answer = NULL;
+
+    lookup_grant_digest(accountant_id, caller->owner_id, caller->ask.digest);
+    answer = lookup_get(worker->lookup, caller->ask.digest, now_ms(caller));
+    if (answer == NULL) {
+        ask_begin(caller);
+        memcpy(caller->ask.accountant_id, accountant_id, sizeof caller->ask.accountant_id);
+        memcpy(caller->ask.owner_id, caller->owner_id, sizeof caller->ask.owner_id);
+        return asked_or_not(caller, caller->asked == OK && lookup_ask_grant(&caller->ask), err);
+    }
+    if (answer->good && !auth_is_revoked(worker->auth, str_from(answer->id))) {
+        caller->grant = answer->grant;
+        memcpy(
+            caller->owner_id, answer->user_id, sizeof caller->owner_id); /* as identity writes it */
+    }
+    return CALLER_MAY;
+}
+
+/* --- the verdict --- */
+
+static enum caller_verdict
+permission_check(const struct caller *caller, enum api_permission permission, struct err *err)
+{
+    const struct access_caller asks = {
+        .role = str_from(caller->credential.principal.role),
+        .by_key = caller->credential.kind == CREDENTIAL_KEY,
+        .scopes = caller->scopes,
+        .on_behalf = caller->owner_id[0] != '\0',
+        .grant = caller->grant,
+    };
+
+    return access_check(permission, &asks, err) == OK ? CALLER_MAY : CALLER_REFUSED;
+}
+
+/* Nobody is asked about a grant where none would help: not even then may the caller do it. */
+static bool grant_could_help(const struct caller *caller, enum api_permission permission)
+{
+    const struct access_caller best = {
+        .role = str_from(caller->credential.principal.role),
+        .by_key = caller->credential.kind == CREDENTIAL_KEY,
+        .on_behalf = true,
+        .grant = GRANT_WRITE,
+    };
+
+    return access_check(permission, &best, NULL) == OK;
+}
+
+static enum caller_verdict
+anybody(struct caller *caller, const struct api_method *method, struct err *err)
+{
+    caller->credential.kind = CREDENTIAL_NONE;
+    if (bind_uses_cookies(method->in) && method->writes &&
+        credential_same_origin(caller->http, err) != OK) {
+        return CALLER_REFUSED;
+    }
+    return CALLER_MAY;
+}
+
+/* The credential by itself. */
+static enum caller_verdict
+identify(struct caller *caller, const struct api_method *method, struct err *err)
+{
+    struct credential *credential = &caller->credential;
+    enum code code =
+        credential_find(caller->worker->auth, caller->http, clock_wall_ms(), credential, err);
+
+    if (code == ERR_UNAUTHENTICATED && credential->key_unknown &&
+        key_wait_begin(caller->worker, &caller->key_wait, caller->resume, caller->ctx)) {
+        return CALLER_WAITS; /* the key may be newer than ours: once more when we have asked */
+    }
+    if (code != OK) {
+        return CALLER_REFUSED;
+    }
+    if (credential->kind == CREDENTIAL_NONE) {
+        return refuse(err, ERR_UNAUTHENTICATED, "no credential");
+    }
+    if (credential->kind == CREDENTIAL_COOKIE && method->writes &&
+        credential_same_origin(caller->http, err) != OK) {
+        return CALLER_REFUSED;
+    }
+    return credential->kind == CREDENTIAL_KEY ? key_resolve(caller, err) : CALLER_MAY;
+}
+
+enum caller_verdict
+caller_authorise(struct caller *caller, const struct api_method *method, struct err *err)
+{
+    enum caller_verdict verdict = CALLER_MAY;
+
+    assert(caller->worker != NULL);
+    assert(caller->violations != NULL);
+    caller->grant = GRANT_NONE;
+    caller->scopes = 0;
+    if (method->permission == API_PUBLIC) {
+        return anybody(caller, method, err);
+    }
+    verdict = identify(caller, method, err);
+    if (verdict != CALLER_MAY) {
+        return verdict;
+    }
+    if (!owner_find(caller)) {
+        return refuse(err, ERR_INVALID, OWNER_HEADER " is not the id of a user");
+    }
+    if (caller->owner_id[0] != '\0' && grant_could_help(caller, method->permission)) {
+        verdict = grant_resolve(caller, err);
+    }
+    return verdict == CALLER_MAY ? permission_check(caller, method->permission, err) : verdict;
+}

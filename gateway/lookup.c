@@ -1,0 +1,300 @@
+#include "gateway/lookup.h"
+
+#include "api.gen.h"
+#include "avanta/identity_access.pb-c.h"
+#include "gateway/ask.h"
+
+#include "libcommon/base/id.h"
+#include "libcommon/base/list.h"
+#include "libcommon/base/pool.h"
+#include "libcommon/base/table.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ASK_DEADLINE_MS 2000
+#define ASK_BYTES_MAX   ((size_t)64 * 1024)
+
+struct entry {
+    struct list by_use;
+    uint8_t digest[SHA256_BYTES];
+    uint64_t until_ms;      /* monotonic */
+    char accountant_id[64]; /* of a grant, also of one that is not there */
+    char owner_id[64];
+    struct lookup_answer answer;
+};
+
+struct lookup {
+    struct pool *entries;
+    struct table *by_digest;
+    struct list used; /* most recent first */
+    uint64_t changes; /* what was asked before the last one may be outdated */
+};
+
+struct lookup *lookup_open(void)
+{
+    struct lookup *lookup = calloc(1, sizeof *lookup);
+    uint64_t seed = 0;
+
+    if (lookup == NULL) {
+        return NULL;
+    }
+    random_bytes(&seed, sizeof seed);
+    list_init(&lookup->used);
+    lookup->entries = pool_open(sizeof(struct entry), LOOKUP_MAX);
+    lookup->by_digest = table_open(LOOKUP_MAX, seed);
+    if (lookup->entries == NULL || lookup->by_digest == NULL) {
+        lookup_close(&lookup);
+    }
+    return lookup;
+}
+
+void lookup_close(struct lookup **lookup)
+{
+    assert(lookup != NULL);
+    if (*lookup != NULL) {
+        table_close(&(*lookup)->by_digest);
+        pool_close(&(*lookup)->entries);
+        free(*lookup);
+        *lookup = NULL;
+    }
+}
+
+static struct str digest_text(const uint8_t digest[SHA256_BYTES])
+{
+    assert(digest != NULL);
+    return (struct str){(const char *)digest, SHA256_BYTES};
+}
+
+static void forget(struct lookup *lookup, struct entry *entry)
+{
+    void *gone = table_remove(lookup->by_digest, digest_text(entry->digest));
+
+    assert(gone == entry);
+    list_remove(&entry->by_use);
+    pool_give(lookup->entries, entry);
+}
+
+const struct lookup_answer *
+lookup_get(struct lookup *lookup, const uint8_t digest[SHA256_BYTES], uint64_t now_ms)
+{
+    struct entry *entry = table_get(lookup->by_digest, digest_text(digest));
+
+    if (entry == NULL) {
+        return NULL;
+    }
+    if (entry->until_ms <= now_ms) {
+        forget(lookup, entry);
+        return NULL;
+    }
+    list_remove(&entry->by_use);
+    list_push_front(&lookup->used, &entry->by_use);
+    return &entry->answer;
+}
+
+void lookup_forget(struct lookup *lookup, struct str user_id)
+{
+    struct list *at = lookup->used.next;
+
+    lookup->changes++;
+    while (at != &lookup->used) {
+        struct entry *entry = LIST_ENTRY(at, struct entry, by_use);
+
+        at = at->next;
+        if (str_eq(str_from(entry->answer.user_id), user_id) ||
+            str_eq(str_from(entry->accountant_id), user_id) ||
+            str_eq(str_from(entry->owner_id), user_id)) {
+            forget(lookup, entry);
+        }
+    }
+}
+
+void lookup_forget_all(struct lookup *lookup)
+{
+    lookup->changes++;
+    while (!list_empty(&lookup->used)) {
+        forget(lookup, LIST_ENTRY(lookup->used.next, struct entry, by_use));
+    }
+    assert(table_count(lookup->by_digest) == 0);
+    assert(pool_used(lookup->entries) == 0);
+}
+
+void lookup_key_digest(struct str key, uint8_t out[SHA256_BYTES])
+{
+    assert(key.len > 0);
+    sha256(key, out);
+}
+
+/* Apart from any API key: those begin otherwise. */
+void lookup_grant_digest(const char *accountant_id, const char *owner_id, uint8_t out[SHA256_BYTES])
+{
+    char memory[160];
+    struct buf text = buf_over(memory, sizeof memory);
+
+    assert(accountant_id != NULL);
+    assert(owner_id != NULL);
+    buf_printf(&text, "grant %s %s", accountant_id, owner_id);
+    assert(!text.overflow);
+    sha256(buf_view(&text), out);
+}
+
+/* --- answers --- */
+
+static bool text_copy(char *out, size_t cap, const char *text)
+{
+    struct buf b = buf_over(out, cap);
+
+    assert(out != NULL);
+    buf_text(&b, text == NULL ? "" : text);
+    return buf_terminate(&b);
+}
+
+static uint32_t scopes_read(struct str rest)
+{
+    uint32_t scopes = 0;
+    struct str name = STR_EMPTY;
+
+    while (rest.len > 0 && str_split(&rest, ' ', &name)) {
+        enum api_permission permission = API_PUBLIC;
+
+        if (permission_find(name, &permission)) {
+            scopes |= 1U << (unsigned)permission;
+        }
+    }
+    return scopes;
+}
+
+/* False: a network that cannot be read would open the key to more than was meant. */
+static bool networks_read(struct str rest, struct lookup_answer *out)
+{
+    struct str text = STR_EMPTY;
+
+    assert(out->network_count == 0);
+    while (rest.len > 0 && str_split(&rest, ' ', &text)) {
+        if (out->network_count == LOOKUP_NETWORKS_MAX ||
+            !network_parse(text, &out->networks[out->network_count])) {
+            return false;
+        }
+        out->network_count++;
+    }
+    return true;
+}
+
+static void answer_read(const Avanta__Identity__AccessReply *reply, struct lookup_answer *out)
+{
+    memset(out, 0, sizeof *out);
+    if (reply->id == NULL || reply->user_id == NULL) {
+        return; /* nobody */
+    }
+    out->good = text_copy(out->id, sizeof out->id, reply->id) &&
+                text_copy(out->user_id, sizeof out->user_id, reply->user_id) &&
+                text_copy(out->email, sizeof out->email, reply->email) &&
+                text_copy(out->role, sizeof out->role, reply->role) &&
+                networks_read(str_from(reply->networks), out);
+    out->scopes = scopes_read(str_from(reply->scopes));
+    out->grant = grant_find(str_from(reply->grant));
+}
+
+static uint64_t good_for_ms(const Avanta__Identity__AccessReply *reply)
+{
+    uint64_t left = LOOKUP_GOOD_MS;
+
+    if (reply->id == NULL) {
+        return LOOKUP_BAD_MS;
+    }
+    if (reply->has_good_ms && (uint64_t)reply->good_ms < left) {
+        left = reply->good_ms < 0 ? 0 : (uint64_t)reply->good_ms;
+    }
+    return left;
+}
+
+static void remember(struct lookup *lookup,
+                     const struct lookup_ask *ask,
+                     const Avanta__Identity__AccessReply *reply,
+                     uint64_t now_ms)
+{
+    struct pool_handle handle;
+    struct entry *entry = table_get(lookup->by_digest, digest_text(ask->digest));
+    bool put = false;
+
+    if (entry != NULL) {
+        forget(lookup, entry); /* two requests asked at once */
+    }
+    entry = pool_take(lookup->entries, &handle);
+    if (entry == NULL) {
+        assert(!list_empty(&lookup->used));
+        forget(lookup, LIST_ENTRY(lookup->used.prev, struct entry, by_use));
+        entry = pool_take(lookup->entries, &handle);
+    }
+    assert(entry != NULL);
+    memcpy(entry->digest, ask->digest, SHA256_BYTES);
+    memcpy(entry->accountant_id, ask->accountant_id, sizeof entry->accountant_id);
+    memcpy(entry->owner_id, ask->owner_id, sizeof entry->owner_id);
+    entry->until_ms = now_ms + good_for_ms(reply);
+    answer_read(reply, &entry->answer);
+    put = table_put(lookup->by_digest, digest_text(entry->digest), entry);
+    assert(put);
+    list_push_front(&lookup->used, &entry->by_use);
+}
+
+static void on_answer(void *ctx, enum code code, const ProtobufCMessage *reply)
+{
+    struct lookup_ask *ask = ctx;
+    struct lookup *lookup = ask->worker->lookup;
+
+    assert(ask->done != NULL);
+    if (code == OK && ask->changes == lookup->changes) {
+        remember(lookup,
+                 ask,
+                 (const Avanta__Identity__AccessReply *)(const void *)reply,
+                 loop_now_ms(ask->worker->loop));
+    }
+    ask->done(ask->ctx, code);
+}
+
+static bool send(struct lookup_ask *ask,
+                 const struct api_method *method,
+                 const ProtobufCMessage *in,
+                 struct str client_ip)
+{
+    const struct ask question = {
+        .method = method,
+        .in = in,
+        .client_ip = client_ip,
+        .deadline_ms = ASK_DEADLINE_MS,
+        .bytes_max = ASK_BYTES_MAX,
+        .done = on_answer,
+        .ctx = ask,
+    };
+
+    assert(ask->worker != NULL);
+    if (ask->asks == LOOKUP_ASKS_MAX) {
+        return false;
+    }
+    ask->asks++;
+    ask->changes = ask->worker->lookup->changes;
+    return ask_identity(ask->worker, &question);
+}
+
+bool lookup_ask_key(struct lookup_ask *ask, struct str client_ip)
+{
+    Avanta__Identity__ResolveApiKeyRequest in = AVANTA__IDENTITY__RESOLVE_API_KEY_REQUEST__INIT;
+
+    ask->accountant_id[0] = '\0';
+    ask->owner_id[0] = '\0';
+    in.has_key_hash = true;
+    in.key_hash = (ProtobufCBinaryData){SHA256_BYTES, ask->digest};
+    return send(ask, &api_methods[API_IDENTITY_RESOLVE_API_KEY], &in.base, client_ip);
+}
+
+bool lookup_ask_grant(struct lookup_ask *ask)
+{
+    Avanta__Identity__ResolveGrantRequest in = AVANTA__IDENTITY__RESOLVE_GRANT_REQUEST__INIT;
+
+    assert(ask->owner_id[0] != '\0');
+    assert(ask->accountant_id[0] != '\0');
+    in.accountant_id = ask->accountant_id;
+    in.owner_id = ask->owner_id;
+    return send(ask, &api_methods[API_IDENTITY_RESOLVE_GRANT], &in.base, STR_EMPTY);
+}

@@ -1,0 +1,66 @@
+#pragma once
+/*
+ * What identity says of API keys and of grants, remembered for a short time: up to half a minute
+ * for those that are good, a few seconds for those that are not. Entries are found by a SHA-256,
+ * least recently used out first. What ends before is heard over ctl.revoke (its id, which the token
+ * cache knows) and ctl.access (a user whose role, keys or grants changed). An answer that was under
+ * way when such a message came is not remembered. One per worker; loop thread only.
+ */
+
+#include "gateway/auth.h"
+
+#include "libcommon/codec/access.h"
+#include "libcommon/codec/network.h"
+#include "libcommon/io/digest.h"
+
+#define LOOKUP_MAX          4096
+#define LOOKUP_GOOD_MS      30000
+#define LOOKUP_BAD_MS       3000
+#define LOOKUP_NETWORKS_MAX 16
+#define LOOKUP_ASKS_MAX     3 /* for one request: an answer may be outdated when it comes */
+
+struct worker;
+struct lookup;
+
+/* Valid until the next call. */
+struct lookup_answer {
+    bool good;
+    char id[64];      /* of the key or grant */
+    char user_id[64]; /* whose books */
+    char email[256];  /* of a key's user; "" for grants */
+    char role[16];
+    uint32_t scopes;
+    enum access_grant grant;
+    uint32_t network_count; /* 0: from anywhere */
+    struct network networks[LOOKUP_NETWORKS_MAX];
+};
+
+struct lookup *lookup_open(void); /* NULL when memory is refused */
+void lookup_close(struct lookup **lookup);
+/* NULL: not known, ask. */
+const struct lookup_answer *
+lookup_get(struct lookup *lookup, const uint8_t digest[SHA256_BYTES], uint64_t now_ms);
+/* Nothing about this user is known any more. */
+void lookup_forget(struct lookup *lookup, struct str user_id);
+void lookup_forget_all(struct lookup *lookup);
+
+/* A question under way, in the request that waits for it. */
+struct lookup_ask {
+    struct worker *worker;
+    uint8_t digest[SHA256_BYTES];
+    char accountant_id[64]; /* of a grant */
+    char owner_id[64];
+    uint64_t changes; /* of the lookup when it was asked */
+    uint32_t asks;
+    void (*done)(void *ctx, enum code code); /* OK: look again */
+    void *ctx;
+};
+
+void lookup_key_digest(struct str key, uint8_t out[SHA256_BYTES]);
+void lookup_grant_digest(const char *accountant_id,
+                         const char *owner_id,
+                         uint8_t out[SHA256_BYTES]);
+/* Ask identity about ask->digest; done is called, not from here. False: it cannot be asked now. */
+bool lookup_ask_key(struct lookup_ask *ask, struct str client_ip) MUST_CHECK;
+/* With the ids of both set in `ask`. */
+bool lookup_ask_grant(struct lookup_ask *ask) MUST_CHECK;

@@ -1,0 +1,362 @@
+/* API keys: made, rotated and revoked by their user, resolved for gateways. Only a hash is kept. */
+#include "avanta/identity_internal.pb-c.h"
+#include "identity_ops.gen.h"
+#include "identity_sql.gen.h"
+#include "services/identity/identity.h"
+
+#include "libcommon/base/id.h"
+#include "libcommon/codec/access.h"
+#include "libcommon/codec/network.h"
+#include "libcommon/io/digest.h"
+#include "libcommon/service/req.h"
+
+#include <assert.h>
+#include <string.h>
+
+#define KEYS_PER_USER_MAX 50
+#define DAYS_DEFAULT      90
+#define OVERLAP_DEFAULT   24
+#define KEY_SECRET_BYTES  32
+#define KEY_PREFIX_BYTES  6 /* told to people as hex */
+#define PREFIX_TEXT_BYTES (sizeof "avk_" + 2 * KEY_PREFIX_BYTES)
+#define KEY_TEXT_BYTES    (PREFIX_TEXT_BYTES + 44)
+
+/* A new key, in the request's state until it is told. */
+struct new_key {
+    char id[UUID_TEXT_BYTES];
+    char prefix[PREFIX_TEXT_BYTES];
+    char text[KEY_TEXT_BYTES];
+    uint8_t hash[SHA256_BYTES];
+};
+
+static struct new_key *key_make(struct req *r)
+{
+    struct new_key *key = req_state(r, sizeof *key);
+    uint8_t bytes[KEY_PREFIX_BYTES + KEY_SECRET_BYTES];
+    char hex[2 * KEY_PREFIX_BYTES + 1];
+    char secret[44];
+    struct buf prefix;
+    struct buf text;
+    bool fits = true;
+
+    if (key == NULL) {
+        (void)identity_no_memory(r);
+        return NULL;
+    }
+    prefix = buf_over(key->prefix, sizeof key->prefix);
+    text = buf_over(key->text, sizeof key->text);
+    random_bytes(bytes, sizeof bytes);
+    hex_encode(bytes, KEY_PREFIX_BYTES, hex);
+    (void)base64url_encode(bytes + KEY_PREFIX_BYTES, KEY_SECRET_BYTES, secret, sizeof secret);
+    buf_printf(&prefix, "avk_%s", hex);
+    buf_printf(&text, "avk_%s_%s", hex, secret);
+    fits = buf_terminate(&prefix) && buf_terminate(&text);
+    assert(fits);
+    explicit_bzero(bytes, sizeof bytes);
+    explicit_bzero(secret, sizeof secret);
+    sha256(buf_view(&text), key->hash);
+    uuid_v7(key->id);
+    return key;
+}
+
+/* "a b" as a list. False: error set. */
+static bool words(struct req *r, const char *text, size_t *out_count, char ***out)
+{
+    struct str rest = str_from(text);
+    struct str word = STR_EMPTY;
+    size_t count = 0;
+
+    assert(out != NULL);
+    *out = arena_calloc(req_arena(r), rest.len / 2 + 2, sizeof(char *));
+    while (*out != NULL && rest.len > 0 && str_split(&rest, ' ', &word)) {
+        (*out)[count] = arena_strdup(req_arena(r), word);
+        if ((*out)[count] == NULL) {
+            break;
+        }
+        count++;
+    }
+    if (*out == NULL || rest.len > 0 || (count > 0 && (*out)[count - 1] == NULL)) {
+        (void)identity_no_memory(r);
+        return false;
+    }
+    *out_count = count;
+    return true;
+}
+
+/* NULL: error set. */
+static Avanta__Identity__ApiKey *key_shown(struct req *r, const Avanta__Identity__ApiKeyRow *row)
+{
+    Avanta__Identity__ApiKey *out = arena_alloc(req_arena(r), sizeof *out);
+
+    if (out == NULL) {
+        (void)identity_no_memory(r);
+        return NULL;
+    }
+    avanta__identity__api_key__init(out);
+    out->id = row->id;
+    out->name = row->name;
+    out->prefix = row->prefix;
+    out->created_at = row->created_at;
+    out->expires_at = row->expires_at;
+    out->last_used_at = row->last_used_at;
+    out->last_used_ip = row->last_used_ip;
+    out->replaces = row->replaces;
+    return words(r, row->scopes, &out->n_scopes, &out->scopes) &&
+                   words(r, row->networks, &out->n_allowed_ips, &out->allowed_ips)
+               ? out
+               : NULL;
+}
+
+/* --- list --- */
+
+static enum step list_select(struct req *r)
+{
+    return req_query(r, Q_API_KEY_LIST);
+}
+
+static enum step list_reply(struct req *r)
+{
+    Avanta__Identity__ListApiKeysReply *out = req_out(r);
+    ProtobufCMessage **rows = NULL;
+    size_t count = 0;
+
+    if (!req_rows_all(r, &count, &rows)) {
+        return STEP_FAIL;
+    }
+    out->api_keys = arena_calloc(req_arena(r), count + 1, sizeof(void *));
+    if (out->api_keys == NULL) {
+        return identity_no_memory(r);
+    }
+    for (size_t i = 0; i < count; i++) {
+        out->api_keys[i] = key_shown(r, (const Avanta__Identity__ApiKeyRow *)(const void *)rows[i]);
+        if (out->api_keys[i] == NULL) {
+            return STEP_FAIL;
+        }
+    }
+    out->n_api_keys = count;
+    return STEP_DONE;
+}
+
+const struct op op_identity_list_api_keys = {
+    TX_READ, {list_select, list_reply}
+};
+
+/* --- create --- */
+
+/* A key may carry what its user's role allows and keys may have at all. */
+static bool scope_can_be_given(struct req *r, const char *name)
+{
+    enum api_permission permission = API_PUBLIC;
+    enum role role = ROLE_COUNT;
+
+    return permission_find(str_from(name), &permission) && permission_keyed(permission) &&
+           role_find(str_from(req_principal(r)->role), &role) &&
+           (permission_roles(permission) & (1U << (unsigned)role)) != 0;
+}
+
+static bool wishes_good(struct req *r, const Avanta__Identity__CreateApiKeyRequest *in)
+{
+    bool good = true;
+
+    for (size_t i = 0; i < in->n_scopes; i++) {
+        if (!scope_can_be_given(r, in->scopes[i])) {
+            (void)req_violation(r,
+                                ERR_INVALID,
+                                "scopes",
+                                "value",
+                                "holds %.40s, which is no scope your keys can have",
+                                in->scopes[i]);
+            good = false;
+        }
+    }
+    for (size_t i = 0; i < in->n_allowed_ips; i++) {
+        struct network network;
+
+        if (!network_parse(str_from(in->allowed_ips[i]), &network)) {
+            (void)req_violation(r,
+                                ERR_INVALID,
+                                "allowed_ips",
+                                "format",
+                                "holds %.40s, which is no address or network",
+                                in->allowed_ips[i]);
+            good = false;
+        }
+    }
+    return good;
+}
+
+static enum step create_insert(struct req *r)
+{
+    const Avanta__Identity__CreateApiKeyRequest *in = req_in(r);
+    Avanta__Identity__ApiKeyNew *row = arena_alloc(req_arena(r), sizeof *row);
+    struct new_key *key = NULL;
+
+    if (!recent_good(r) || !wishes_good(r, in)) {
+        return STEP_FAIL;
+    }
+    key = key_make(r);
+    if (key == NULL || row == NULL) {
+        return identity_no_memory(r);
+    }
+    avanta__identity__api_key_new__init(row);
+    row->id = key->id;
+    row->name = in->name;
+    row->prefix = key->prefix;
+    row->has_key_hash = true;
+    row->key_hash = (ProtobufCBinaryData){sizeof key->hash, key->hash};
+    row->n_scopes = in->n_scopes;
+    row->scopes = in->scopes;
+    row->n_networks = in->n_allowed_ips;
+    row->networks = in->allowed_ips;
+    row->has_days = true;
+    row->days = in->has_expires_in_days ? in->expires_in_days : DAYS_DEFAULT;
+    row->has_keys_max = true;
+    row->keys_max = KEYS_PER_USER_MAX;
+    return req_query_from(r, Q_API_KEY_INSERT, &row->base);
+}
+
+/* The key's only showing, and the event without it. */
+static enum step key_reply(struct req *r, const char *message)
+{
+    Avanta__Identity__ApiKeyReply *out = req_out(r);
+    Avanta__Identity__ApiKeyCreated event = AVANTA__IDENTITY__API_KEY_CREATED__INIT;
+    const Avanta__Identity__ApiKeyRow *row =
+        (const Avanta__Identity__ApiKeyRow *)(const void *)req_row_new(r, 0);
+    struct new_key *key = req_state(r, sizeof *key);
+
+    assert(key->text[0] != '\0');
+    if (row == NULL) {
+        return STEP_FAIL;
+    }
+    out->api_key = key_shown(r, row);
+    if (out->api_key == NULL) {
+        return STEP_FAIL;
+    }
+    out->has_success = true;
+    out->success = true;
+    out->message = identity_text(r, message);
+    out->key = identity_text(r, key->text);
+    explicit_bzero(key->text, sizeof key->text);
+    event.id = row->id;
+    event.name = row->name;
+    event.prefix = row->prefix;
+    event.scopes = row->scopes;
+    event.allowed_ips = row->networks;
+    event.expires_at = row->expires_at;
+    event.replaces = row->replaces;
+    req_audit_severity(r, "high");
+    req_emit(r, &event.base, row->id);
+    return out->message == NULL || out->key == NULL ? identity_no_memory(r) : STEP_DONE;
+}
+
+static enum step create_reply(struct req *r)
+{
+    assert(req_rows(r) <= 1);
+    if (req_rows(r) == 0) {
+        return req_refuse(r, AVANTA__REASON__TOO_MANY_API_KEYS);
+    }
+    return key_reply(r, "Keep the key: it is not shown again");
+}
+
+const struct op op_identity_create_api_key = {
+    TX_WRITE, {recent_select, create_insert, create_reply}
+};
+
+/* --- rotate --- */
+
+static enum step rotate_insert(struct req *r)
+{
+    const Avanta__Identity__RotateApiKeyRequest *in = req_in(r);
+    Avanta__Identity__ApiKeyRotation *row = arena_alloc(req_arena(r), sizeof *row);
+    struct new_key *key = NULL;
+
+    if (!recent_good(r)) {
+        return STEP_FAIL;
+    }
+    key = key_make(r);
+    if (key == NULL || row == NULL) {
+        return identity_no_memory(r);
+    }
+    avanta__identity__api_key_rotation__init(row);
+    row->id = key->id;
+    row->prefix = key->prefix;
+    row->has_key_hash = true;
+    row->key_hash = (ProtobufCBinaryData){sizeof key->hash, key->hash};
+    row->old_id = in->id;
+    row->has_overlap_hours = true;
+    row->overlap_hours = in->has_overlap_hours ? in->overlap_hours : OVERLAP_DEFAULT;
+    return req_query_from(r, Q_API_KEY_ROTATE, &row->base);
+}
+
+static enum step no_such_key(struct req *r)
+{
+    assert(req_rows(r) == 0);
+    return req_fail(r, ERR_NOT_FOUND, "The API key was not found");
+}
+
+static enum step rotate_reply(struct req *r)
+{
+    const Avanta__Identity__RotateApiKeyRequest *in = req_in(r);
+
+    if (req_rows(r) == 0) {
+        return no_such_key(r);
+    }
+    if (in->has_overlap_hours && in->overlap_hours == 0) {
+        req_publish(r, "ctl.revoke", str_from(in->id));
+    } else {
+        access_changed_publish(r, req_user_id(r)); /* gateways know the old expiry */
+    }
+    return key_reply(r, "Keep the new key: it is not shown again");
+}
+
+const struct op op_identity_rotate_api_key = {
+    TX_WRITE, {recent_select, rotate_insert, rotate_reply}
+};
+
+/* --- revoke --- */
+
+static enum step revoke_update(struct req *r)
+{
+    return req_query(r, Q_API_KEY_REVOKE);
+}
+
+static enum step revoke_reply(struct req *r)
+{
+    const Avanta__Identity__ApiKeyIdRequest *in = req_in(r);
+    Avanta__Identity__AccountReply *out = req_out(r);
+    Avanta__Identity__ApiKeyRevoked event = AVANTA__IDENTITY__API_KEY_REVOKED__INIT;
+
+    if (req_rows(r) == 0) {
+        return no_such_key(r);
+    }
+    req_publish(r, "ctl.revoke", str_from(in->id));
+    event.id = in->id;
+    req_audit_severity(r, "high");
+    req_emit(r, &event.base, in->id);
+    out->has_success = true;
+    out->success = true;
+    out->message = identity_text(r, "API key revoked");
+    return out->message == NULL ? identity_no_memory(r) : STEP_DONE;
+}
+
+const struct op op_identity_revoke_api_key = {
+    TX_WRITE, {revoke_update, revoke_reply}
+};
+
+/* --- for gateways --- */
+
+static enum step resolve_select(struct req *r)
+{
+    return req_query(r, Q_API_KEY_RESOLVE);
+}
+
+/* Nobody is an answer too. */
+static enum step resolve_reply(struct req *r)
+{
+    assert(req_rows(r) <= 1);
+    return req_rows(r) == 0 ? STEP_DONE : req_reply_row(r);
+}
+
+const struct op op_identity_resolve_api_key = {
+    TX_WRITE, {resolve_select, resolve_reply}
+};

@@ -1,0 +1,78 @@
+-- name: api_key_list
+-- in: none
+-- out: avanta.identity.ApiKeyRow
+SELECT k.id, k.name, k.prefix, array_to_string(k.scopes, ' ') AS scopes, array_to_string(k.networks, ' ') AS networks,
+       to_char(k.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS created_at,
+       to_char(k.expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS expires_at,
+       to_char(k.used_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS last_used_at, k.used_ip AS last_used_ip,
+       k.replaces
+FROM api_key k
+WHERE k.user_id = :user_id::uuid AND k.revoked_at IS NULL AND k.expires_at > now()
+ORDER BY k.created_at DESC, k.id
+LIMIT 1000;
+
+-- name: api_key_insert
+-- in: avanta.identity.ApiKeyNew
+-- out: avanta.identity.ApiKeyRow
+-- No row: the user has as many as are allowed. Requests of one user take turns, so the count holds.
+INSERT INTO api_key AS k (id, user_id, name, prefix, key_hash, scopes, networks, expires_at)
+SELECT :id::uuid, :user_id::uuid, :name, :prefix, :key_hash, :scopes::text[], :networks::text[]::cidr[],
+       now() + make_interval(days => :days::int)
+WHERE (SELECT count(*) FROM api_key live
+       WHERE live.user_id = :user_id::uuid AND live.revoked_at IS NULL AND live.expires_at > now()) < :keys_max::bigint
+RETURNING k.id, k.name, k.prefix, array_to_string(k.scopes, ' ') AS scopes,
+    array_to_string(k.networks, ' ') AS networks,
+    to_char(k.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS created_at,
+    to_char(k.expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS expires_at,
+    NULL::text AS last_used_at, NULL::text AS last_used_ip, k.replaces;
+
+-- name: api_key_rotate
+-- in: avanta.identity.ApiKeyRotation
+-- out: avanta.identity.ApiKeyRow
+-- The new key is as the old one was and lives as long as that was meant to; the old one stays good for a while.
+WITH old AS (
+    UPDATE api_key
+    SET expires_at = least(expires_at, now() + make_interval(hours => :overlap_hours::int))
+    FROM (SELECT id AS old_id, expires_at - created_at AS life
+          FROM api_key
+          WHERE user_id = :user_id::uuid AND id = :old_id::uuid AND revoked_at IS NULL AND expires_at > now()
+          FOR UPDATE) AS found
+    WHERE api_key.user_id = :user_id::uuid AND api_key.id = found.old_id
+    RETURNING api_key.id, api_key.name, api_key.scopes, api_key.networks, found.life
+)
+INSERT INTO api_key AS k (id, user_id, name, prefix, key_hash, scopes, networks, expires_at, replaces)
+SELECT :id::uuid, :user_id::uuid, old.name, :prefix, :key_hash, old.scopes, old.networks, now() + old.life, old.id
+FROM old
+RETURNING k.id, k.name, k.prefix, array_to_string(k.scopes, ' ') AS scopes,
+    array_to_string(k.networks, ' ') AS networks,
+    to_char(k.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS created_at,
+    to_char(k.expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS expires_at,
+    NULL::text AS last_used_at, NULL::text AS last_used_ip, k.replaces;
+
+-- name: api_key_revoke
+-- in: avanta.identity.ApiKeyIdRequest
+-- out: avanta.identity.AdminId
+UPDATE api_key
+SET revoked_at = now()
+WHERE user_id = :user_id::uuid AND id = :id::uuid AND revoked_at IS NULL
+RETURNING id;
+
+-- name: api_key_resolve
+-- in: avanta.identity.ResolveApiKeyRequest
+-- out: avanta.identity.AccessReply
+-- unscoped: the key itself is the proof, and its row names the user
+-- Gateways ask every half minute of use; the time of use is written once a minute at most.
+WITH found AS (
+    SELECT k.id, k.user_id, k.scopes, k.networks, k.expires_at, k.used_at, users.email, users.role
+    FROM api_key k
+    JOIN users ON users.id = k.user_id
+    WHERE k.key_hash = :key_hash AND k.revoked_at IS NULL AND k.expires_at > now() AND users.is_active
+), used AS (
+    UPDATE api_key
+    SET used_at = now(), used_ip = :client_ip
+    FROM found
+    WHERE api_key.id = found.id AND (found.used_at IS NULL OR found.used_at < now() - interval '1 minute')
+)
+SELECT id, user_id, email, role, array_to_string(scopes, ' ') AS scopes, array_to_string(networks, ' ') AS networks,
+       NULL::text AS "grant", greatest(0, extract(epoch FROM expires_at - now()) * 1000)::bigint AS good_ms
+FROM found;
