@@ -5,11 +5,17 @@
 #include <uv.h>
 
 #include <assert.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <threads.h>
+
+#define LONG_WORK_NICE   10
+#define LONG_WORK_POLICY SCHED_BATCH
 
 #define SIGNALS_MAX     8
 #define CLOSE_TURNS_MAX 16 /* a close callback may close further handles */
@@ -27,6 +33,7 @@ struct loop_job {
     void (*work)(void *arg);
     void (*done)(void *arg);
     void *arg;
+    bool is_long;
 };
 
 struct loop {
@@ -413,11 +420,28 @@ void loop_on_signal(struct loop *loop, int signum, void (*fn)(void *arg, int sig
     assert(status == 0);
 }
 
+/* Once for each thread of the pool. What is refused leaves the thread as it is: slower for others,
+ * not wrong. */
+static void yield_to_others(void)
+{
+    static thread_local bool yields;
+    const struct sched_param none = {.sched_priority = 0};
+
+    if (!yields) {
+        yields = true;
+        (void)setpriority(PRIO_PROCESS, 0, LONG_WORK_NICE); /* of the calling thread, on Linux */
+        (void)sched_setscheduler(0, LONG_WORK_POLICY, &none);
+    }
+}
+
 static void job_run(uv_work_t *uv)
 {
     const struct loop_job *job = CONTAINER_OF(uv, struct loop_job, uv);
 
     assert(job->work != NULL);
+    if (job->is_long) {
+        yield_to_others();
+    }
     job->work(job->arg);
 }
 
@@ -433,25 +457,57 @@ static void job_done(uv_work_t *uv, int status)
     done(arg);
 }
 
-enum code loop_work(
-    struct loop *loop, void (*work)(void *arg), void (*done)(void *arg), void *arg, struct err *err)
+/* A free place; NULL and an error when there is none. */
+static struct loop_job *job_take(struct loop *loop, struct err *err)
 {
-    struct loop_job *job = NULL;
-    int status = 0;
+    struct loop_job *job = loop->free_job;
 
     assert(loop != NULL);
-    assert(work != NULL);
-    assert(done != NULL);
-    job = loop->free_job;
     if (job == NULL) {
-        return err_set(
+        (void)err_set(
             err, ERR_OVERLOADED, "all %d places for posted work are taken", LOOP_WORK_MAX);
+        return NULL;
     }
     loop->free_job = job->next_free;
+    return job;
+}
+
+static void
+job_post(struct loop_job *job, void (*work)(void *arg), void (*done)(void *arg), void *arg)
+{
+    int status = 0;
+
+    assert(work != NULL);
+    assert(done != NULL);
     job->work = work;
     job->done = done;
     job->arg = arg;
-    status = uv_queue_work(&loop->uv, &job->uv, job_run, job_done);
+    status = uv_queue_work(&job->loop->uv, &job->uv, job_run, job_done);
     assert(status == 0);
+}
+
+enum code loop_work(
+    struct loop *loop, void (*work)(void *arg), void (*done)(void *arg), void *arg, struct err *err)
+{
+    struct loop_job *job = job_take(loop, err);
+
+    if (job == NULL) {
+        return ERR_OVERLOADED;
+    }
+    job->is_long = false;
+    job_post(job, work, done, arg);
+    return OK;
+}
+
+enum code loop_work_long(
+    struct loop *loop, void (*work)(void *arg), void (*done)(void *arg), void *arg, struct err *err)
+{
+    struct loop_job *job = job_take(loop, err);
+
+    if (job == NULL) {
+        return ERR_OVERLOADED;
+    }
+    job->is_long = true;
+    job_post(job, work, done, arg);
     return OK;
 }

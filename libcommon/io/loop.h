@@ -51,3 +51,10 @@ enum code loop_work(struct loop *loop,
                     void (*done)(void *arg),
                     void *arg,
                     struct err *err) MUST_CHECK;
+/* The same for work that takes long: its thread yields to every other thread of the machine, from
+ * then on for good, since no thread may raise itself again. */
+enum code loop_work_long(struct loop *loop,
+                         void (*work)(void *arg),
+                         void (*done)(void *arg),
+                         void *arg,
+                         struct err *err) MUST_CHECK;

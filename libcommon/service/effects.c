@@ -152,7 +152,7 @@ static enum code effects_work(
 
     assert(work != NULL);
     assert(done != NULL);
-    return loop_work(effects->loop, work, done, arg, err);
+    return loop_work_long(effects->loop, work, done, arg, err);
 }
 
 static void effects_publish(void *ctx, const char *subject, struct str payload)

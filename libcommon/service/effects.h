@@ -79,7 +79,7 @@ struct database {
 struct effects {
     const struct database *database;
     void *ctx;
-    /* Runs work(arg) on a thread, then done(arg) on the loop. */
+    /* Runs work(arg) on a thread that yields to others, then done(arg) on the loop. */
     enum code (*work)(
         void *ctx, void (*work)(void *arg), void (*done)(void *arg), void *arg, struct err *err);
     void (*publish)(void *ctx, const char *subject, struct str payload); /* best effort */

@@ -8,6 +8,7 @@
 #include "libcommon/codec/api.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 
 struct req;
 
@@ -44,11 +45,13 @@ enum tx_mode {
     TX_WRITE_ALONE /* in a transaction of its own */
 };
 
-#define OP_STEPS_MAX 8
+#define OP_STEPS_MAX 12
 
 struct op {
     enum tx_mode tx;
-    step_fn steps[OP_STEPS_MAX]; /* in order; unused slots are NULL */
+    /* In order; unused slots are NULL. Of an operation that writes, those before the ready-made
+     * step req_transaction run outside of its transaction. */
+    step_fn steps[OP_STEPS_MAX];
 };
 
 struct op_row {
@@ -64,6 +67,23 @@ static inline bool op_reads(const struct op *op)
 static inline bool op_is_heavy(const struct op *op)
 {
     return op->tx == TX_READ_HEAVY || op->tx == TX_WRITE_HEAVY;
+}
+
+/* A ready-made step of operations that write. Those before it are outside of the transaction: each
+ * of their statements is one of its own, committed before the next step, and no connection waits
+ * while they work. They run once. When the transaction has to be run again, that begins behind this
+ * step, with req_state() as it was here; they emit nothing, and what they wrote stays. */
+enum step req_transaction(struct req *r);
+
+/* It has steps before its transaction. */
+static inline bool op_prepares(const struct op *op)
+{
+    for (size_t i = 0; i < OP_STEPS_MAX && op->steps[i] != NULL; i++) {
+        if (op->steps[i] == req_transaction) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Its steps run in one transaction. */

@@ -88,6 +88,7 @@ static void write_metrics(void *ctx, struct buf *out)
     metric_set(metrics, METRIC_TURNS_WAITING, 0, runner.turns_waiting);
     metric_set(metrics, METRIC_READS_WAITING, 0, runner.reads_waiting);
     metric_set(metrics, METRIC_WRITES_WAITING, 0, runner.writes_waiting);
+    metric_set(metrics, METRIC_WORKS, 0, runner.works_placed);
     metric_set(metrics, METRIC_PG_READY, 0, pg.ready);
     metric_set(metrics, METRIC_PG_LOST, 0, (int64_t)pg.lost);
     metric_set(metrics, METRIC_BUS_CONNECTED, 0, bus_connected(p->bus) ? 1 : 0);
@@ -175,6 +176,8 @@ static enum code runner_make(struct process *p, struct err *err)
                                      .arenas = p->arenas,
                                      .requests_max = REQUESTS_MAX,
                                      .connections = (uint32_t)p->config.pg_connections,
+                                     .work_threads = (uint32_t)p->config.work_threads,
+                                     .work_waiting = (uint32_t)p->config.work_waiting,
                                      .events = own_events ? p->self->events : api_events,
                                      .event_count = own_events ? p->self->event_count
                                                                : (size_t)API_EVENT_COUNT,

@@ -62,7 +62,7 @@ enum code req_reply(struct req *r, Avanta__Reply *out, struct err *err)
     }
     if (code_retryable(r->code)) {
         out->has_retry_after_s = 1;
-        out->retry_after_s = 1;
+        out->retry_after_s = r->retry_after_s > 0 ? r->retry_after_s : 1;
     }
     if (r->violations != NULL) {
         return violations_fill(r, out, err);

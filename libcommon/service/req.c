@@ -94,7 +94,8 @@ bool req_reset(struct req *r)
     r->violations = NULL;
     r->replay = NULL;
     r->cause = (struct err){0};
-    r->step = 0;
+    r->step = r->step_first;
+    r->retry_after_s = 0;
     r->statements = 0;
     r->effect = EFFECT_NONE;
     r->shared = NULL;
@@ -110,7 +111,9 @@ bool req_reset(struct req *r)
     r->emission_count = 0;
     r->severity = "low";
     r->publish_count = 0;
-    if (r->state != NULL) {
+    if (r->state != NULL && r->state_first != NULL) {
+        memcpy(r->state, r->state_first, r->state_bytes);
+    } else if (r->state != NULL) {
         memset(r->state, 0, r->state_bytes);
     }
     r->idempotency = r->key == NULL ? IDEMPOTENCY_NONE : IDEMPOTENCY_DUE;
@@ -131,7 +134,7 @@ static enum step query(struct req *r, uint16_t index, const ProtobufCMessage *in
     const struct pg_query *row = db->describe(db->ctx, statement);
 
     assert(r->effect == EFFECT_NONE); /* one effect per step */
-    assert(r->endpoint->op->tx != TX_ADD || !r->runner->query_locks[index]);
+    assert(r->outside || r->endpoint->op->tx != TX_ADD || !r->runner->query_locks[index]);
     if (row->in != NULL) {
         assert(in != NULL);
         assert(in->descriptor == row->in);
@@ -209,6 +212,30 @@ bool req_rows_all(struct req *r, size_t *out_count, ProtobufCMessage ***out)
     *out_count = count;
     *out = messages;
     return true;
+}
+
+enum step req_transaction(struct req *r)
+{
+    void *kept = NULL;
+
+    assert(op_writes(r->endpoint->op));
+    assert(r->outside);
+    assert(r->emissions == NULL);
+    if (r->state != NULL) {
+        kept = arena_alloc(r->arena, r->state_bytes);
+        if (kept == NULL) {
+            req_set_error(r, ERR_TOO_LARGE, NULL);
+            return STEP_FAIL;
+        }
+        memcpy(kept, r->state, r->state_bytes);
+    }
+    r->state_first = kept;
+    r->step_first = r->step;
+    r->outside = false;
+    r->statements = 0;
+    r->wrote = false;
+    r->result = NULL;
+    return STEP_NEXT;
 }
 
 void req_changed_nothing(struct req *r)
@@ -306,6 +333,12 @@ enum step req_fail(struct req *r, enum code code, const char *fmt, ...)
     return STEP_FAIL;
 }
 
+void req_retry_after(struct req *r, uint32_t seconds)
+{
+    assert(r != NULL);
+    r->retry_after_s = seconds;
+}
+
 enum step req_violation(
     struct req *r, enum code code, const char *field, const char *rule, const char *fmt, ...)
 {
@@ -332,65 +365,7 @@ enum step req_violation(
     return STEP_FAIL;
 }
 
-/* --- work and messages ---------------------------------------------------------------------- */
-
-struct work_item {
-    struct req *r;
-    void (*work)(void *arg);
-    void *arg;
-};
-
-static void work_run(void *arg)
-{
-    struct work_item *item = arg;
-
-    assert(item->work != NULL);
-    item->work(item->arg);
-}
-
-static void work_done(void *arg)
-{
-    struct work_item *item = arg;
-    struct req *r = item->r;
-
-    if (r->sm.state == REQ_EXPIRED) {
-        r->effect = EFFECT_NONE;
-        if (r->group != NULL) {
-            group_poke(r->group);
-        } else {
-            runner_free(r);
-        }
-        return;
-    }
-    sm_move(&r->sm, REQ_READY);
-    if (r->group != NULL) {
-        group_poke(r->group);
-    } else {
-        list_push_back(&r->runner->ready, &r->node);
-        runner_wake(r->runner);
-    }
-}
-
-enum step req_work(struct req *r, void (*work)(void *arg), void *arg)
-{
-    const struct effects *effects = r->runner->effects;
-    struct work_item *item = arena_alloc(r->arena, sizeof *item);
-    struct err err = {0};
-
-    assert(work != NULL);
-    assert(r->effect == EFFECT_NONE);
-    if (item == NULL) {
-        req_set_error(r, ERR_TOO_LARGE, NULL);
-        return STEP_FAIL;
-    }
-    *item = (struct work_item){r, work, arg};
-    if (effects->work(effects->ctx, work_run, work_done, item, &err) != OK) {
-        req_set_error(r, err.code, &err);
-        return STEP_FAIL;
-    }
-    r->effect = EFFECT_WORK;
-    return STEP_WAIT;
-}
+/* --- messages ------------------------------------------------------------------------------- */
 
 void req_publish(struct req *r, const char *subject, struct str payload)
 {

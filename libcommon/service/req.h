@@ -55,6 +55,8 @@ enum step req_refuse_keeping(struct req *r, enum _Avanta__Reason reason);
 /* With a text for people that says more than the reason's own; it is copied. */
 enum step req_refuse_saying(struct req *r, enum _Avanta__Reason reason, const char *text);
 enum step req_fail(struct req *r, enum code code, const char *fmt, ...) PRINTF(3, 4);
+/* With a retryable refusal or error: how long the caller should wait, instead of one second. */
+void req_retry_after(struct req *r, uint32_t seconds);
 /* ERR_INVALID or ERR_REFERENCE about one input field; several calls gather. */
 enum step req_violation(
     struct req *r, enum code code, const char *field, const char *rule, const char *fmt, ...)
@@ -77,9 +79,13 @@ void req_audit_failure(struct req *r,
                        const char *entity,
                        const char *entity_id);
 
-/* Runs `work` on the thread pool; it may only touch `arg` (in the arena). ERR_OVERLOADED when the
- * pool is full. */
+/* Runs `work` on the thread pool; it may only touch `arg` (in the arena). A few run at a time, a
+ * few more wait (AVANTA_WORK_THREADS, AVANTA_WORK_WAITING); ERR_OVERLOADED at once when that many
+ * do. What waits past its request's deadline is not begun. */
 enum step req_work(struct req *r, void (*work)(void *arg), void *arg);
+/* Takes the place for it beforehand, so that what comes between is not done in vain. False: there
+ * is none, the error is set. */
+bool req_work_reserve(struct req *r) MUST_CHECK;
 
 /* After the commit and before the reply: a core NATS message (best effort, at most 4): revocations,
  * invalidations. */

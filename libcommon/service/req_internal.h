@@ -113,6 +113,7 @@ struct req {
     ProtobufCMessage *out;
     void *state;
     size_t state_bytes;
+    uint32_t retry_after_s; /* 0: not said */
 
     /* --- the verdict: OK, an error, or a refusal with a reason --- */
     enum code code;
@@ -124,7 +125,11 @@ struct req {
 
     /* --- steps and their effects --- */
     uint32_t step;       /* the next one */
-    uint32_t statements; /* sent in this run */
+    uint32_t step_first; /* where a new run begins: behind req_transaction once that was passed */
+    const void *state_first; /* what req_state() holds then; NULL: zeros */
+    bool outside;            /* of its transaction: before req_transaction */
+    bool work_place;         /* it holds one of the places for work */
+    uint32_t statements;     /* sent in this run */
     enum req_effect effect;
     struct statement statement;
     const ProtobufCMessage *statement_in;

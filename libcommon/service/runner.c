@@ -60,6 +60,7 @@ enum code runner_open(const struct runner_options *options, struct runner **out,
     assert(options->connections > 0);
     assert(options->connections <= PG_CONNECTIONS_MAX);
     assert(options->requests_max > 0);
+    assert(options->work_threads > 0);
     if (runner == NULL) {
         return err_set(err, ERR_OVERLOADED, "no memory for the runner");
     }
@@ -81,6 +82,7 @@ enum code runner_open(const struct runner_options *options, struct runner **out,
     list_init(&runner->group_turns);
     list_init(&runner->groups_free);
     list_init(&runner->flights_free);
+    list_init(&runner->works);
     runner->requests = pool_open(sizeof(struct req), options->requests_max);
     runner->state_spill = calloc(1, REQ_STATE_BYTES_MAX);
     runner->turns = turns_open(runner, options->connections > 1 ? options->connections / 2 : 1);
@@ -107,6 +109,7 @@ void runner_close(struct runner **runner)
     }
     assert(closing->requests == NULL || pool_used(closing->requests) == 0);
     assert(closing->connections_held == 0);
+    assert(closing->works_placed == 0);
     groups_close(closing);
     flights_close(closing);
     turns_close(&closing->turns);
@@ -181,6 +184,7 @@ void runner_submit(struct req *r, uint64_t deadline_mono_ms)
     r->owned = owner.len > 0;
     r->owner = hash_bytes(owner.ptr, owner.len, 0);
     r->alone = r->endpoint->op->tx == TX_WRITE_ALONE;
+    r->outside = op_prepares(r->endpoint->op);
     if (!req_reset(r) || !turns_enter(runner->turns, r)) {
         runner_answer(r);
         return;
@@ -248,7 +252,7 @@ void runner_steps(struct req *r)
 
 static bool in_transaction(const struct req *r)
 {
-    return op_writes(r->endpoint->op);
+    return op_writes(r->endpoint->op) && !r->outside;
 }
 
 static void queue_push(struct req *r)
@@ -374,6 +378,7 @@ void runner_free(struct req *r)
         runner->database->clear(&r->answer.result);
     }
     turns_leave(runner->turns, r);
+    work_leave(r);
     arena_dispose(&r->arena);
     pool_give(runner->requests, r);
     if (runner->draining && pool_used(runner->requests) == 0) {
@@ -484,5 +489,6 @@ void runner_gauges(const struct runner *runner, struct runner_gauges *out)
     *out = (struct runner_gauges){pool_used(runner->requests),
                                   turns_waiting(runner->turns),
                                   runner->reads_waiting,
-                                  runner->writes_waiting};
+                                  runner->writes_waiting,
+                                  runner->works_placed};
 }

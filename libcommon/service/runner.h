@@ -24,6 +24,8 @@ struct runner_options {
     struct arena_pool *arenas;
     uint32_t requests_max;
     uint32_t connections;
+    uint32_t work_threads; /* how many do the requests' work at a time */
+    uint32_t work_waiting; /* how many requests may wait for them */
     const struct api_event *events;
     size_t event_count;
     const struct api_reason *reasons; /* by enum avanta.Reason */
@@ -62,5 +64,6 @@ struct runner_gauges {
     uint32_t turns_waiting;
     uint32_t reads_waiting;
     uint32_t writes_waiting;
+    uint32_t works_placed;
 };
 void runner_gauges(const struct runner *runner, struct runner_gauges *out);

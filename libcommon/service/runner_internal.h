@@ -1,6 +1,6 @@
 #pragma once
-/* The runner's inside, shared by runner.c (life of a request), reads.c (pipelines), turns.c (whose
- * turn it is) and group*.c (group commit). */
+/* The runner's inside, shared by runner.c (life of a request), reads.c (pipelines), work.c (the
+ * thread pool), turns.c (whose turn it is) and group*.c (group commit). */
 
 #include "libcommon/service/outbox.h"
 #include "libcommon/service/query_effect.h"
@@ -67,7 +67,10 @@ struct runner {
     struct turns *turns;
     enum query_effect *query_effects; /* by statement of the service */
     bool *query_locks;                /* the same: it locks rows */
-    void *state_spill;                /* REQ_STATE_BYTES_MAX for a step whose state did not fit */
+    struct list works;                /* that wait for a thread: work.c */
+    uint32_t works_running;
+    uint32_t works_placed; /* requests that hold a place */
+    void *state_spill;     /* REQ_STATE_BYTES_MAX for a step whose state did not fit */
     uint32_t connections;
     uint32_t connections_held;
     uint32_t groups_open;
@@ -109,6 +112,10 @@ void runner_rerun(struct req *r, bool alone);
 bool runner_accept_answer(struct req *r) MUST_CHECK;
 /* The verdict after a statement's error: a refusal when the service maps the constraint. */
 void runner_database_error(struct req *r, const struct pg_answer *answer);
+
+/* --- work.c --- */
+/* The request ends: its place is free. */
+void work_leave(struct req *r);
 
 /* --- reads.c --- */
 enum code flights_open(struct runner *runner, struct err *err) MUST_CHECK;

@@ -15,54 +15,57 @@ static const char *const consumed[] = {"done", "again", "never", NULL};
 static const struct metric_row rows[SERVICE_METRIC_COUNT] = {
     [METRIC_REQUEST_DURATION] = {METRIC_HISTOGRAM_US,
                                  "avanta_request_duration_seconds",                    "method",
-                                 NULL,                                                                   "Time from arrival to answer"                     },
+                                 NULL,                                                                   "Time from arrival to answer"                        },
     [METRIC_GROUPS] = {METRIC_COUNTER,
                                  "avanta_group_commits_total",                         "size",
-                                 group_sizes,                                                            "Transactions sent to commit, by requests in them"},
+                                 group_sizes,                                                            "Transactions sent to commit, by requests in them"   },
     [METRIC_GROUP_ROLLBACKS] =
-        {METRIC_COUNTER,      "avanta_group_rollbacks_total",  NULL,       NULL, "Transactions rolled back"                        },
+        {METRIC_COUNTER,      "avanta_group_rollbacks_total",  NULL,       NULL, "Transactions rolled back"                           },
     [METRIC_RERUNS] = {METRIC_COUNTER,
                                  "avanta_request_reruns_total",                        NULL,
-                                 NULL,                                                                   "Requests whose steps were run again"             },
+                                 NULL,                                                                   "Requests whose steps were run again"                },
     [METRIC_LOST] = {METRIC_COUNTER,
                                  "avanta_group_losses_total",                          NULL,
-                                 NULL,                                                                   "Transactions whose connection broke"             },
+                                 NULL,                                                                   "Transactions whose connection broke"                },
     [METRIC_REPLAYS] = {METRIC_COUNTER,
                                  "avanta_idempotency_replays_total",                   NULL,
-                                 NULL,                                                                   "Stored replies given again"                      },
+                                 NULL,                                                                   "Stored replies given again"                         },
     [METRIC_FRAMES_DROPPED] = {METRIC_COUNTER,
                                  "avanta_frames_dropped_total",                        "reason",
-                                 frame_drops,                                                            "Messages dropped before they became requests"    },
+                                 frame_drops,                                                            "Messages dropped before they became requests"       },
     [METRIC_REQUESTS_LIVE] =
-        {METRIC_GAUGE,        "avanta_requests_live",          NULL,       NULL, "Requests under way"                              },
+        {METRIC_GAUGE,        "avanta_requests_live",          NULL,       NULL, "Requests under way"                                 },
     [METRIC_TURNS_WAITING] =
-        {METRIC_GAUGE,        "avanta_turns_waiting",          NULL,       NULL, "Changes waiting for their user's turn"           },
+        {METRIC_GAUGE,        "avanta_turns_waiting",          NULL,       NULL, "Changes waiting for their user's turn"              },
     [METRIC_READS_WAITING] =
-        {METRIC_GAUGE,        "avanta_reads_waiting",          NULL,       NULL, "Reads waiting for a connection"                  },
+        {METRIC_GAUGE,        "avanta_reads_waiting",          NULL,       NULL, "Reads waiting for a connection"                     },
     [METRIC_WRITES_WAITING] =
-        {METRIC_GAUGE,        "avanta_writes_waiting",         NULL,       NULL, "Writes waiting for a transaction"                },
+        {METRIC_GAUGE,        "avanta_writes_waiting",         NULL,       NULL, "Writes waiting for a transaction"                   },
+    [METRIC_WORKS] = {METRIC_GAUGE,
+                                 "avanta_works",                                       NULL,
+                                 NULL,                                                                   "Requests whose work is on a thread or waits for one"},
     [METRIC_OUTBOX_WAITING] =
-        {METRIC_GAUGE,        "avanta_outbox_rows",            NULL,       NULL, "Rows waiting in the outbox"                      },
+        {METRIC_GAUGE,        "avanta_outbox_rows",            NULL,       NULL, "Rows waiting in the outbox"                         },
     [METRIC_OUTBOX_AGE_MS] = {METRIC_GAUGE,
                                  "avanta_outbox_age_milliseconds",                     NULL,
-                                 NULL,                                                                   "Age of the oldest row in the outbox"             },
+                                 NULL,                                                                   "Age of the oldest row in the outbox"                },
     [METRIC_OUTBOX_PUBLISHED] =
-        {METRIC_COUNTER,      "avanta_outbox_published_total", NULL,       NULL, "Rows stored by the streams"                      },
+        {METRIC_COUNTER,      "avanta_outbox_published_total", NULL,       NULL, "Rows stored by the streams"                         },
     [METRIC_CONSUMER_LAG_MS] = {METRIC_GAUGE,
                                  "avanta_consumer_lag_milliseconds",                   "consumer",
-                                 NULL,                                                                   "Age of the last message taken"                   },
+                                 NULL,                                                                   "Age of the last message taken"                      },
     [METRIC_CONSUMED] = {METRIC_COUNTER,
                                  "avanta_consumer_messages_total",                     "outcome",
-                                 consumed,                                                               "Messages of durable consumers"                   },
+                                 consumed,                                                               "Messages of durable consumers"                      },
     [METRIC_PG_READY] =
-        {METRIC_GAUGE,        "avanta_pg_connections_ready",   NULL,       NULL, "Connections that serve"                          },
+        {METRIC_GAUGE,        "avanta_pg_connections_ready",   NULL,       NULL, "Connections that serve"                             },
     [METRIC_PG_LOST] =
-        {METRIC_GAUGE,        "avanta_pg_connections_lost",    NULL,       NULL, "Connections lost so far"                         },
+        {METRIC_GAUGE,        "avanta_pg_connections_lost",    NULL,       NULL, "Connections lost so far"                            },
     [METRIC_BUS_CONNECTED] =
-        {METRIC_GAUGE,        "avanta_bus_connected",          NULL,       NULL, "1 while the bus is connected"                    },
+        {METRIC_GAUGE,        "avanta_bus_connected",          NULL,       NULL, "1 while the bus is connected"                       },
     [METRIC_BUS_OVERFLOWS] = {METRIC_GAUGE,
                                  "avanta_bus_ring_overflows",                          NULL,
-                                 NULL,                                                                   "Messages dropped because the ring was full"      },
+                                 NULL,                                                                   "Messages dropped because the ring was full"         },
 };
 
 struct service_metrics {

@@ -205,6 +205,8 @@ struct toy_rig *toy_open(uint32_t connections, uint32_t requests_max)
                                      .service = &toy_service,
                                      .arenas = rig->arenas,
                                      .requests_max = requests_max,
+                                     .work_threads = TOY_WORK_THREADS,
+                                     .work_waiting = TOY_WORK_WAITING,
                                      .connections = connections,
                                      .events = toy_service.events,
                                      .event_count = toy_service.event_count,

@@ -11,6 +11,9 @@
 #define TOY_REPLIES_MAX 512
 #define TOY_DEADLINE_MS 1000
 
+#define TOY_WORK_THREADS 1
+#define TOY_WORK_WAITING 2
+
 struct toy_reply {
     uint32_t times; /* 0: not yet answered */
     uint32_t order; /* among all replies, from 1 */
