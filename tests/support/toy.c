@@ -117,6 +117,11 @@ static enum step hash_insert(struct req *r)
     return req_query(r, TOY_INSERT);
 }
 
+static enum step sign_reserve(struct req *r)
+{
+    return req_work_reserve(r) ? req_query(r, TOY_FIND) : STEP_FAIL;
+}
+
 static enum step nap_sleep(struct req *r)
 {
     return req_query(r, TOY_SLEEP);
@@ -149,6 +154,9 @@ static const struct op op_secret = {
 };
 static const struct op op_hash = {
     TX_WRITE, {move_find, hash_start, hash_insert, req_reply_row}
+};
+static const struct op op_sign = {
+    TX_WRITE, {sign_reserve, hash_start, req_transaction, hash_insert, req_reply_row}
 };
 static const struct op op_nap = {TX_NONE, {nap_sleep}};
 static const struct op op_ping = {TX_ADD, {ping_done}};
@@ -207,6 +215,7 @@ static const struct api_method methods[TOY_OP_COUNT] = {
     [TOY_TOUCH] = METHOD("Touch", &rules_add, &rules_empty, API_BOOKS_WRITE, true),
     [TOY_BULK] = METHOD("Bulk", &rules_add, &rules_empty, API_BOOKS_WRITE, true),
     [TOY_EXPORT] = METHOD("Export", &rules_list, &rules_list_reply, API_BOOKS_WRITE, false),
+    [TOY_SIGN] = METHOD("Sign", &rules_add, &rules_row, API_BOOKS_WRITE, true),
 };
 
 const struct op_row toy_ops[TOY_OP_COUNT] = {
@@ -221,6 +230,7 @@ const struct op_row toy_ops[TOY_OP_COUNT] = {
     [TOY_TOUCH] = {&methods[TOY_TOUCH],  &op_touch },
     [TOY_BULK] = {&methods[TOY_BULK],   &op_bulk  },
     [TOY_EXPORT] = {&methods[TOY_EXPORT], &op_export},
+    [TOY_SIGN] = {&methods[TOY_SIGN],   &op_sign  },
 };
 
 static const char *const insert_parameters[] = {"user_id", "name", "amount"};
