@@ -27,7 +27,7 @@ export PATH := $(PATH):/usr/sbin:/sbin# nats-server and nginx live there, and a 
 # One list for every use; deps.lib is what the programs of deps.build need when they run.
 deps.build    := gcc make pkg-config libuv1-dev libnats-dev libpq-dev libprotobuf-c-dev protobuf-c-compiler \
                  protobuf-compiler libprotobuf-dev libssl-dev libyajl-dev libargon2-dev libutf8proc-dev \
-                 node-llhttp
+                 node-llhttp python3-zxcvbn
 deps.lib      := libuv1 libnats3.4 libpq5 libprotobuf-c1 libssl3 libyajl2 libargon2-1 libutf8proc2
 deps.postgres := postgresql-15
 deps.nats     := nats-server
@@ -120,9 +120,11 @@ $(G)/api.pb: $(protos)
 apigen := $(H)/apigen
 sqlgen := $(H)/sqlgen
 tidy   := $(H)/tidy
+wordgen := $(H)/wordgen
 apigen.src := $(wildcard proto/tools/*.c) libcommon/tools/host.c libcommon/codec/access.c libcommon/base/str.c \
               libcommon/base/err.c $(G)/avanta/options.pb-c.c $(pb.host)
 sqlgen.src := $(wildcard libcommon/tools/sqlgen*.c) libcommon/tools/sql_scan.c libcommon/tools/host.c
+wordgen.src := libcommon/tools/wordgen.c libcommon/tools/host.c
 tidy.src   := $(wildcard libcommon/tools/tidy*.c) libcommon/tools/host.c
 host.cc = $(HOSTCC) $(std) $(warn) $(warn.gcc) -O1 -g $(CPPFLAGS) $(pkg.cflags)
 $(apigen): $(apigen.src) $(wildcard proto/tools/*.h libcommon/tools/*.h) libcommon/base/err.h \
@@ -134,6 +136,16 @@ $(sqlgen): $(sqlgen.src) $(wildcard libcommon/tools/*.h) libcommon/base/limits.h
 	$(call say,HOST,$@)mkdir -p $(H) && $(host.cc) -o $@ $(filter %.c,$^)
 $(tidy): $(tidy.src) $(wildcard libcommon/tools/*.h)
 	$(call say,HOST,$@)mkdir -p $(H) && $(host.cc) -o $@ $(filter %.c,$^)
+
+$(wordgen): $(wordgen.src) libcommon/tools/host.h
+	$(call say,HOST,$@)mkdir -p $(H) && $(host.cc) -o $@ $(filter %.c,$^)
+
+# The list of python3-zxcvbn is data to us: nothing of it is run.
+password.list  := /usr/lib/python3/dist-packages/zxcvbn/frequency_lists.py
+password.count := 10000
+$(G)/passwords.gen.c: $(wordgen) $(password.list)
+	$(call say,GEN,$@)mkdir -p $(G) && $(wordgen) passwords $(password.list) $(password.count) $@
+generated += $(G)/passwords.gen.c
 
 $(G)/api.gen.h: $(apigen) $(G)/api.pb
 	$(call say,GEN,$@)$(apigen) methods-h $(G)/api.pb $@
@@ -202,6 +214,7 @@ objects  += $$($(1).src:%.c=$(O)/%.o)
 $(O)/bin/$(1): $$($(1).obj) $(O)/libcommon.a $(O)/libproto.a
 endef
 $(foreach s,$(services),$(eval $(call service,$(s))))
+$(O)/bin/identity: $(O)/gen/passwords.gen.o
 gateway.src := $(wildcard gateway/*.c)
 gateway.obj := $(gateway.src:%.c=$(O)/%.o)
 objects += $(gateway.obj)
@@ -233,6 +246,7 @@ $(O)/lib$(1).a: $(patsubst %.c,$(O)/%.o,$(filter-out %/main.c,$(wildcard service
 $(patsubst %.c,$(O)/%,$(wildcard tests/unit/$(1)/test_*.c)): $(O)/lib$(1).a
 endef
 $(foreach s,$(service.dirs),$(eval $(call service-lib,$(s))))
+$(O)/libidentity.a: $(O)/gen/passwords.gen.o
 
 # --- tests -------------------------------------------------------------------------------
 unit.src      := $(wildcard tests/unit/*/test_*.c)
@@ -305,7 +319,7 @@ check: check-format check-tidy check-sql check-headers check-docs check-clang ch
 check-format:
 	$(call say,CHECK,format)clang-format --dry-run -Werror $(own.c) $(own.h)
 # Every C file there is, and those some program is made of.
-built.c := $(sort $(lib.src) $(apigen.src) $(sqlgen.src) $(tidy.src) $(gateway.src) $(foreach s,$(services),$($(s).src)) \
+built.c := $(sort $(lib.src) $(apigen.src) $(sqlgen.src) $(tidy.src) $(wordgen.src) $(gateway.src) $(foreach s,$(services),$($(s).src)) \
              $(test.src) $(compose.src) $(wildcard tests/support/*.c) $(fuzz.src))
 check-tidy: $(tidy) | $(generated)
 	$(call say,CHECK,tidy)mkdir -p build/tidy && { find libcommon gateway services proto tests -name '*.[ch]' | sort | sed 's/^/own /'; \

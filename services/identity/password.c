@@ -53,26 +53,3 @@ void password_verify_nobody(struct str password, const struct password_cost *cos
         explicit_bzero(hash, sizeof hash);
     }
 }
-
-/* Each step between neighbours is the same and at most one: aaaaaaaa, 12345678, hgfedcba. */
-static bool is_sequence(struct str s)
-{
-    int step = s.len > 1 ? s.ptr[1] - s.ptr[0] : 0;
-
-    for (size_t i = 1; i < s.len; i++) {
-        if (s.ptr[i] - s.ptr[i - 1] != step) {
-            return false;
-        }
-    }
-    return step >= -1 && step <= 1;
-}
-
-bool password_is_weak(struct str password, struct str email, struct str name)
-{
-    size_t at = 0;
-    struct str local = str_find_char(email, '@', &at) ? str_sub(email, 0, at) : email;
-
-    return is_sequence(password) || str_eq_nocase(password, email) ||
-           str_eq_nocase(password, local) || str_eq_nocase(password, name) ||
-           str_eq_nocase(password, STR("password"));
-}

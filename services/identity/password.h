@@ -23,6 +23,3 @@ enum code password_hash(struct str password,
 bool password_verify(struct str password, const char *hash);
 /* Does the work of a verification without an answer, so that an unknown user takes as long. */
 void password_verify_nobody(struct str password, const struct password_cost *cost);
-/* True when the password says the user's e-mail or name, repeats one character, or is a bare
- * sequence. */
-bool password_is_weak(struct str password, struct str email, struct str name);

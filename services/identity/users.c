@@ -5,6 +5,7 @@
 #include "identity_ops.gen.h"
 #include "identity_sql.gen.h"
 #include "services/identity/identity.h"
+#include "services/identity/password_policy.h"
 
 #include "libcommon/base/id.h"
 #include "libcommon/service/req.h"
@@ -77,6 +78,7 @@ static enum step register_hash(struct req *r)
     struct str email = str_from(in->email);
     struct str name = in->name == NULL || in->name[0] == '\0' ? str_sub(local_part(email), 0, 100)
                                                               : str_from(in->name);
+    const char *fault = NULL;
 
     assert(self != NULL);
     assert(in->email != NULL);
@@ -84,8 +86,9 @@ static enum step register_hash(struct req *r)
     if (entry == NULL) {
         return no_memory(r);
     }
-    if (password_is_weak(str_from(in->password), email, name)) {
-        return req_refuse(r, AVANTA__REASON__WEAK_PASSWORD);
+    fault = password_check(str_from(in->password), email, name);
+    if (fault != NULL) {
+        return req_refuse_saying(r, AVANTA__REASON__WEAK_PASSWORD, fault);
     }
     avanta__identity__user_new__init(&entry->user_new);
     entry->user_new.email = in->email;

@@ -166,32 +166,6 @@ static void passwords_verify(void **state)
     assert_false(password_verify(STR("correct horse"), "not a hash"));
 }
 
-static void weak_passwords(void **state)
-{
-    static const struct {
-        const char *password;
-        bool weak;
-    } cases[] = {
-        {"aaaaaaaa",        true },
-        {"12345678",        true },
-        {"hgfedcba",        true },
-        {"ana@example.com", true },
-        {"ANA.LOPEZ",       false},
-        {"Ana Lopez",       true },
-        {"PassWord",        true },
-        {"correct horse",   false},
-        {"Nuevo12345",      false},
-    };
-
-    (void)state;
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        assert_row(i,
-                   password_is_weak(str_from(cases[i].password),
-                                    STR("ana@example.com"),
-                                    STR("ana lopez")) == cases[i].weak);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -199,7 +173,6 @@ int main(void)
         cmocka_unit_test(claims_decode_with_plain_base64),
         cmocka_unit_test(long_claims_are_refused),
         cmocka_unit_test(passwords_verify),
-        cmocka_unit_test(weak_passwords),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
