@@ -122,4 +122,5 @@ struct api_event {
     const char *subject;
     const char *entity;
     const char *action;
+    const char *alert; /* "alert.warning.identity": published there too; NULL: not */
 };

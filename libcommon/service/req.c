@@ -47,6 +47,13 @@ const char *req_user_id(const struct req *r)
     return principal->user_id;
 }
 
+const char *req_client_ip(const struct req *r)
+{
+    assert(r != NULL);
+    assert(r->envelope != NULL);
+    return r->envelope->client_ip;
+}
+
 uint64_t req_now_ms(const struct req *r)
 {
     assert(r->context.now_ms > 0);

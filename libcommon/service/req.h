@@ -19,6 +19,7 @@ void *req_out(struct req *r);            /* the reply message, initialised */
 struct arena *req_arena(struct req *r);
 const Avanta__Principal *req_principal(const struct req *r); /* NULL on public operations */
 const char *req_user_id(const struct req *r);                /* asserts an authenticated caller */
+const char *req_client_ip(const struct req *r);              /* NULL: not known */
 uint64_t req_now_ms(const struct req *r);   /* wall time at arrival, stable in retries */
 struct date req_today(const struct req *r); /* in Mexico City */
 /* Zeroed memory for the steps of this request, the same block for every call with one size. */

@@ -161,6 +161,10 @@ void req_emit_for(struct req *r,
     record->status = proto_text("success");
     emission_add(r,
                  &(struct emission){.kind = EMISSION_EVENT, .subject = row->subject, .body = body});
+    if (row->alert != NULL) {
+        emission_add(
+            r, &(struct emission){.kind = EMISSION_EVENT, .subject = row->alert, .body = body});
+    }
     emission_add(r, &(struct emission){.kind = EMISSION_AUDIT, .record = record});
 }
 

@@ -124,9 +124,9 @@ void gen_write_errors(const struct gen *gen, FILE *file, const char *argument)
                 "`retryable` says so.\n\n"
                 "| code | status | retryable | meaning |\n|---|---|---|---|\n",
                 file);
-    for (size_t i = 1; i < gen->reason_count; i++) {
-        if (gen->reasons[i].name != NULL) {
-            put_reason(file, &gen->reasons[i]);
+    for (size_t i = 0; i < gen->reason_value_count; i++) {
+        if (gen->reason_order[i] != &gen->reasons[0]) {
+            put_reason(file, gen->reason_order[i]);
         }
     }
 }
@@ -155,11 +155,12 @@ static void put_event(FILE *file, const struct gen_message *message)
 {
     assert(message->event != NULL);
     (void)fprintf(file,
-                  "| `%s` | `%s` | %s | %s | ",
+                  "| `%s` | `%s` | %s | %s | %s | ",
                   message->event->subject,
                   message->full_name,
                   message->event->entity,
-                  message->event->action);
+                  message->event->action,
+                  message->event->alert == NULL ? "" : message->event->alert);
     for (size_t i = 0; i < message->field_count; i++) {
         const struct gen_field *field = &message->fields[i];
 
@@ -183,8 +184,9 @@ void gen_write_events(const struct gen *gen, FILE *file, const char *argument)
         "`Nats-Msg-Id` is the same each time. The body is an `avanta.Records`: each `record` is an "
         "`avanta.EventRecord` whose `body` holds the message of this table, packed. Record number "
         "i, counted from 0, is known as `<Nats-Msg-Id>-<i>`. The same change is audited as the "
-        "action on the entity.\n\n"
-        "| subject | message | entity | action | fields |\n|---|---|---|---|---|\n",
+        "action on the entity. Where an alert is named, the same is published on the stream ALERTS "
+        "as `alert.<alert>.<service>`.\n\n"
+        "| subject | message | entity | action | alert | fields |\n|---|---|---|---|---|---|\n",
         file);
     for (size_t i = 0; i < gen->message_count; i++) {
         if (gen->messages[i].event != NULL) {

@@ -212,6 +212,13 @@ static void check_nulls(struct gen *gen, const struct gen_message *message)
     }
 }
 
+static bool severity_known(const char *alert)
+{
+    assert(alert != NULL);
+    return strcmp(alert, "info") == 0 || strcmp(alert, "warning") == 0 ||
+           strcmp(alert, "critical") == 0;
+}
+
 static void check_event(struct gen *gen, const struct gen_message *message, size_t index)
 {
     assert(index < gen->message_count);
@@ -234,6 +241,10 @@ static void check_event(struct gen *gen, const struct gen_message *message, size
                           message,
                           "event subject \"%s\" is not evt.<service>.<entity>.<verb>",
                           event->subject);
+    }
+    if (event->alert != NULL && !severity_known(event->alert)) {
+        gen_error_message(
+            gen, message, "alert \"%s\" is not info, warning or critical", event->alert);
     }
     for (size_t i = 0; i < index; i++) {
         const Avanta__Event *other = gen->messages[i].event;

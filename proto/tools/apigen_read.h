@@ -115,6 +115,8 @@ struct gen {
     size_t route_count;
     struct gen_reason *reasons; /* by number */
     size_t reason_count;
+    const struct gen_reason **reason_order; /* as declared, which is their precedence */
+    size_t reason_value_count;
     const char *reasons_file;
     const Google__Protobuf__FileDescriptorSet *set;
     size_t errors;

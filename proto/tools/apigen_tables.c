@@ -312,6 +312,18 @@ static void put_reasons(const struct gen *gen, FILE *file)
     put_table_end(file, gen->reason_count);
 }
 
+/* NULL: the event is no alert. */
+static char *alert_subject(const Avanta__Event *event)
+{
+    const char *service = event->subject + strlen("evt.");
+
+    assert(strncmp(event->subject, "evt.", strlen("evt.")) == 0);
+    if (event->alert == NULL) {
+        return NULL;
+    }
+    return host_format("alert.%s.%.*s", event->alert, (int)strcspn(service, "."), service);
+}
+
 static void put_events(const struct gen *gen, FILE *file)
 {
     size_t rows = 0;
@@ -330,6 +342,7 @@ static void put_events(const struct gen *gen, FILE *file)
         put_string_member(file, "subject", message->event->subject);
         put_string_member(file, "entity", message->event->entity);
         put_string_member(file, "action", message->event->action);
+        put_string_member(file, "alert", alert_subject(message->event));
         (void)fputs("},\n", file);
     }
     put_table_end(file, rows);

@@ -3,6 +3,8 @@
 #include "identity_ops.gen.h"
 #include "identity_sql.gen.h"
 #include "services/identity/identity.h"
+#include "services/identity/lockout.h"
+#include "services/identity/password_policy.h"
 #include "services/identity/session_list.h"
 #include "services/identity/signing_keys.h"
 #include "services/identity/users.h"
@@ -15,6 +17,7 @@
 #define ARGON2_LANES         1
 #define BOOTSTRAP_EVERY_MS   2000
 #define PURGE_EVERY_MS       (UINT64_C(10) * 60 * 1000)
+#define FORGET_EVERY_MS      10000
 #define KEYS_FIRST_EVERY_MS  200
 #define KEYS_LOAD_EVERY_MS   1000
 #define KEYS_ROTATE_EVERY_MS 5000
@@ -28,6 +31,7 @@ static const struct config_table config = {config_rows, ARRAY_LEN(config_rows), 
 
 static const struct periodic_row periodics[] = {
     {"session purge",       PURGE_EVERY_MS,       &op_identity_purge_sessions,      false},
+    {"attempts_purge",      FORGET_EVERY_MS,      &op_identity_attempts_purge,      false},
     {"bootstrap",           BOOTSTRAP_EVERY_MS,   &op_identity_bootstrap,           true },
     {"signing_keys_first",  KEYS_FIRST_EVERY_MS,  &op_identity_signing_keys_rotate, true },
     {"signing_keys_ready",  KEYS_FIRST_EVERY_MS,  &op_identity_signing_keys_load,   true },
@@ -78,12 +82,31 @@ static enum code rotation_check(struct err *err)
     return OK;
 }
 
+/* What is asked of everybody's password is asked of the administrator's. */
+static enum code admin_check(struct err *err)
+{
+    const struct identity_config *set = &instance.config;
+    const char *fault = NULL;
+
+    if (set->admin_email[0] == '\0' || set->admin_password[0] == '\0') {
+        return OK; /* none is to be created */
+    }
+    fault = password_check(str_from(set->admin_password), str_from(set->admin_email), STR_EMPTY);
+    return fault == NULL ? OK
+                         : err_set_field(err,
+                                         ERR_INVALID,
+                                         "AVANTA_BOOTSTRAP_PASSWORD",
+                                         "AVANTA_BOOTSTRAP_PASSWORD is too easy to guess: %s",
+                                         fault);
+}
+
 static enum code on_start(void **out_state, struct err *err)
 {
-    enum code code = rotation_check(err);
+    enum code code = admin_check(err);
 
     assert(out_state != NULL);
     assert(instance.keyring.count == 0);
+    code = code == OK ? rotation_check(err) : code;
     code = code == OK ? vault_start(err) : code;
     if (code != OK) {
         return code;

@@ -5,6 +5,7 @@
 #include "identity_ops.gen.h"
 #include "identity_sql.gen.h"
 #include "services/identity/identity.h"
+#include "services/identity/lockout.h"
 #include "services/identity/password_policy.h"
 
 #include "libcommon/base/id.h"
@@ -15,6 +16,7 @@
 
 /* What the thread pool works on, and what later steps need of it. */
 struct entry {
+    struct attempt attempt;
     struct str password;
     struct password_cost cost;
     char hash[PASSWORD_HASH_BYTES];
@@ -70,25 +72,24 @@ static struct str local_part(struct str email)
     return str_find_char(email, '@', &at) ? str_sub(email, 0, at) : email;
 }
 
-static enum step register_hash(struct req *r)
+/* What registering needs no database for. */
+static enum step register_begin(struct req *r)
 {
     const Avanta__Identity__RegisterRequest *in = req_in(r);
-    const struct identity *self = req_service(r);
     struct entry *entry = entry_of(r);
     struct str email = str_from(in->email);
     struct str name = in->name == NULL || in->name[0] == '\0' ? str_sub(local_part(email), 0, 100)
                                                               : str_from(in->name);
     const char *fault = NULL;
 
-    assert(self != NULL);
     assert(in->email != NULL);
     assert(in->password != NULL);
-    if (entry == NULL) {
-        return no_memory(r);
-    }
     fault = password_check(str_from(in->password), email, name);
     if (fault != NULL) {
         return req_refuse_saying(r, AVANTA__REASON__WEAK_PASSWORD, fault);
+    }
+    if (!req_work_reserve(r)) {
+        return STEP_FAIL;
     }
     avanta__identity__user_new__init(&entry->user_new);
     entry->user_new.email = in->email;
@@ -96,6 +97,18 @@ static enum step register_hash(struct req *r)
     if (entry->user_new.name == NULL) {
         return no_memory(r);
     }
+    attempt_of_registration(&entry->attempt, r);
+    return attempt_begin(r, &entry->attempt);
+}
+
+static enum step register_hash(struct req *r)
+{
+    const Avanta__Identity__RegisterRequest *in = req_in(r);
+    const struct identity *self = req_service(r);
+    struct entry *entry = entry_of(r);
+
+    assert(self != NULL);
+    assert(!entry->good);
     entry->password = str_from(in->password);
     entry->cost = self->cost;
     return req_work(r, hash_work, entry);
@@ -146,20 +159,32 @@ static enum step session_insert(struct req *r)
     return req_query_from(r, Q_SESSION_INSERT, &entry->session.base);
 }
 
+static enum step register_end(struct req *r)
+{
+    struct entry *entry = entry_of(r);
+
+    assert(req_rows(r) <= 1);
+    if (req_rows(r) > 0) {
+        avanta__identity__session_user__init(&entry->user);
+        if (!req_row(r, 0, &entry->user.base)) {
+            return STEP_FAIL;
+        }
+        assert(strcmp(entry->user.id, entry->user_id) == 0);
+    }
+    return attempt_end(r, &entry->attempt, entry->user.id == NULL);
+}
+
 static enum step register_session(struct req *r)
 {
     struct entry *entry = entry_of(r);
     Avanta__Identity__UserRegistered event = AVANTA__IDENTITY__USER_REGISTERED__INIT;
 
-    assert(req_rows(r) <= 1);
-    if (req_rows(r) == 0) {
-        return req_refuse(r, AVANTA__REASON__USER_EXISTS);
-    }
-    avanta__identity__session_user__init(&entry->user);
-    if (!req_row(r, 0, &entry->user.base)) {
+    if (!attempt_ended(r, &entry->attempt, NULL)) {
         return STEP_FAIL;
     }
-    assert(strcmp(entry->user.id, entry->user_id) == 0);
+    if (entry->user.id == NULL) { /* the e-mail is taken */
+        return req_refuse_keeping(r, AVANTA__REASON__USER_EXISTS);
+    }
     event.id = entry->user.id;
     event.email = entry->user.email;
     event.name = entry->user.name;
@@ -181,10 +206,28 @@ static enum step entry_reply(struct req *r)
 }
 
 const struct op op_identity_register_user = {
-    TX_WRITE, {register_hash, register_insert, register_session, entry_reply}
+    TX_WRITE,
+    {register_begin,
+      attempt_admitted, register_hash,
+      req_transaction, register_insert,
+      register_end, register_session,
+      entry_reply}
 };
 
-/* --- log in: an unknown e-mail costs as much time as a wrong password --- */
+/* --- log in: an unknown e-mail costs as much time as a wrong password, and is counted alike --- */
+
+static enum step login_begin(struct req *r)
+{
+    const Avanta__Identity__LoginRequest *in = req_in(r);
+    struct entry *entry = entry_of(r);
+
+    assert(in->email != NULL);
+    if (!req_work_reserve(r)) {
+        return STEP_FAIL;
+    }
+    attempt_of_login(&entry->attempt, r, in->email);
+    return attempt_begin(r, &entry->attempt);
+}
 
 static enum step login_select(struct req *r)
 {
@@ -226,21 +269,37 @@ static enum step login_verify(struct req *r)
     return req_work(r, verify_work, entry);
 }
 
+/* A further proof goes before this step: it makes `good` false. */
+static enum step login_end(struct req *r)
+{
+    struct entry *entry = entry_of(r);
+
+    return attempt_end(r, &entry->attempt, !entry->good);
+}
+
 static enum step login_session(struct req *r)
 {
     struct entry *entry = entry_of(r);
 
+    if (!attempt_ended(r, &entry->attempt, entry->user.id)) {
+        return STEP_FAIL;
+    }
     if (!entry->good) {
         if (entry->user.id != NULL) {
             req_audit_failure(r, entry->user.id, "login", "session", NULL);
         }
-        return req_refuse(r, AVANTA__REASON__INVALID_CREDENTIALS);
+        return req_refuse_keeping(r, AVANTA__REASON__INVALID_CREDENTIALS);
     }
     return session_insert(r);
 }
 
 const struct op op_identity_login = {
-    TX_WRITE, {login_select, login_verify, login_session, entry_reply}
+    TX_WRITE,
+    {login_begin,
+      attempt_admitted, login_select,
+      login_verify, req_transaction,
+      login_end, login_session,
+      entry_reply}
 };
 
 static enum step google_refuse(struct req *r)

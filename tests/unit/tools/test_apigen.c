@@ -341,6 +341,7 @@ static void reasons_and_events(void **state)
     assert_string_equal(events[0].subject, "evt.stock-room.item.created");
     assert_string_equal(events[0].entity, "item");
     assert_string_equal(events[0].action, "create");
+    assert_string_equal(events[0].alert, "alert.info.stock-room");
     assert_ptr_equal(events[0].rules, rules("item_created"));
     assert_ptr_equal(events[0].descriptor, rules("item_created")->descriptor);
 }
@@ -437,7 +438,7 @@ static void errors_and_events_have_pages(void **state)
     };
     static const char *const events[] = {
         "| `evt.stock-room.item.created` | `avanta.tools.ItemCreated` | item | create | "
-        "`item` (avanta.tools.Item) |",
+        "info | `item` (avanta.tools.Item) |",
     };
 
     (void)state;

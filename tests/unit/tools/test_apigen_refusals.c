@@ -109,6 +109,7 @@ static void refuses_bad_events(void **state)
         "message avanta.tools.OnlyEntity: an event needs subject, entity and action",
         "message avanta.tools.Form: event subject \"evt.tools.row\" is not "
         "evt.<service>.<entity>.<verb>",
+        "message avanta.tools.Loud: alert \"loud\" is not info, warning or critical",
         "message avanta.tools.Second: event subject \"evt.tools.row.created\" is also that of "
         "avanta.tools.First",
     };
