@@ -262,6 +262,7 @@ static void read_reply(struct service_call *call, const Avanta__Reply *reply)
     assert_true(code_from_wire(reply->code, &call->code));
     call->reason = reply->has_reason ? reply->reason : AVANTA__REASON__NONE;
     call->replayed = reply->has_replayed && reply->replayed;
+    call->retry_after_s = reply->retry_after_s;
     call->detail = reply->detail == NULL ? "" : reply->detail;
     for (size_t i = 0; i < reply->n_violations && i < SERVICE_CALL_FIELDS_MAX; i++) {
         call->fields[i] = reply->violations[i]->field;
@@ -315,6 +316,7 @@ static void seal(struct service_rig *rig, struct service_call *call, struct str 
     request.request_id = copy(call->arena, "call");
     request.principal = call->user == NULL ? NULL : &principal;
     request.idempotency_key = copy(call->arena, call->key);
+    request.client_ip = copy(call->arena, call->client_ip);
     request.has_body = 1;
     request.body.len = protobuf_c_message_get_packed_size(call->in);
     request.body.data = arena_alloc(call->arena, request.body.len + 1);

@@ -41,6 +41,7 @@ struct service_call {
     const char *user; /* NULL: nobody */
     const char *role; /* NULL: user */
     const char *key;  /* Idempotency-Key, or NULL */
+    const char *client_ip;
 
     /* --- the answer; all of it lives until service_call_end() --- */
     int count;     /* 1: it has come */
@@ -48,6 +49,7 @@ struct service_call {
     enum code code;
     Avanta__Reason reason;
     bool replayed;
+    uint32_t retry_after_s;
     const char *detail;
     size_t field_count; /* violations */
     const char *fields[SERVICE_CALL_FIELDS_MAX];
