@@ -314,6 +314,14 @@ enum step req_refuse_keeping(struct req *r, enum _Avanta__Reason reason)
     return req_refuse(r, reason);
 }
 
+enum step req_refuse_keeping_saying(struct req *r, enum _Avanta__Reason reason, const char *text)
+{
+    assert(text != NULL);
+    assert(r->code == OK);
+    r->detail = arena_strdup(r->arena, str_from(text)); /* NULL: the reason's text is given */
+    return req_refuse_keeping(r, reason);
+}
+
 enum step req_refuse_saying(struct req *r, enum _Avanta__Reason reason, const char *text)
 {
     assert(text != NULL);

@@ -53,6 +53,8 @@ enum step req_refuse(struct req *r, enum _Avanta__Reason reason);
 /* The same, and what the request wrote, emitted and published stands: a token found stolen ends its
  * session although the answer is no. TX_WRITE only; the step must issue no effect. */
 enum step req_refuse_keeping(struct req *r, enum _Avanta__Reason reason);
+/* Both of this and the next one. */
+enum step req_refuse_keeping_saying(struct req *r, enum _Avanta__Reason reason, const char *text);
 /* With a text for people that says more than the reason's own; it is copied. */
 enum step req_refuse_saying(struct req *r, enum _Avanta__Reason reason, const char *text);
 enum step req_fail(struct req *r, enum code code, const char *fmt, ...) PRINTF(3, 4);

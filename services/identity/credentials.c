@@ -2,16 +2,21 @@
 #include "avanta/identity_internal.pb-c.h"
 #include "identity_ops.gen.h"
 #include "identity_sql.gen.h"
+#include "services/identity/lockout.h"
+#include "services/identity/password_policy.h"
 #include "services/identity/session_list.h"
 
 #include <assert.h>
 
 /* What the thread pool works on. */
 struct proof {
+    struct attempt attempt;
     struct str password;
     const char *stored_hash;
     const Avanta__Identity__UserPassword *user;
-    bool good;
+    bool good;        /* what the last work came to */
+    bool proved;      /* the current password was the right one */
+    const char *weak; /* what is wrong with the new one; NULL: nothing */
     struct password_cost cost;
     char hash[PASSWORD_HASH_BYTES];
     Avanta__Identity__PasswordNew row;
@@ -37,6 +42,18 @@ static void hash_work(void *arg)
 
     assert(proof->password.len > 0);
     proof->good = password_hash(proof->password, &proof->cost, proof->hash, NULL) == OK;
+}
+
+/* Whoever found a session open must not find the password by trying here. */
+static enum step proof_begin(struct req *r)
+{
+    struct proof *proof = proof_of(r);
+
+    if (!req_work_reserve(r)) {
+        return STEP_FAIL;
+    }
+    attempt_of_user(&proof->attempt, r);
+    return attempt_begin(r, &proof->attempt);
 }
 
 static enum step password_select(struct req *r)
@@ -69,13 +86,28 @@ static enum step verify(struct req *r, const char *password)
     return req_work(r, verify_work, proof);
 }
 
-static enum step wrong_password(struct req *r, const char *action)
+static enum step proof_end(struct req *r)
 {
-    const char *user_id = proof_of(r)->user->id;
+    struct proof *proof = proof_of(r);
+
+    return attempt_end(r, &proof->attempt, !proof->proved);
+}
+
+/* STEP_NEXT: it was the right one. */
+static enum step proof_judge(struct req *r, const char *action)
+{
+    struct proof *proof = proof_of(r);
+    const char *user_id = proof->user->id;
 
     assert(user_id != NULL);
+    if (!attempt_ended(r, &proof->attempt, user_id)) {
+        return STEP_FAIL;
+    }
+    if (proof->proved) {
+        return STEP_NEXT;
+    }
     req_audit_failure(r, user_id, action, "user", user_id);
-    return req_refuse(r, AVANTA__REASON__INVALID_PASSWORD);
+    return req_refuse_keeping(r, AVANTA__REASON__INVALID_PASSWORD);
 }
 
 /* --- change --- */
@@ -93,13 +125,14 @@ static enum step change_hash(struct req *r)
     const struct identity *self = req_service(r);
     struct proof *proof = proof_of(r);
 
-    if (!proof->good) {
-        return wrong_password(r, "password_change");
+    proof->proved = proof->good;
+    if (!proof->proved) {
+        return STEP_NEXT;
     }
-    if (password_is_weak(str_from(in->new_password),
-                         str_from(proof->user->email),
-                         str_from(proof->user->name))) {
-        return req_refuse(r, AVANTA__REASON__WEAK_PASSWORD);
+    proof->weak = password_check(
+        str_from(in->new_password), str_from(proof->user->email), str_from(proof->user->name));
+    if (proof->weak != NULL) {
+        return STEP_NEXT;
     }
     proof->password = str_from(in->new_password);
     proof->cost = self->cost;
@@ -110,7 +143,14 @@ static enum step change_hash(struct req *r)
 static enum step change_update(struct req *r)
 {
     struct proof *proof = proof_of(r);
+    enum step judged = proof_judge(r, "password_change");
 
+    if (judged != STEP_NEXT) {
+        return judged;
+    }
+    if (proof->weak != NULL) {
+        return req_refuse_keeping_saying(r, AVANTA__REASON__WEAK_PASSWORD, proof->weak);
+    }
     if (!proof->good) {
         return req_fail(r, ERR_INTERNAL, "the password could not be hashed");
     }
@@ -151,7 +191,12 @@ static enum step change_reply(struct req *r)
 
 const struct op op_identity_change_password = {
     TX_WRITE,
-    {password_select, change_verify, change_hash, change_update, change_end_others, change_reply}
+    {proof_begin,
+      attempt_admitted, password_select,
+      change_verify, change_hash,
+      req_transaction, proof_end,
+      change_update, change_end_others,
+      change_reply}
 };
 
 /* --- give it again --- */
@@ -163,10 +208,19 @@ static enum step again_verify(struct req *r)
     return verify(r, in->password);
 }
 
+static enum step again_proved(struct req *r)
+{
+    struct proof *proof = proof_of(r);
+
+    proof->proved = proof->good;
+    return STEP_NEXT;
+}
+
 static enum step again_update(struct req *r)
 {
-    return proof_of(r)->good ? req_query(r, Q_SESSION_REAUTHENTICATED)
-                             : wrong_password(r, "reauthenticate");
+    enum step judged = proof_judge(r, "reauthenticate");
+
+    return judged == STEP_NEXT ? req_query(r, Q_SESSION_REAUTHENTICATED) : judged;
 }
 
 static enum step again_reply(struct req *r)
@@ -179,5 +233,10 @@ static enum step again_reply(struct req *r)
 }
 
 const struct op op_identity_reauthenticate = {
-    TX_WRITE, {password_select, again_verify, again_update, again_reply}
+    TX_WRITE,
+    {proof_begin,
+      attempt_admitted, password_select,
+      again_verify, again_proved,
+      req_transaction, proof_end,
+      again_update, again_reply}
 };

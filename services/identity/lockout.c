@@ -21,6 +21,7 @@ static const char nobody[] = "00000000-0000-0000-0000-000000000000";
 static char kind_address[] = "address";
 static char kind_email[] = "email";
 static char kind_registration[] = "registration";
+static char kind_user[] = "user";
 
 /* --- keys ------------------------------------------------------------------------------------ */
 
@@ -85,6 +86,14 @@ void attempt_of_registration(struct attempt *attempt, struct req *r)
 {
     *attempt = (struct attempt){.count = 0};
     address_add(attempt, r, kind_registration);
+}
+
+void attempt_of_user(struct attempt *attempt, struct req *r)
+{
+    const struct identity *self = req_service(r);
+
+    *attempt = (struct attempt){.count = 0, .client_ip = req_client_ip(r)};
+    key_add(attempt, kind_user, str_from(req_user_id(r)), self->config.login_failures_max);
 }
 
 /* --- begin -------------------------------------------------------------------------------------
@@ -193,7 +202,7 @@ static void tell_account(struct req *r,
 
     hex_encode(attempt->keys[attempt->count - 1], SHA256_BYTES, hash);
     event.user_id = copied(r, user_id);
-    event.email_hash = hash;
+    event.email_hash = strcmp(state->kind, kind_email) == 0 ? hash : NULL;
     event.client_ip = copied(r, attempt->client_ip);
     event.has_failures = event.has_seconds = true;
     event.failures = state->failures;
@@ -231,7 +240,7 @@ bool attempt_ended(struct req *r, const struct attempt *attempt, const char *use
             continue;
         }
         req_audit_severity(r, "high");
-        if (strcmp(state->kind, kind_email) == 0) {
+        if (strcmp(state->kind, kind_email) == 0 || strcmp(state->kind, kind_user) == 0) {
             tell_account(r, attempt, state, user_id);
         } else {
             tell_address(r, attempt, state);

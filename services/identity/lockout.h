@@ -2,10 +2,11 @@
 /*
  * Guessing is slowed down: attempts to log in are counted by e-mail, as it was typed and whether or
  * not somebody has it, and by the client's address (of IPv6 its /64); attempts to register by
- * address. Room for an attempt is taken, and committed, before a password is looked at, so many at
- * once gain nothing; every attempt that was begun is ended in the transaction that answers it. How
- * many failures lock, and for how long, is in the settings. The counts are in the database: all
- * replicas see the same ones. Part of a request's steps, on the loop thread.
+ * address; the password of who is logged in, where it is asked for again, by user. Room for an
+ * attempt is taken, and committed, before a password is looked at, so many at once gain nothing;
+ * every attempt that was begun is ended in the transaction that answers it. How many failures lock,
+ * and for how long, is in the settings. The counts are in the database: all replicas see the same
+ * ones. Part of a request's steps, on the loop thread.
  *
  *   begin (before req_transaction) -> admitted (next step) -> ... -> end -> ended (next step)
  */
@@ -27,6 +28,8 @@ struct attempt {
 /* The attempt to log in with this e-mail, or to register. */
 void attempt_of_login(struct attempt *attempt, struct req *r, const char *email);
 void attempt_of_registration(struct attempt *attempt, struct req *r);
+/* The caller's own password, asked for again. */
+void attempt_of_user(struct attempt *attempt, struct req *r);
 
 /* A statement: asks for room. */
 enum step attempt_begin(struct req *r, const struct attempt *attempt);

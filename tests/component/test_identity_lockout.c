@@ -384,6 +384,46 @@ static void asking_which_emails_are_taken_locks_registration(void **state)
     assert_true(bus_rig_until(&rig.loop, &alerts, alerts_before + 1, WAIT_MS_MAX));
 }
 
+/* --- the password of who is logged in
+ * ------------------------------------------------------------- */
+
+static struct verdict confirm(const char *user, const char *password)
+{
+    Avanta__Identity__ReauthenticateRequest in = AVANTA__IDENTITY__REAUTHENTICATE_REQUEST__INIT;
+    struct service_call call = {
+        .method = service_method("identity.Reauthenticate"), .in = &in.base, .user = user};
+
+    in.password = text(password);
+    (void)service_call(&rig, &call);
+    return verdict_of(&call);
+}
+
+/* An open session does not help to find the password; the log-in is another matter. */
+static void guessing_from_a_session_is_locked_too(void **state)
+{
+    char user[64];
+    char address[32];
+
+    (void)state;
+    user_make("flor@example.com");
+    (void)snprintf(
+        user,
+        sizeof user,
+        "%s",
+        scratch_pg_ask(rig.dsn, "SELECT id FROM users WHERE email = 'flor@example.com'"));
+    for (int k = 0; k < ACCOUNT_MAX; k++) {
+        assert_int_equal(confirm(user, "wrong").reason, AVANTA__REASON__INVALID_PASSWORD);
+    }
+    expect_locked(confirm(user, PASSWORD), 30);
+    assert_int_equal(login("flor@example.com", PASSWORD, address_new(address)).code, OK);
+    time_passes("30 seconds");
+    assert_int_equal(confirm(user, PASSWORD).code, OK);
+    assert_string_equal(scratch_pg_ask(rig.dsn,
+                                       "SELECT failures || ' ' || pending FROM attempt"
+                                       " WHERE kind = 'user'"),
+                        "0 0");
+}
+
 /* --- what is left --------------------------------------------------------------------------------
  */
 
@@ -421,6 +461,7 @@ int main(void)
         cmocka_unit_test(pending_attempts_do_not_stay),
         cmocka_unit_test(spraying_locks_the_address),
         cmocka_unit_test(asking_which_emails_are_taken_locks_registration),
+        cmocka_unit_test(guessing_from_a_session_is_locked_too),
         cmocka_unit_test(every_lock_is_an_event_and_an_alert),
         cmocka_unit_test(old_counts_are_purged),
     };

@@ -1,9 +1,10 @@
 -- Attempts to log in and to register, counted by what they are made with: the e-mail as it was typed ('email'),
 -- whether or not somebody has it; the address of the client ('address'); its address when it registers
--- ('registration'). The key is a SHA-256. An attempt is pending from before the password is looked at until it has
--- succeeded or failed; one that never ends is forgotten at pending_until.
+-- ('registration'); who is logged in and asked for the password again ('user'). The key is a SHA-256. An attempt is
+-- pending from before the password is looked at until it has succeeded or failed; one that never ends is forgotten
+-- at pending_until.
 CREATE TABLE attempt (
-    kind text NOT NULL CHECK (kind IN ('address', 'email', 'registration')),
+    kind text NOT NULL CHECK (kind IN ('address', 'email', 'registration', 'user')),
     key bytea NOT NULL CHECK (octet_length(key) = 32),
     failures bigint NOT NULL DEFAULT 0 CHECK (failures >= 0),
     failed_at timestamptz NOT NULL DEFAULT '-infinity',

@@ -6,7 +6,7 @@ SELECT attempt_begin(:kinds, :keys, :failures_max, :forget_s) AS wait_s;
 -- name: attempt_end
 -- in: avanta.identity.AttemptEnd
 -- out: avanta.identity.AttemptState
--- A success clears what was counted for the e-mail, not for the address: others may be guessing there.
+-- A success clears what was counted for the account, not for the address: others may be guessing there.
 WITH asked AS MATERIALIZED (
     SELECT attempt.kind, attempt.key, asked.failures_max,
            CASE WHEN attempt.failed_at > now() - make_interval(secs => :forget_s::bigint) THEN attempt.failures
@@ -24,9 +24,10 @@ WITH asked AS MATERIALIZED (
 )
 UPDATE attempt
 SET pending = greatest(attempt.pending - 1, 0),
-    failures = CASE WHEN :failed THEN decided.failures WHEN attempt.kind = 'email' THEN 0 ELSE attempt.failures END,
+    failures = CASE WHEN :failed THEN decided.failures WHEN attempt.kind IN ('email', 'user') THEN 0
+                    ELSE attempt.failures END,
     failed_at = CASE WHEN :failed THEN now() ELSE attempt.failed_at END,
-    locked_until = CASE WHEN NOT :failed AND attempt.kind = 'email' THEN '-infinity'
+    locked_until = CASE WHEN NOT :failed AND attempt.kind IN ('email', 'user') THEN '-infinity'
                         WHEN :failed AND decided.locked_s > 0
                         THEN clock_timestamp() + make_interval(secs => decided.locked_s)
                         ELSE attempt.locked_until END
