@@ -261,6 +261,12 @@ $(patsubst %.c,$(O)/%,$(filter tests/unit/gateway/%,$(test.src))): $(O)/libgatew
 $(patsubst %.c,$(O)/%,$(test.src) $(compose.src)): $(O)/%: $(O)/%.o $(O)/libtest.a $(O)/libcommon.a $(O)/libproto.a
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter-out %/libcommon.a %/libproto.a %/libtest.a,$(filter %.a,$^)) \
 	  $(O)/libtest.a $(O)/libcommon.a $(O)/libproto.a $(O)/libcommon.a $(LDLIBS) -lcmocka -lcurl -ljansson -ljwt
+# Parts measured by themselves, for `make bench`.
+bench.src := $(wildcard tests/bench/bench_*.c)
+objects   += $(bench.src:%.c=$(O)/%.o)
+$(bench.src:%.c=$(O)/%): $(O)/%: $(O)/%.o $(O)/libgateway.a $(O)/libidentity.a $(O)/libcommon.a $(O)/libproto.a
+	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(O)/libcommon.a $(LDLIBS)
+bench-bin: $(bench.src:%.c=$(O)/%)
 export AVANTA_SUITES ?= $(abspath ../shared/suites)
 $(O)/%.ok: $(O)/%
 	$(call say,TEST,$(O)/$*)AVANTA_BUILD=$(abspath $(O)) $< > $<.log 2>&1 || { cat $<.log; echo "FAILED: $<"; exit 1; }; \
@@ -320,7 +326,7 @@ check-format:
 	$(call say,CHECK,format)clang-format --dry-run -Werror $(own.c) $(own.h)
 # Every C file there is, and those some program is made of.
 built.c := $(sort $(lib.src) $(apigen.src) $(sqlgen.src) $(tidy.src) $(wordgen.src) $(gateway.src) $(foreach s,$(services),$($(s).src)) \
-             $(test.src) $(compose.src) $(wildcard tests/support/*.c) $(fuzz.src))
+             $(test.src) $(compose.src) $(bench.src) $(wildcard tests/support/*.c) $(fuzz.src))
 check-tidy: $(tidy) | $(generated)
 	$(call say,CHECK,tidy)mkdir -p build/tidy && { find libcommon gateway services proto tests -name '*.[ch]' | sort | sed 's/^/own /'; \
 	  printf 'built %s\n' $(filter-out $(G)/%,$(built.c)); printf 'gen %s\n' $(filter %.c %.h,$(generated)); } > build/tidy/list && $(tidy) . build/tidy/list
@@ -376,7 +382,7 @@ up:
 	$(Q)$(MAKE) --no-print-directory -j$(jobs) MODE=release all
 	$(Q)STATE='$(STATE)' PORT='$(PORT)' BIN=build/release/bin deploy/up.sh
 bench:
-	$(Q)$(MAKE) --no-print-directory -j$(jobs) MODE=release all
+	$(Q)$(MAKE) --no-print-directory -j$(jobs) MODE=release all bench-bin
 	$(Q)tests/bench/run.sh
 compose.bin := $(O)/tests/e2e/test_api $(O)/tests/e2e/test_statements $(compose.src:%.c=$(O)/%)
 compose-bin: $(compose.bin)
@@ -387,7 +393,7 @@ down: ; $(Q)STATE='$(STATE)' deploy/down.sh
 
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: all check check-format check-tidy check-headers check-docs check-clang check-sql check-lint lint format fuzz-replay fuzz-explore test test-mode test-tsan test-unit up down bench cov compose-bin compose-test deps deps-build docs fuzz clean help print-flags FORCE
+.PHONY: all check check-format check-tidy check-headers check-docs check-clang check-sql check-lint lint format fuzz-replay fuzz-explore test test-mode test-tsan test-unit up down bench bench-bin cov compose-bin compose-test deps deps-build docs fuzz clean help print-flags FORCE
 clean: ; rm -rf build
 help: ; @sed -n 's/^## //p' Makefile
 -include $(objects:.o=.d)

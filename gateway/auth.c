@@ -43,6 +43,7 @@ struct auth {
     struct list revoked_age; /* oldest first */
     uint64_t undecided_ms;   /* sessions that ended until then may be missing; 0: none */
     uint64_t key_losses;     /* of the keys that verified what is in the cache */
+    uint64_t verifications;
 };
 
 struct auth *auth_open(const struct auth_options *options)
@@ -83,6 +84,12 @@ void auth_close(struct auth **auth)
         free(*auth);
         *auth = NULL;
     }
+}
+
+uint64_t auth_verifications(const struct auth *auth)
+{
+    assert(auth != NULL);
+    return auth->verifications;
 }
 
 static struct str digest_key(const uint8_t digest[SHA256_BYTES])
@@ -390,6 +397,7 @@ static enum code signature_check(struct auth *auth,
         }
         return refuse(err, "unknown key");
     }
+    auth->verifications++;
     if (!signature_good(key, parts)) {
         return refuse(err, "signature");
     }

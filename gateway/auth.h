@@ -51,6 +51,9 @@ enum code auth_verify(struct auth *auth,
                       struct auth_input input,
                       struct auth_principal *out,
                       struct err *err) MUST_CHECK;
+/* How many signatures were verified so far: as many as distinct tokens came, as long as all fit the
+ * cache. */
+uint64_t auth_verifications(const struct auth *auth);
 /* From now on no token of this session passes. False: for want of room the session that ended first
  * was forgotten, and all tokens issued until it ended are refused instead; a refreshed one passes.
  */

@@ -119,12 +119,27 @@ static void count_connections(struct worker *worker)
     worker->counted = now;
 }
 
+static void count_verifications(struct worker *worker)
+{
+    const uint64_t now = auth_verifications(worker->auth);
+
+    assert(now >= worker->counted_verifications);
+    metric_add(worker->gateway->metrics,
+               GATEWAY_METRIC_VERIFICATIONS,
+               0,
+               now - worker->counted_verifications);
+    worker->counted_verifications = now;
+}
+
 static void show(struct worker *worker)
 {
     atomic_store(&worker->view.bus_up, worker->bus != NULL && bus_connected(worker->bus));
     atomic_store(&worker->view.keys_known, worker->keys.count > 0);
     if (worker->http != NULL) {
         count_connections(worker);
+    }
+    if (worker->auth != NULL) {
+        count_verifications(worker);
     }
 }
 

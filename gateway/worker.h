@@ -35,6 +35,7 @@ enum gateway_metric {
     GATEWAY_METRIC_CONNECTIONS,
     GATEWAY_METRIC_ENDED,
     GATEWAY_METRIC_FORGOTTEN,
+    GATEWAY_METRIC_VERIFICATIONS,
     GATEWAY_METRIC_COUNT
 };
 /* Series of GATEWAY_METRIC_ENDED. */
@@ -78,6 +79,7 @@ struct worker {
     struct bus_subscription *access_changes;
     struct worker_view view;
     struct http_server_stats counted; /* what is in the metrics of this worker's connections */
+    uint64_t counted_verifications;   /* the same, of its tokens */
     struct list retries;              /* exchanges that wait for their next attempt */
     uint64_t service_seen_ms[GATEWAY_SERVICE_COUNT]; /* monotonic time of the last answer */
     uint64_t forgotten_logged_ms;

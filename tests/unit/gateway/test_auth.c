@@ -156,6 +156,19 @@ static void a_good_token_names_its_caller(void **state)
     }
 }
 
+static void a_token_is_verified_once(void **state)
+{
+    struct rig *rig = *state;
+    struct str token = token_of(rig, rig->key, HEADER, CLAIMS);
+
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(verify(rig, token, NOW_MS), OK);
+    }
+    assert_int_equal(auth_verifications(rig->auth), 1);
+    assert_int_equal(verify(rig, STR("a.b.c"), NOW_MS), ERR_UNAUTHENTICATED);
+    assert_int_equal(auth_verifications(rig->auth), 1); /* nothing to verify */
+}
+
 static void a_cached_token_still_expires(void **state)
 {
     struct rig *rig = *state;
@@ -443,6 +456,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_good_token_names_its_caller, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_token_is_verified_once, setup, teardown),
         cmocka_unit_test_setup_teardown(a_cached_token_still_expires, setup, teardown),
         cmocka_unit_test_setup_teardown(wrong_headers_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(wrong_claims_are_refused, setup, teardown),
