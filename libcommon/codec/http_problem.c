@@ -11,7 +11,7 @@ static void member(struct json_writer *w, struct str key, const char *value)
 {
     assert(key.len > 0);
     json_key(w, key);
-    json_string(w, str_from(value));
+    json_text(w, str_from(value));
 }
 
 static void violations_write(struct json_writer *w, const struct violations *v)
@@ -68,16 +68,16 @@ static enum code body_write(const struct problem *p, struct arena *arena, struct
     json_int64(&w, code_http(p->code));
     member(&w, STR("detail"), detail);
     json_key(&w, STR("instance"));
-    json_string(&w, p->instance);
+    json_text(&w, p->instance);
     member(&w, STR("error"), detail);
     member(&w, STR("message"), detail);
     member(&w, STR("code"), wire);
     member(&w, STR("category"), code_category(p->code));
     json_key(&w, STR("request_id"));
     if (p->request_id.len > 0) {
-        json_string(&w, p->request_id);
+        json_text(&w, p->request_id);
     } else {
-        json_null(&w);
+        json_none(&w);
     }
     json_key(&w, STR("retryable"));
     json_bool(&w, code_retryable(p->code) && !p->once);

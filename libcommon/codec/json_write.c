@@ -245,7 +245,7 @@ void json_key(struct json_writer *w, struct str key)
     }
 }
 
-void json_string(struct json_writer *w, struct str text)
+void json_text(struct json_writer *w, struct str text)
 {
     assert(text.ptr != NULL || text.len == 0);
     if (!value_begin(w, text.len + 2)) {
@@ -298,7 +298,7 @@ void json_bool(struct json_writer *w, bool value)
     literal(w, value ? STR("true") : STR("false"));
 }
 
-void json_null(struct json_writer *w)
+void json_none(struct json_writer *w)
 {
     literal(w, STR("null"));
 }

@@ -24,7 +24,7 @@ void json_object_end(struct json_writer *w);
 void json_array_begin(struct json_writer *w);
 void json_array_end(struct json_writer *w);
 void json_key(struct json_writer *w, struct str key);
-void json_string(struct json_writer *w, struct str text); /* must be UTF-8 */
+void json_text(struct json_writer *w, struct str text); /* must be UTF-8 */
 void json_int64(struct json_writer *w, int64_t value);
 void json_uint64(struct json_writer *w, uint64_t value);
 void json_decimal(struct json_writer *w, int64_t value, unsigned scale); /* always `scale` places */
@@ -32,7 +32,7 @@ void json_decimal_short(struct json_writer *w,
                         int64_t value,
                         unsigned scale); /* trailing zeros dropped */
 void json_bool(struct json_writer *w, bool value);
-void json_null(struct json_writer *w);
+void json_none(struct json_writer *w);
 void json_raw(struct json_writer *w, struct str json); /* one valid JSON value, as is */
 /* ERR_TOO_LARGE when anything did not fit; else the text, alive as long as the arena. */
 enum code json_finish(struct json_writer *w, struct str *out, struct err *err) MUST_CHECK;

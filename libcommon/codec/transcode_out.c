@@ -136,9 +136,9 @@ static void write_bool(struct json_writer *w, const struct field_rule *rule, con
 static void write_string(struct json_writer *w, const struct field_rule *rule, struct str text)
 {
     if ((rule->flags & RULE_RAW_JSON) == 0) {
-        json_string(w, text);
+        json_text(w, text);
     } else if (text.len == 0) {
-        json_null(w);
+        json_none(w);
     } else {
         json_raw(w, text);
     }
@@ -153,7 +153,7 @@ static void write_enum(struct json_writer *w, const ProtobufCFieldDescriptor *fi
     if (value == NULL) {
         json_int64(w, number);
     } else {
-        json_string(w, str_from(value->name));
+        json_text(w, str_from(value->name));
     }
 }
 
@@ -169,10 +169,10 @@ static void write_bytes(struct encoder *e, const void *at)
     text = arena_alloc(e->arena, cap);
     if (text == NULL) {
         e->w.buf.overflow = true;
-        json_null(&e->w);
+        json_none(&e->w);
         return;
     }
-    json_string(&e->w, (struct str){text, base64url_encode(data.data, data.len, text, cap)});
+    json_text(&e->w, (struct str){text, base64url_encode(data.data, data.len, text, cap)});
 }
 
 /* One value that is no message. */
@@ -315,7 +315,7 @@ write_single(struct encoder *e, struct frame *f, const ProtobufCFieldDescriptor 
     if (!has_value(f, field)) {
         if (f->bare || ((rule->flags & RULE_NULL_SHOWN) != 0 && !e->set_only)) {
             write_key(e, f, rule);
-            json_null(&e->w);
+            json_none(&e->w);
         }
         return OK;
     }

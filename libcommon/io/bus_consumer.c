@@ -45,7 +45,7 @@ struct bus_consumer {
 static void key_text(struct json_writer *w, struct str key, const char *text)
 {
     json_key(w, key);
-    json_string(w, str_from(text));
+    json_text(w, str_from(text));
 }
 
 static void write_request(struct json_writer *w, const struct bus_consumer *c)

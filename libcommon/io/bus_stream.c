@@ -314,7 +314,7 @@ static void key_uint64(struct json_writer *w, struct str key, uint64_t value)
 static void key_string(struct json_writer *w, struct str key, struct str value)
 {
     json_key(w, key);
-    json_string(w, value);
+    json_text(w, value);
 }
 
 static const char *retention(const struct stream_ensure *e)
@@ -329,7 +329,7 @@ static void write_config(struct json_writer *w, const struct stream_ensure *e)
     json_key(w, STR("subjects"));
     json_array_begin(w);
     for (uint32_t i = 0; i < e->subject_count; i++) {
-        json_string(w, str_from(e->subjects[i]));
+        json_text(w, str_from(e->subjects[i]));
     }
     json_array_end(w);
     key_string(w, STR("retention"), str_from(retention(e)));

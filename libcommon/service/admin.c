@@ -59,12 +59,12 @@ static void readyz(struct admin *admin, struct http_exchange *x)
     for (size_t i = 0; i < options->check_count; i++) {
         if (!options->checks[i].ready(options->ctx)) {
             all = false;
-            json_string(&w, str_from(options->checks[i].name));
+            json_text(&w, str_from(options->checks[i].name));
         }
     }
     json_array_end(&w);
     json_key(&w, STR("status"));
-    json_string(&w, all ? STR("ok") : STR("not ready"));
+    json_text(&w, all ? STR("ok") : STR("not ready"));
     json_object_end(&w);
     if (json_finish(&w, &body, &err) != OK) {
         reply_problem(x, ERR_INTERNAL);

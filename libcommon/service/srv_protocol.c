@@ -50,7 +50,7 @@ static const struct {
 static void put_text(struct json_writer *w, struct str key, const char *text)
 {
     json_key(w, key);
-    json_string(w, str_from(text));
+    json_text(w, str_from(text));
 }
 
 static void put_number(struct json_writer *w, struct str key, uint64_t number)

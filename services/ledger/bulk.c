@@ -37,7 +37,7 @@ static void text_field(struct json_writer *w, const char *name, const char *text
     assert(name != NULL);
     if (text != NULL) {
         json_key(w, str_from(name));
-        json_string(w, str_from(text));
+        json_text(w, str_from(text));
     }
 }
 
@@ -78,7 +78,7 @@ write_item(struct json_writer *w, size_t n, const Avanta__Ledger__BulkTransactio
     json_key(w, STR("cleared"));
     json_array_begin(w);
     for (size_t i = 0; i < u->n_cleared; i++) {
-        json_string(w, str_from(u->cleared[i]));
+        json_text(w, str_from(u->cleared[i]));
     }
     json_array_end(w);
     json_object_end(w);

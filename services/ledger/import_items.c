@@ -13,7 +13,7 @@ static void text_field(struct json_writer *w, const char *name, const char *text
     assert(name != NULL);
     if (text != NULL && text[0] != '\0') {
         json_key(w, str_from(name));
-        json_string(w, str_from(text));
+        json_text(w, str_from(text));
     }
 }
 

@@ -168,6 +168,11 @@ void api_open(struct api *api, const char *url)
     document_load(api);
 }
 
+void api_forget_cookies(struct api *api)
+{
+    assert_int_equal(curl_easy_setopt(api->curl, CURLOPT_COOKIELIST, "ALL"), CURLE_OK);
+}
+
 void api_close(struct api *api)
 {
     json_decref(api->body);

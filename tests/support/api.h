@@ -24,6 +24,7 @@ struct api {
 /* The first one fetches the document. */
 void api_open(struct api *api, const char *url);
 void api_close(struct api *api);
+void api_forget_cookies(struct api *api);
 /* `json` may be NULL (no body). The status is also returned. */
 long api_call(struct api *api, const char *verb, const char *path, const char *json, size_t length);
 long api_get(struct api *api, const char *path);

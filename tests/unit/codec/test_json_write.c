@@ -61,7 +61,7 @@ static void writes_every_kind(void **state)
     json_decimal_short(&w, 17250000, 6);
     json_bool(&w, true);
     json_bool(&w, false);
-    json_null(&w);
+    json_none(&w);
     json_raw(&w, STR("{\"x\":[1]}"));
     json_array_end(&w);
     json_key(&w, STR("b\"\n"));
@@ -71,7 +71,7 @@ static void writes_every_kind(void **state)
     json_array_begin(&w);
     json_array_end(&w);
     json_key(&w, STR(""));
-    json_string(&w, STR(""));
+    json_text(&w, STR(""));
     json_object_end(&w);
     assert_text(finish(&w),
                 "{\"a\":[-9223372036854775808,18446744073709551615,-3.10,17.25,true,false,null,"
@@ -122,7 +122,7 @@ static void escapes_text(void **state)
         struct json_writer w;
 
         json_open(&w, *state, 16, 100);
-        json_string(&w, rows[i].text);
+        json_text(&w, rows[i].text);
         assert_text(finish(&w), rows[i].json);
     }
 }
@@ -178,7 +178,7 @@ static void finds_every_special_byte_at_every_offset(void **state)
             text[at] = specials[(at + len) % sizeof(specials)];
             bytes = escape_slowly(text, len, expected);
             json_open(&w, *state, 16, 1000);
-            json_string(&w, (struct str){text, len});
+            json_text(&w, (struct str){text, len});
             assert_int_equal(finish(&w).len, bytes);
             assert_memory_equal(w.buf.ptr, expected, bytes);
         }
@@ -194,8 +194,8 @@ static void grows_to_its_maximum_and_no_further(void **state)
 
         json_open(&w, *state, 4, max);
         json_array_begin(&w);
-        json_string(&w,
-                    STR("\n23456")); /* ten bytes with its escape and quotes: the text has eleven */
+        json_text(&w,
+                  STR("\n23456")); /* ten bytes with its escape and quotes: the text has eleven */
         json_array_end(&w);
         assert_int_equal(json_finish(&w, &text, &err), max < 11 ? ERR_TOO_LARGE : OK);
         assert_int_equal(text.len, max < 11 ? 0 : 11);
@@ -213,7 +213,7 @@ static void stays_overflown(void **state)
     json_open(&w, *state, 16, 4000);
     json_object_begin(&w);
     json_key(&w, STR("a"));
-    json_string(&w, (struct str){long_text, 5000});
+    json_text(&w, (struct str){long_text, 5000});
     json_key(&w, STR("b"));
     json_int64(&w, 1);
     json_object_end(&w);
@@ -230,7 +230,7 @@ static void survives_a_full_arena(void **state)
     json_open(&w, small, 16, 1000000);
     json_array_begin(&w);
     for (int i = 0; i < 1000; i++) {
-        json_string(&w, STR("some text"));
+        json_text(&w, STR("some text"));
     }
     json_array_end(&w);
     assert_int_equal(json_finish(&w, &text, NULL), ERR_TOO_LARGE);
@@ -308,7 +308,7 @@ static void grow_tree(struct tree *t)
     if (choice <= 2 && t->depth < 30) {
         open_container(t, choice == 1);
     } else if (choice == 3) {
-        json_string(&t->w, (struct str){"\n\t\"\\text", (size_t)draw(t, 9)});
+        json_text(&t->w, (struct str){"\n\t\"\\text", (size_t)draw(t, 9)});
     } else {
         json_decimal(&t->w, (int64_t)draw(t, UINT64_MAX), (unsigned)draw(t, 7));
     }
