@@ -1,10 +1,12 @@
 #include "gateway/caller.h"
 
+#include "avanta/common.pb-c.h"
 #include "gateway/bind.h"
 #include "gateway/worker.h"
 
 #include "libcommon/base/clock.h"
 #include "libcommon/base/id.h"
+#include "libcommon/codec/transcode.h"
 
 #include <assert.h>
 #include <string.h>
@@ -226,4 +228,40 @@ caller_authorise(struct caller *caller, const struct api_method *method, struct 
         verdict = grant_resolve(caller, err);
     }
     return verdict == CALLER_MAY ? permission_check(caller, method->permission, err) : verdict;
+}
+
+/* --- for the service --- */
+
+static bool scopes_fill(uint32_t scopes, struct arena *arena, Avanta__Principal *out)
+{
+    assert(out->n_scopes == 0);
+    out->has_by_key = true;
+    out->by_key = true;
+    out->scopes = arena_calloc(arena, API_PERMISSION_COUNT, sizeof(char *));
+    for (int i = 0; out->scopes != NULL && i < API_PERMISSION_COUNT; i++) {
+        if ((scopes & (1U << (unsigned)i)) != 0) {
+            out->scopes[out->n_scopes++] =
+                transcode_constant(permission_name((enum api_permission)i));
+        }
+    }
+    return out->scopes != NULL;
+}
+
+bool caller_principal(struct caller *caller, struct arena *arena, Avanta__Principal *out)
+{
+    struct auth_principal *from = &caller->credential.principal;
+
+    assert(caller->credential.kind != CREDENTIAL_NONE);
+    assert(from->user_id[0] != '\0');
+    out->user_id = from->user_id;
+    out->role = from->role;
+    out->session_id = from->session_id;
+    out->email = from->email;
+    if (caller->owner_id[0] != '\0') {
+        assert(caller->grant != GRANT_NONE);
+        out->user_id = caller->owner_id;
+        out->actor_id = from->user_id;
+        out->grant = transcode_constant(grant_name(caller->grant));
+    }
+    return caller->credential.kind != CREDENTIAL_KEY || scopes_fill(caller->scopes, arena, out);
 }

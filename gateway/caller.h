@@ -45,3 +45,10 @@ enum caller_verdict {
 enum caller_verdict caller_authorise(struct caller *caller,
                                      const struct api_method *method,
                                      struct err *err) MUST_CHECK;
+
+struct Avanta__Principal;
+/* Who calls and whose books are meant, for the service; views into the caller. False: the arena is
+ * full. */
+bool caller_principal(struct caller *caller,
+                      struct arena *arena,
+                      struct Avanta__Principal *out) MUST_CHECK;

@@ -315,45 +315,6 @@ static void exchange_call(struct exchange *e)
     }
 }
 
-/* The names of an API key's scopes; false when the arena is full. */
-static bool scopes_fill(struct exchange *e)
-{
-    Avanta__Principal *principal = &e->principal;
-
-    assert(principal->n_scopes == 0);
-    principal->has_by_key = true;
-    principal->by_key = true;
-    principal->scopes = arena_calloc(e->arena, API_PERMISSION_COUNT, sizeof(char *));
-    for (int i = 0; principal->scopes != NULL && i < API_PERMISSION_COUNT; i++) {
-        if ((e->caller.scopes & (1U << (unsigned)i)) != 0) {
-            principal->scopes[principal->n_scopes++] =
-                transcode_constant(permission_name((enum api_permission)i));
-        }
-    }
-    return principal->scopes != NULL;
-}
-
-/* Who calls, and whose books are meant. */
-static bool principal_fill(struct exchange *e)
-{
-    struct caller *caller = &e->caller;
-    struct auth_principal *from = &caller->credential.principal;
-    Avanta__Principal *principal = &e->principal;
-
-    assert(from->user_id[0] != '\0');
-    principal->user_id = from->user_id;
-    principal->role = from->role;
-    principal->session_id = from->session_id;
-    principal->email = from->email;
-    if (caller->owner_id[0] != '\0') {
-        assert(caller->grant != GRANT_NONE);
-        principal->user_id = caller->owner_id;
-        principal->actor_id = from->user_id;
-        principal->grant = transcode_constant(grant_name(caller->grant));
-    }
-    return caller->credential.kind != CREDENTIAL_KEY || scopes_fill(e);
-}
-
 static enum code envelope_fill(struct exchange *e)
 {
     size_t size = protobuf_c_message_get_packed_size(e->in);
@@ -376,7 +337,7 @@ static enum code envelope_fill(struct exchange *e)
                               ? NULL
                               : arena_strdup(e->arena, utf8_cut(agent, AGENT_BYTES_MAX));
     if (e->caller.credential.kind != CREDENTIAL_NONE) {
-        if (!principal_fill(e)) {
+        if (!caller_principal(&e->caller, e->arena, &e->principal)) {
             return ERR_TOO_LARGE;
         }
         request->principal = &e->principal;
