@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Starts one whole stack in STATE: PostgreSQL, nats-server, the services, the gateway. Everything it writes is
 # under STATE. Run again it starts what is missing; when all is running and ready it says so. PORT moves a stopped
-# stack to another port; without it a stack keeps its own, 8080 at first. GATEWAY_SETTINGS
-# may hold more settings of the gateway, "NAME=value NAME=value".
+# stack to another port; without it a stack keeps its own, 8080 at first. GATEWAY_SETTINGS,
+# IDENTITY_SETTINGS and so on may hold more settings of that program, "NAME=value NAME=value".
 here=$(cd "$(dirname "$0")" && pwd -P)
 . "$here/lib.sh"
 BIN=$(cd "${BIN:?the directory of the programs}" && pwd -P)
@@ -114,11 +114,13 @@ wait_ready 20 nats tcp_open "$NATS_PORT"
 # --- services and gateway ----------------------------------------------------------------------------
 # environment_of PROGRAM: sets the array `environment`.
 environment_of() {
-    local admin
+    local admin settings more
     admin=ADMIN_$(upper "$1")
+    settings=$(upper "$1")_SETTINGS
+    read -ra more <<<"${!settings:-}"
     secrets_of "$1"
     environment=(PATH="$PATH" AVANTA_STATE="$STATE" AVANTA_NATS_URL="nats://$NATS_HOST:$NATS_PORT"
-        AVANTA_ADMIN_PORT="${!admin}" "${secrets[@]}")
+        AVANTA_ADMIN_PORT="${!admin}" "${secrets[@]}" ${more[@]+"${more[@]}"})
 }
 
 # become COMMAND...: runs it in place of this shell with `environment` alone. env(1) is of no use: its arguments, and
@@ -147,8 +149,7 @@ for service in $services; do
     start "$service"
 done
 environment_of gateway
-read -ra more <<<"${GATEWAY_SETTINGS:-}"
-environment+=(AVANTA_HTTP_PORT="$HTTP_PORT" ${more[@]+"${more[@]}"})
+environment+=(AVANTA_HTTP_PORT="$HTTP_PORT")
 say "Starting the gateway"
 start gateway
 for name in $services gateway; do wait_ready 30 "$name" is_ready "$name"; done

@@ -457,57 +457,40 @@ static void job_done(uv_work_t *uv, int status)
     done(arg);
 }
 
-/* A free place; NULL and an error when there is none. */
-static struct loop_job *job_take(struct loop *loop, struct err *err)
+/* `what` says what to do; it is copied into a free place. */
+static enum code job_post(struct loop *loop, const struct loop_job *what, struct err *err)
 {
     struct loop_job *job = loop->free_job;
-
-    assert(loop != NULL);
-    if (job == NULL) {
-        (void)err_set(
-            err, ERR_OVERLOADED, "all %d places for posted work are taken", LOOP_WORK_MAX);
-        return NULL;
-    }
-    loop->free_job = job->next_free;
-    return job;
-}
-
-static void
-job_post(struct loop_job *job, void (*work)(void *arg), void (*done)(void *arg), void *arg)
-{
     int status = 0;
 
-    assert(work != NULL);
-    assert(done != NULL);
-    job->work = work;
-    job->done = done;
-    job->arg = arg;
-    status = uv_queue_work(&job->loop->uv, &job->uv, job_run, job_done);
+    assert(what->work != NULL);
+    assert(what->done != NULL);
+    if (job == NULL) {
+        return err_set(
+            err, ERR_OVERLOADED, "all %d places for posted work are taken", LOOP_WORK_MAX);
+    }
+    loop->free_job = job->next_free;
+    job->work = what->work;
+    job->done = what->done;
+    job->arg = what->arg;
+    job->is_long = what->is_long;
+    status = uv_queue_work(&loop->uv, &job->uv, job_run, job_done);
     assert(status == 0);
+    return OK;
 }
 
 enum code loop_work(
     struct loop *loop, void (*work)(void *arg), void (*done)(void *arg), void *arg, struct err *err)
 {
-    struct loop_job *job = job_take(loop, err);
-
-    if (job == NULL) {
-        return ERR_OVERLOADED;
-    }
-    job->is_long = false;
-    job_post(job, work, done, arg);
-    return OK;
+    assert(loop != NULL);
+    return job_post(loop, &(struct loop_job){.work = work, .done = done, .arg = arg}, err);
 }
 
 enum code loop_work_long(
     struct loop *loop, void (*work)(void *arg), void (*done)(void *arg), void *arg, struct err *err)
 {
-    struct loop_job *job = job_take(loop, err);
+    const struct loop_job job = {.work = work, .done = done, .arg = arg, .is_long = true};
 
-    if (job == NULL) {
-        return ERR_OVERLOADED;
-    }
-    job->is_long = true;
-    job_post(job, work, done, arg);
-    return OK;
+    assert(loop != NULL);
+    return job_post(loop, &job, err);
 }

@@ -9,7 +9,7 @@
     X(TEXT, pg_migrate_dsn, "AVANTA_PG_MIGRATE_DSN", "", 0, 1000, SECRET,       "the same as the tables' owner; only for --migrate")  \
     X(UINT, pg_connections, "AVANTA_PG_CONNECTIONS", "4", 1, 64, PLAIN,         "connections to the database, besides the relay's")  \
     X(UINT, work_threads,   "AVANTA_WORK_THREADS",   "1", 1, 3, PLAIN,          "threads for long work, above all the hashing of passwords; they yield to all others") \
-    X(UINT, work_waiting,   "AVANTA_WORK_WAITING",   "32", 0, 1024, PLAIN,      "requests that may wait for these threads; more are refused at once") \
+    X(UINT, work_waiting,   "AVANTA_WORK_WAITING",   "16", 0, 1024, PLAIN,      "requests that may wait for these threads; more are refused at once") \
     X(TEXT, nats_url,       "AVANTA_NATS_URL",       "nats://127.0.0.1:4222", 8, 255, PLAIN, "message bus")                 \
     X(TEXT, nats_user,      "AVANTA_NATS_USER",      "", 0, 64, PLAIN,          "user on the message bus; empty: the service's name") \
     X(TEXT, nats_password,  "AVANTA_NATS_PASSWORD",  "", 0, 128, SECRET,        "its password")                             \

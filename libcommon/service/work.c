@@ -34,7 +34,9 @@ void work_leave(struct req *r)
 /* The work of the request is done, or will not be. */
 static void go_on(struct req *r)
 {
+    assert(r->effect == EFFECT_WORK);
     work_leave(r);
+    assert(!r->work_place);
     if (r->sm.state == REQ_EXPIRED) {
         r->effect = EFFECT_NONE;
         if (r->group != NULL) {
@@ -60,6 +62,7 @@ static void work_done(void *arg)
     struct work_item *item = arg;
     struct runner *runner = item->r->runner;
 
+    assert(list_empty(&item->node));
     assert(runner->works_running > 0);
     runner->works_running--;
     go_on(item->r);
@@ -78,6 +81,8 @@ static bool start(struct work_item *item)
     const struct effects *effects = runner->effects;
     struct err err = {0};
 
+    assert(item->r->work_place);
+    assert(runner->works_running < runner->options.work_threads);
     if (effects->work(effects->ctx, work_run, work_done, item, &err) != OK) {
         req_set_error(item->r, err.code, &err);
         return false;
@@ -137,6 +142,7 @@ enum step req_work(struct req *r, void (*work)(void *arg), void *arg)
     }
     *item = (struct work_item){.r = r, .work = work, .arg = arg};
     list_init(&item->node);
+    assert(r->work_place);
     if (runner->works_running >= runner->options.work_threads) {
         list_push_back(&runner->works, &item->node);
     } else if (!start(item)) {

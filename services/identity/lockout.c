@@ -44,6 +44,7 @@ static struct str address_of(const char *client_ip, uint8_t out[IPV6_BYTES])
     static const uint8_t mapped[] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
     size_t len = 0;
 
+    assert(out != NULL);
     memset(out, 0, IPV6_BYTES);
     if (client_ip != NULL && inet_pton(AF_INET6, client_ip, out) == 1) {
         len = IPV6_PREFIX_BYTES;
@@ -132,6 +133,8 @@ enum step attempt_begin(struct req *r, const struct attempt *attempt)
     Avanta__Identity__AttemptAsk *ask = arena_alloc(req_arena(r), sizeof *ask);
     struct lists *lists = lists_of(r, attempt);
 
+    assert(self != NULL);
+    assert(self->config.failures_forget_s > 0);
     if (ask == NULL || lists == NULL) {
         return req_fail(r, ERR_TOO_LARGE, "the request needs too much memory");
     }
@@ -154,6 +157,7 @@ enum step attempt_admitted(struct req *r)
         return STEP_FAIL;
     }
     assert(answer.has_wait_s);
+    assert(answer.wait_s >= 0);
     if (answer.wait_s <= 0) {
         return STEP_NEXT;
     }
@@ -170,6 +174,8 @@ enum step attempt_end(struct req *r, const struct attempt *attempt, bool failed)
     Avanta__Identity__AttemptEnd *end = arena_alloc(req_arena(r), sizeof *end);
     struct lists *lists = lists_of(r, attempt);
 
+    assert(self->config.lock_s > 0);
+    assert(self->config.lock_max_s > 0);
     if (end == NULL || lists == NULL) {
         return req_fail(r, ERR_TOO_LARGE, "the request needs too much memory");
     }
@@ -200,6 +206,8 @@ static void tell_account(struct req *r,
     Avanta__Identity__AccountLocked event = AVANTA__IDENTITY__ACCOUNT_LOCKED__INIT;
     char hash[2 * SHA256_BYTES + 1];
 
+    assert(state->failures > 0);
+    assert(state->locked_s > 0);
     hex_encode(attempt->keys[attempt->count - 1], SHA256_BYTES, hash);
     event.user_id = copied(r, user_id);
     event.email_hash = strcmp(state->kind, kind_email) == 0 ? hash : NULL;
@@ -217,6 +225,8 @@ static void tell_address(struct req *r,
     Avanta__Identity__AddressLocked event = AVANTA__IDENTITY__ADDRESS_LOCKED__INIT;
     static char login[] = "login";
 
+    assert(state->failures > 0);
+    assert(state->locked_s > 0);
     event.client_ip = copied(r, attempt->client_ip);
     event.attempt = strcmp(state->kind, kind_registration) == 0 ? kind_registration : login;
     event.has_failures = event.has_seconds = true;

@@ -32,6 +32,7 @@ static struct str fold(struct str text, char *memory, size_t cap)
 {
     struct buf out = buf_over(memory, cap);
 
+    assert(text.ptr != NULL);
     for (size_t i = 0; i < text.len; i++) {
         const unsigned char c = (unsigned char)text.ptr[i];
         const unsigned char next = i + 1 < text.len ? (unsigned char)text.ptr[i + 1] : 0;
@@ -61,6 +62,7 @@ static struct str squeeze(struct str folded, char *memory, size_t cap)
 {
     struct buf out = buf_over(memory, cap);
 
+    assert(folded.ptr != NULL);
     for (size_t i = 0; i < folded.len; i++) {
         if (is_letter_or_digit(folded.ptr[i])) {
             buf_char(&out, folded.ptr[i]);
@@ -170,6 +172,7 @@ static bool is_sequence(struct str s)
 /* The shortest beginning that, said again and again, is the whole; the whole itself if none is. */
 static struct str period(struct str s)
 {
+    assert(s.ptr != NULL);
     for (size_t len = 1; len <= s.len / 2; len++) {
         if (s.len % len == 0 && memcmp(s.ptr, s.ptr + len, s.len - len) == 0) {
             return str_sub(s, 0, len);
@@ -202,6 +205,7 @@ static size_t signs_behind(struct str s)
 {
     size_t count = 0;
 
+    assert(s.len > 0);
     while (count < SIGNS_MAX && count < s.len && is_sign(s.ptr[s.len - 1 - count])) {
         count++;
     }
@@ -212,6 +216,7 @@ static size_t signs_before(struct str s)
 {
     size_t count = 0;
 
+    assert(s.len > 0);
     while (count < SIGNS_MAX && count < s.len && is_sign(s.ptr[count])) {
         count++;
     }
@@ -234,6 +239,8 @@ const char *password_check(struct str password, struct str email, struct str nam
         return length_text;
     }
     folded = fold(password, password_memory, sizeof password_memory);
+    assert(folded.len > 2 * (size_t)SIGNS_MAX); /* something is left of it */
+    assert(folded.len <= password.len);
     fault = is_sequence(password) || is_sequence(folded) ? sequence_text : NULL;
     for (size_t before = 0; before <= signs_before(folded) && fault == NULL; before++) {
         for (size_t behind = 0; behind <= signs_behind(folded) && fault == NULL; behind++) {

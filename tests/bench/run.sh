@@ -8,6 +8,8 @@ EACH=${SECONDS_EACH:-5}
 BIN=build/release/bin
 STATE=$(mktemp -d /tmp/avanta-bench-XXXXXX)
 export BIN STATE PORT=18480
+# All load comes from one address: what is measured is not the lock of that address, but what comes without it.
+export IDENTITY_SETTINGS="AVANTA_ADDRESS_FAILURES_MAX=1000000"
 nginx_pid=
 finish() {
     [ -z "$nginx_pid" ] || kill "$nginx_pid" 2>/dev/null || true
@@ -57,6 +59,48 @@ wrk -t1 -c1 -d1s -s "$STATE/post.lua" "$URL/api/transactions" >/dev/null
 settled # nothing else is under way
 wrk -t1 -c1 -d"${EACH}s" --latency -H "Authorization: Bearer $TOKEN" "$URL/api/transactions?limit=50" |
     awk '$1=="50%"{print "median " $2 "   (target <= 3 ms)"}'
+
+echo "# Access tokens at the gateway: verified once, then remembered"
+build/release/tests/bench/bench_auth
+
+echo "# GET /api/transactions?limit=50 while 1000 clients log in, against idle, interleaved; Retry-After is respected"
+cat >"$STATE/login.lua" <<'LUA'
+local threads = 0
+function setup(thread)
+    thread:set("id", threads)
+    threads = threads + 1
+end
+local count = 0
+function request()
+    count = count + 1
+    return wrk.format("POST", "/api/auth/login", { ["Content-Type"] = "application/json" },
+        string.format('{"email":"nobody-%d-%d@example.com","password":"Una clave larga 7"}', id, count))
+end
+function delay() return pause end
+LUA
+get_p99() { wrk -t1 -c1 -d"${EACH}s" --latency -H "Authorization: Bearer $TOKEN" "$URL/api/transactions?limit=50" | p99; }
+answered() { metric "$ADMIN_IDENTITY" "avanta_requests_total{method=\"identity.Login\",code=\"$1\"}"; }
+# log_in MILLISECONDS NAME: idle and under the load of clients that wait so long after each answer.
+log_in() {
+    local load ratio before refused
+    : >"$STATE/get"
+    { echo "pause = $1"; cat "$STATE/login.lua"; } >"$STATE/login_now.lua"
+    before=$(answered AUTH_REQUIRED) refused=$(answered OVERLOADED)
+    for _ in $(seq "$ROUNDS"); do
+        echo "idle $(get_p99)" >>"$STATE/get"
+        wrk -t1 -c1000 -d"$((EACH + 2))s" --timeout 12s -s "$STATE/login_now.lua" "$URL" >/dev/null &
+        load=$!
+        sleep 1
+        echo "load $(get_p99)" >>"$STATE/get"
+        wait "$load"
+    done
+    awk -v i="$(awk '$1=="idle"{print $2}' "$STATE/get" | median)" -v l="$(awk '$1=="load"{print $2}' "$STATE/get" | median)" \
+        -v name="$2" -v t="$((ROUNDS * (EACH + 2)))" -v v="$(($(answered AUTH_REQUIRED) - ${before:-0}))" \
+        -v r="$(($(answered OVERLOADED) - ${refused:-0}))" \
+        'BEGIN{printf "%s: p99 idle %.1f ms, under load %.1f ms, ratio %.2f; %.0f passwords/s verified, %.0f/s refused at once\n",name,i,l,l/i,v/t,r/t}'
+}
+log_in 1000 "1000 clients log in (target < 3)"
+log_in 0 "the same, clients that do not wait (no target: a flood of requests)"
 
 echo "# Durable POST /api/transactions against pgbench's single-row insert per commit, interleaved"
 export PGPASSWORD=$PG_SUPER_PASSWORD

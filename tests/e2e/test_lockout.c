@@ -46,14 +46,14 @@ static char *body_of(struct api *api)
 
 static void expect_locked(struct api *api)
 {
-    const char *header = strstr(api->headers, "retry-after: ");
-    int seconds = 0;
+    const char *header = strstr(api->headers, "Retry-After: ");
+    uint64_t seconds = 0;
 
     assert_int_equal(api->status, 429);
     assert_string_equal(api_text(api, "code"), "TOO_MANY_ATTEMPTS");
-    header = header == NULL ? strstr(api->headers, "Retry-After: ") : header;
     assert_non_null(header);
-    assert_int_equal(sscanf(header + strlen("Retry-After: "), "%d", &seconds), 1);
+    header += strlen("Retry-After: ");
+    assert_true(str_to_uint64((struct str){header, strspn(header, "0123456789")}, &seconds));
     assert_in_range(seconds, 25, 30);
 }
 
