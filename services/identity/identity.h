@@ -28,7 +28,7 @@
     X(UINT, argon2_kib,     "AVANTA_ARGON2_KIB",     "19456", 8, 1048576, PLAIN,    "memory of one password hash, KiB")           \
     X(UINT, argon2_passes,  "AVANTA_ARGON2_PASSES",  "2", 1, 16, PLAIN,             "passes of one password hash")                \
     X(UINT, login_failures_max,   "AVANTA_LOGIN_FAILURES_MAX",   "5", 1, 1000, PLAIN,        "failed log-ins in a row that lock an account") \
-    X(UINT, address_failures_max, "AVANTA_ADDRESS_FAILURES_MAX", "20", 1, 1000000, PLAIN, "failed log-ins, or registrations of taken e-mails, that lock an address (IPv6: its /64)") \
+    X(UINT, address_failures_max, "AVANTA_ADDRESS_FAILURES_MAX", "20", 1, 1000000, PLAIN, "failed log-ins, or registrations of taken e-mails, that lock an address (IPv6: /64)") \
     X(UINT, lock_s,               "AVANTA_LOCK_SECONDS",         "30", 1, 86400, PLAIN,      "length of the first lock; each further failure doubles it") \
     X(UINT, lock_max_s,           "AVANTA_LOCK_SECONDS_MAX",     "900", 1, 86400, PLAIN,     "length of the longest lock")     \
     X(UINT, failures_forget_s,    "AVANTA_FAILURES_FORGET_SECONDS", "86400", 1, 2592000, PLAIN, "so long after the last failure they count no more") \

@@ -130,6 +130,7 @@ size_t toy_send_keyed(
     r->in = in;
     r->source_data = &rig->replies[number];
     r->context.user_id = envelope->principal == NULL ? NULL : envelope->principal->user_id;
+    r->context.actor_id = r->context.user_id;
     r->context.request_id = envelope->request_id;
     if (key != NULL) {
         assert_true(idempotency_prepare(r));
