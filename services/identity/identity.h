@@ -32,6 +32,7 @@
     X(UINT, lock_s,               "AVANTA_LOCK_SECONDS",         "30", 1, 86400, PLAIN,      "length of the first lock; each further failure doubles it") \
     X(UINT, lock_max_s,           "AVANTA_LOCK_SECONDS_MAX",     "900", 1, 86400, PLAIN,     "length of the longest lock")     \
     X(UINT, failures_forget_s,    "AVANTA_FAILURES_FORGET_SECONDS", "86400", 1, 2592000, PLAIN, "so long after the last failure they count no more") \
+    X(TEXT, mfa_required_roles, "AVANTA_MFA_REQUIRED_ROLES", "", 0, 128, PLAIN,    "roles, with commas between, whose users must set up a second factor") \
     X(TEXT, admin_email,    "AVANTA_BOOTSTRAP_EMAIL", "", 0, 254, SECRET,          "administrator to create when there is none") \
     X(TEXT, admin_password, "AVANTA_BOOTSTRAP_PASSWORD", "", 0, 128, SECRET,        "its password")
 /* clang-format on */
@@ -43,6 +44,7 @@ struct identity {
     struct keyring keyring;
     struct vault *vault; /* what is secret in the database */
     struct password_cost cost;
+    uint32_t mfa_roles; /* set of 1 << role: whose users must have a second factor */
 };
 
 /* The one instance: the skeleton loads its settings, on_start fills the rest. */
@@ -60,6 +62,7 @@ struct session_secrets {
     char session_id[37];
     char refresh[REFRESH_TEXT_BYTES];
     uint8_t refresh_hash[32];
+    bool has_mfa; /* the user has a second factor */
 };
 
 /* --- what handlers share (identity.c) --- */

@@ -4,6 +4,7 @@
 #include "identity_sql.gen.h"
 #include "services/identity/identity.h"
 #include "services/identity/lockout.h"
+#include "services/identity/mfa.h"
 #include "services/identity/password_policy.h"
 #include "services/identity/session_list.h"
 #include "services/identity/signing_keys.h"
@@ -100,6 +101,15 @@ static enum code admin_check(struct err *err)
                                          fault);
 }
 
+static enum code mfa_start(struct err *err)
+{
+    enum code code =
+        mfa_roles_parse(str_from(instance.config.mfa_required_roles), &instance.mfa_roles, err);
+
+    assert(instance.mfa_roles == 0 || code == OK);
+    return code == OK ? totp_open(err) : code;
+}
+
 static enum code on_start(void **out_state, struct err *err)
 {
     enum code code = admin_check(err);
@@ -107,6 +117,7 @@ static enum code on_start(void **out_state, struct err *err)
     assert(out_state != NULL);
     assert(instance.keyring.count == 0);
     code = code == OK ? rotation_check(err) : code;
+    code = code == OK ? mfa_start(err) : code;
     code = code == OK ? vault_start(err) : code;
     if (code != OK) {
         return code;
@@ -127,6 +138,7 @@ static void on_stop(void *state)
     assert(self == &instance);
     keyring_clear(&self->keyring);
     vault_close(&self->vault);
+    totp_close();
 }
 
 int main(int argc, char **argv)

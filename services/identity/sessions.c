@@ -3,6 +3,7 @@
 #include "identity_ops.gen.h"
 #include "identity_sql.gen.h"
 #include "services/identity/identity.h"
+#include "services/identity/mfa.h"
 #include "services/identity/signing_keys.h"
 
 #include "libcommon/base/clock.h"
@@ -28,8 +29,10 @@ void session_secrets_make(struct session_secrets *out)
 }
 
 /* NULL: the request has failed. */
-static char *
-token_new(struct req *r, const char *session_id, const Avanta__Identity__SessionUser *user)
+static char *token_new(struct req *r,
+                       const char *session_id,
+                       const Avanta__Identity__SessionUser *user,
+                       const char *role)
 {
     const struct identity *self = req_service(r);
     const struct ecdsa_key *key = keyring_signer(&self->keyring, clock_mono_ms());
@@ -43,7 +46,7 @@ token_new(struct req *r, const char *session_id, const Avanta__Identity__Session
         .user_id = user->id,
         .email = user->email,
         .name = user->name,
-        .role = user->role,
+        .role = role,
         .session_id = session_id,
         .token_id = token_id,
         .issued_s = req_now_ms(r) / 1000,
@@ -72,12 +75,14 @@ enum step session_reply(struct req *r,
     const struct identity *self = req_service(r);
     Avanta__Identity__SessionReply *out = req_out(r);
     Avanta__Identity__SessionUser *shown = arena_alloc(req_arena(r), sizeof *shown);
+    const bool must_enroll = mfa_must_enroll(self, user->role, secrets->has_mfa);
 
     assert(secrets->session_id[0] != '\0');
     assert(secrets->refresh[0] != '\0');
     assert(user != NULL);
     assert(self->config.token_seconds <= UINT32_MAX);
-    out->token = token_new(r, secrets->session_id, user);
+    out->token =
+        token_new(r, secrets->session_id, user, must_enroll ? MFA_ROLE_ENROLLING : user->role);
     out->refresh_cookie = arena_strdup(req_arena(r), str_from(secrets->refresh));
     if (out->token == NULL) {
         return STEP_FAIL;
@@ -92,6 +97,8 @@ enum step session_reply(struct req *r,
     out->expires_in = (uint32_t)self->config.token_seconds;
     out->session_cookie = out->token;
     out->user = shown;
+    out->has_mfa_enrollment_required = must_enroll;
+    out->mfa_enrollment_required = must_enroll;
     return STEP_DONE;
 }
 
@@ -154,6 +161,7 @@ static enum step refresh_next(struct req *r, const Avanta__Identity__RefreshStat
     assert(strlen(found->session_id) == sizeof state->secrets.session_id - 1);
     session_secrets_make(&state->secrets);
     memcpy(state->secrets.session_id, found->session_id, sizeof state->secrets.session_id);
+    state->secrets.has_mfa = found->has_mfa;
     avanta__identity__session_user__init(&state->user);
     state->user.id = found->id;
     state->user.email = found->email;

@@ -6,6 +6,7 @@
 #include "identity_sql.gen.h"
 #include "services/identity/identity.h"
 #include "services/identity/lockout.h"
+#include "services/identity/mfa.h"
 #include "services/identity/password_policy.h"
 
 #include "libcommon/base/id.h"
@@ -27,6 +28,8 @@ struct entry {
     Avanta__Identity__UserNew user_new;
     Avanta__Identity__SessionUser user;
     Avanta__Identity__SessionNew session;
+    ProtobufCBinaryData mfa_sealed; /* empty: no second factor */
+    struct mfa_proof mfa;
 };
 
 static struct entry *entry_of(struct req *r)
@@ -265,16 +268,37 @@ static enum step login_verify(struct req *r)
         entry->user.is_demo = row->is_demo;
         entry->user.created_at = row->created_at;
         entry->user.avatar_url = row->avatar_url;
+        entry->secrets.has_mfa = row->has_mfa_sealed;
+        entry->mfa_sealed = row->mfa_sealed;
     }
     return req_work(r, verify_work, entry);
 }
 
-/* A further proof goes before this step: it makes `good` false. */
+/* After the right password: the code of whoever has a second factor. */
+static enum step login_mfa(struct req *r)
+{
+    const Avanta__Identity__LoginRequest *in = req_in(r);
+    struct entry *entry = entry_of(r);
+
+    if (!entry->good || !entry->secrets.has_mfa) {
+        return STEP_NEXT;
+    }
+    if (in->otp == NULL || in->otp[0] == '\0') {
+        entry->mfa.verdict = MFA_MISSING;
+        return STEP_NEXT;
+    }
+    return mfa_attempt(r, &entry->mfa, entry->user.id, &entry->mfa_sealed, in->otp);
+}
+
+/* Who gave no code yet has not failed; a wrong one is a failed log-in. */
 static enum step login_end(struct req *r)
 {
     struct entry *entry = entry_of(r);
 
-    return attempt_end(r, &entry->attempt, !entry->good);
+    if (entry->mfa.row.owner_id != NULL && !mfa_attempted(r, &entry->mfa)) {
+        return STEP_FAIL;
+    }
+    return attempt_end(r, &entry->attempt, !entry->good || entry->mfa.verdict == MFA_WRONG);
 }
 
 static enum step login_session(struct req *r)
@@ -290,6 +314,9 @@ static enum step login_session(struct req *r)
         }
         return req_refuse_keeping(r, AVANTA__REASON__INVALID_CREDENTIALS);
     }
+    if (entry->secrets.has_mfa && entry->mfa.verdict != MFA_GOOD) {
+        return mfa_refuse(r, &entry->mfa, AVANTA__REASON__INVALID_OTP);
+    }
     return session_insert(r);
 }
 
@@ -298,8 +325,8 @@ const struct op op_identity_login = {
     {login_begin,
       attempt_admitted, login_select,
       login_verify, req_transaction,
-      login_end, login_session,
-      entry_reply}
+      login_mfa, login_end,
+      login_session, entry_reply}
 };
 
 static enum step google_refuse(struct req *r)

@@ -48,10 +48,11 @@ WITH found AS MATERIALIZED (
 SELECT session.id AS session_id, users.id, users.email, users.name, users.role, users.is_demo, users.created_at,
        users.avatar_url, found.used_at IS NOT NULL AS reused,
        found.used_at IS NULL AND session.ended_at IS NULL AND session.expires_at > now() AND users.is_active
-           AND session.used_at > now() - make_interval(secs => :idle_s) AS usable
+           AND session.used_at > now() - make_interval(secs => :idle_s) AS usable, mfa.user_id IS NOT NULL AS has_mfa
 FROM found
 JOIN session ON session.id = found.session_id
-JOIN users ON users.id = found.user_id;
+JOIN users ON users.id = found.user_id
+LEFT JOIN mfa ON mfa.user_id = found.user_id AND mfa.enabled_at IS NOT NULL;
 
 -- name: refresh_insert
 -- in: avanta.identity.SessionNew

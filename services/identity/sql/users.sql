@@ -10,9 +10,12 @@ RETURNING id, email, name, role, is_demo, created_at, avatar_url;
 -- name: user_credential
 -- in: avanta.identity.LoginRequest
 -- out: avanta.identity.UserCredential
-SELECT id, email, name, role, is_demo, created_at, avatar_url, password_hash, is_active
+-- unscoped: nobody is logged in yet
+SELECT users.id, users.email, users.name, users.role, users.is_demo, users.created_at, users.avatar_url,
+       users.password_hash, users.is_active, mfa.sealed AS mfa_sealed
 FROM users
-WHERE email = :email;
+LEFT JOIN mfa ON mfa.user_id = users.id AND mfa.enabled_at IS NOT NULL
+WHERE users.email = :email;
 
 -- name: user_me
 -- in: none

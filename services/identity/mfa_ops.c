@@ -1,0 +1,430 @@
+/* Setting up a second factor, taking it away, new recovery codes. */
+#include "identity_ops.gen.h"
+#include "identity_sql.gen.h"
+#include "services/identity/identity.h"
+#include "services/identity/mfa.h"
+
+#include <assert.h>
+#include <string.h>
+
+#define URI_BYTES_MAX 1024 /* an e-mail of 254 bytes, all of them escaped, is in */
+
+struct setting_up {
+    const Avanta__Identity__MfaState *user; /* with its second factor */
+    struct str password;                    /* what the thread pool works on */
+    bool good;
+    struct mfa_proof proof;
+    Avanta__Identity__MfaSeed seed;
+    uint8_t sealed[MFA_SEALED_BYTES];
+    char secret[TOTP_SECRET_BYTES];
+    char codes[MFA_CODES][RECOVERY_CODE_BYTES];
+    uint8_t hashes[MFA_CODES][SHA256_BYTES];
+    ProtobufCBinaryData code_hashes[MFA_CODES];
+    Avanta__Identity__RecoveryCodes row;
+};
+
+static struct setting_up *state_of(struct req *r)
+{
+    return req_state(r, sizeof(struct setting_up));
+}
+
+static enum step state_select(struct req *r)
+{
+    return req_query(r, Q_MFA_SELECT);
+}
+
+/* False: error set. */
+static bool state_read(struct req *r)
+{
+    struct setting_up *state = state_of(r);
+
+    assert(req_rows(r) <= 1);
+    if (req_rows(r) == 0) {
+        (void)req_refuse(r, AVANTA__REASON__USER_INACTIVE);
+        return false;
+    }
+    state->user = (const Avanta__Identity__MfaState *)(const void *)req_row_new(r, 0);
+    assert(state->user == NULL || state->user->id != NULL);
+    return state->user != NULL;
+}
+
+/* --- how it is --- */
+
+static enum step get_reply(struct req *r)
+{
+    const struct identity *self = req_service(r);
+    Avanta__Identity__Mfa *out = req_out(r);
+    const Avanta__Identity__MfaState *user = NULL;
+
+    if (!state_read(r)) {
+        return STEP_FAIL;
+    }
+    user = state_of(r)->user;
+    out->has_enabled = true;
+    out->enabled = user->enabled;
+    out->has_pending = true;
+    out->pending = user->has_sealed && !user->enabled;
+    out->has_required = true;
+    out->required = mfa_must_enroll(self, user->role, false);
+    out->has_recovery_codes_left = true;
+    out->recovery_codes_left = user->codes_left;
+    out->enabled_at = user->enabled_at;
+    return STEP_DONE;
+}
+
+const struct op op_identity_get_mfa = {
+    TX_READ, {state_select, get_reply}
+};
+
+/* --- the password, before anything else --- */
+
+static void verify_work(void *arg)
+{
+    struct setting_up *state = arg;
+
+    assert(state->user->password_hash != NULL);
+    assert(!state->good);
+    state->good = password_verify(state->password, state->user->password_hash);
+}
+
+static enum step password_given(struct req *r, const char *password)
+{
+    struct setting_up *state = state_of(r);
+
+    assert(password != NULL);
+    if (!state_read(r)) {
+        return STEP_FAIL;
+    }
+    if (state->user->password_hash == NULL) {
+        return req_refuse(r, AVANTA__REASON__INVALID_PASSWORD);
+    }
+    state->password = str_from(password);
+    return req_work(r, verify_work, state);
+}
+
+/* At the head of the step behind it, in the transaction. False: refused. */
+static bool password_good(struct req *r, const char *action)
+{
+    const struct setting_up *state = state_of(r);
+
+    if (!state->good) {
+        req_audit_failure(r, state->user->id, action, "mfa", state->user->id);
+        (void)req_refuse(r, AVANTA__REASON__INVALID_PASSWORD);
+    }
+    return state->good;
+}
+
+/* --- enroll: a seed that waits for its first code --- */
+
+static enum step enroll_check(struct req *r)
+{
+    const Avanta__Identity__EnrollMfaRequest *in = req_in(r);
+
+    return password_given(r, in->password);
+}
+
+static enum step enroll_insert(struct req *r)
+{
+    const struct identity *self = req_service(r);
+    struct setting_up *state = state_of(r);
+    char purpose[MFA_PURPOSE_BYTES];
+    uint8_t seed[TOTP_SEED_BYTES];
+    struct err err = {.code = OK};
+    enum code code = OK;
+
+    if (!password_good(r, "mfa_enroll")) {
+        return STEP_FAIL;
+    }
+    random_bytes(seed, sizeof seed);
+    base32_encode(seed, sizeof seed, state->secret);
+    code = vault_seal(self->vault,
+                      mfa_purpose(state->user->id, purpose),
+                      (struct str){(const char *)seed, sizeof seed},
+                      state->sealed,
+                      &err);
+    explicit_bzero(seed, sizeof seed);
+    if (code != OK) {
+        return req_fail(r, code, "the secret could not be sealed");
+    }
+    avanta__identity__mfa_seed__init(&state->seed);
+    state->seed.has_sealed = true;
+    state->seed.sealed = (ProtobufCBinaryData){sizeof state->sealed, state->sealed};
+    return req_query_from(r, Q_MFA_ENROLL, &state->seed.base);
+}
+
+static enum step enroll_reply(struct req *r)
+{
+    struct setting_up *state = state_of(r);
+    Avanta__Identity__EnrollMfaReply *out = req_out(r);
+    char *memory = arena_alloc(req_arena(r), URI_BYTES_MAX);
+    struct buf uri = buf_over(memory, memory == NULL ? 0 : URI_BYTES_MAX);
+
+    assert(req_rows(r) <= 1);
+    if (req_rows(r) == 0) {
+        return req_refuse(r, AVANTA__REASON__MFA_ENABLED);
+    }
+    totp_uri(&uri, STR(MFA_ISSUER), str_from(state->user->email), str_from(state->secret));
+    out->secret = identity_text(r, state->secret);
+    if (memory == NULL || out->secret == NULL || !buf_terminate(&uri)) {
+        return identity_no_memory(r);
+    }
+    out->otpauth_uri = memory;
+    return STEP_DONE;
+}
+
+const struct op op_identity_enroll_mfa = {
+    TX_WRITE, {state_select, enroll_check, req_transaction, enroll_insert, enroll_reply}
+};
+
+/* --- recovery codes --- */
+
+static enum step codes_insert(struct req *r, uint16_t query)
+{
+    struct setting_up *state = state_of(r);
+    ProtobufCBinaryData *hashes = state->code_hashes;
+
+    assert(state->proof.verdict == MFA_GOOD);
+    for (size_t i = 0; i < MFA_CODES; i++) {
+        bool formed = false;
+
+        recovery_code_make(state->codes[i]);
+        formed = recovery_code_hash(str_from(state->codes[i]), state->hashes[i]);
+        assert(formed);
+        hashes[i] = (ProtobufCBinaryData){SHA256_BYTES, state->hashes[i]};
+    }
+    avanta__identity__recovery_codes__init(&state->row);
+    state->row.n_code_hashes = MFA_CODES;
+    state->row.code_hashes = hashes;
+    return req_query_from(r, query, &state->row.base);
+}
+
+static enum step codes_reply(struct req *r)
+{
+    struct setting_up *state = state_of(r);
+    Avanta__Identity__MfaCodesReply *out = req_out(r);
+
+    out->recovery_codes = arena_calloc(req_arena(r), MFA_CODES, sizeof *out->recovery_codes);
+    if (out->recovery_codes == NULL) {
+        return identity_no_memory(r);
+    }
+    for (size_t i = 0; i < MFA_CODES; i++) {
+        out->recovery_codes[i] = identity_text(r, state->codes[i]);
+        if (out->recovery_codes[i] == NULL) {
+            return identity_no_memory(r);
+        }
+    }
+    out->n_recovery_codes = MFA_CODES;
+    out->has_success = true;
+    out->success = true;
+    return STEP_DONE;
+}
+
+/* --- verify: the first code enables it --- */
+
+static enum step verify_attempt(struct req *r)
+{
+    const Avanta__Identity__VerifyMfaRequest *in = req_in(r);
+    struct setting_up *state = state_of(r);
+
+    if (!state_read(r)) {
+        return STEP_FAIL;
+    }
+    if (!state->user->has_sealed) {
+        return req_refuse(r, AVANTA__REASON__MFA_NOT_ENABLED);
+    }
+    if (state->user->enabled) {
+        return req_refuse(r, AVANTA__REASON__MFA_ENABLED);
+    }
+    return mfa_attempt(r, &state->proof, state->user->id, &state->user->sealed, in->code);
+}
+
+/* The verdict on the code is there; a wrong one is refused. False: refused or error set. */
+static bool proved(struct req *r)
+{
+    struct setting_up *state = state_of(r);
+
+    if (!mfa_attempted(r, &state->proof)) {
+        return false;
+    }
+    if (state->proof.verdict != MFA_GOOD) {
+        (void)mfa_refuse(r, &state->proof, AVANTA__REASON__INVALID_MFA_CODE);
+        return false;
+    }
+    return true;
+}
+
+static enum step verify_enable(struct req *r)
+{
+    return proved(r) ? codes_insert(r, Q_MFA_ENABLE) : STEP_FAIL;
+}
+
+static enum step end_others(struct req *r)
+{
+    return req_query(r, Q_SESSIONS_END_OTHERS);
+}
+
+static enum step verify_reply(struct req *r)
+{
+    Avanta__Identity__MfaEnabled event = AVANTA__IDENTITY__MFA_ENABLED__INIT;
+    uint32_t count = 0;
+
+    if (!sessions_ended_publish(r, &count)) {
+        return STEP_FAIL;
+    }
+    event.has_sessions_ended = true;
+    event.sessions_ended = count;
+    req_emit(r, &event.base, req_user_id(r));
+    return codes_reply(r);
+}
+
+const struct op op_identity_verify_mfa = {
+    TX_WRITE, {state_select, verify_attempt, verify_enable, end_others, verify_reply}
+};
+
+/* --- what takes the password and a code --- */
+
+static enum step proof_check(struct req *r)
+{
+    const Avanta__Identity__MfaProofRequest *in = req_in(r);
+
+    return password_given(r, in->password);
+}
+
+static enum step proof_attempt(struct req *r, const char *action)
+{
+    const Avanta__Identity__MfaProofRequest *in = req_in(r);
+    struct setting_up *state = state_of(r);
+
+    if (!password_good(r, action)) {
+        return STEP_FAIL;
+    }
+    if (!state->user->enabled) {
+        return req_refuse(r, AVANTA__REASON__MFA_NOT_ENABLED);
+    }
+    return mfa_attempt(r, &state->proof, state->user->id, &state->user->sealed, in->code);
+}
+
+static enum step disable_attempt(struct req *r)
+{
+    return proof_attempt(r, "mfa_disable");
+}
+
+static enum step disable_delete(struct req *r)
+{
+    return proved(r) ? req_query(r, Q_MFA_DISABLE) : STEP_FAIL;
+}
+
+static enum step disable_reply(struct req *r)
+{
+    Avanta__Identity__AccountReply *out = req_out(r);
+    Avanta__Identity__MfaDisabled event = AVANTA__IDENTITY__MFA_DISABLED__INIT;
+    uint32_t count = 0;
+
+    if (!sessions_ended_publish(r, &count)) {
+        return STEP_FAIL;
+    }
+    event.has_sessions_ended = true;
+    event.sessions_ended = count;
+    req_audit_severity(r, "high");
+    req_emit(r, &event.base, req_user_id(r));
+    out->has_success = true;
+    out->success = true;
+    out->message = identity_text(r, "The second factor is disabled");
+    return out->message == NULL ? identity_no_memory(r) : STEP_DONE;
+}
+
+const struct op op_identity_disable_mfa = {
+    TX_WRITE,
+    {state_select,
+      proof_check, req_transaction,
+      disable_attempt, disable_delete,
+      end_others, disable_reply}
+};
+
+static enum step renew_attempt(struct req *r)
+{
+    return proof_attempt(r, "recovery_codes_renew");
+}
+
+static enum step renew_insert(struct req *r)
+{
+    return proved(r) ? codes_insert(r, Q_RECOVERY_CODES_RENEW) : STEP_FAIL;
+}
+
+static enum step renew_reply(struct req *r)
+{
+    Avanta__Identity__RecoveryCodesRenewed event = AVANTA__IDENTITY__RECOVERY_CODES_RENEWED__INIT;
+
+    event.has_count = true;
+    event.count = MFA_CODES;
+    req_emit(r, &event.base, req_user_id(r));
+    return codes_reply(r);
+}
+
+const struct op op_identity_renew_recovery_codes = {
+    TX_WRITE,
+    {state_select, proof_check, req_transaction, renew_attempt, renew_insert, renew_reply}
+};
+
+/* --- an administrator takes it away from a user who lost it --- */
+
+static enum step reset_delete(struct req *r)
+{
+    const Avanta__Identity__ResetMfaRequest *in = req_in(r);
+
+    assert(in->id != NULL);
+    if (!recent_good(r)) {
+        return STEP_FAIL;
+    }
+    if (str_eq_nocase(str_from(in->id), str_from(req_user_id(r)))) {
+        return req_refuse_saying(
+            r, AVANTA__REASON__OWN_ACCOUNT, "Disable your own second factor with its code");
+    }
+    return req_query(r, Q_MFA_RESET);
+}
+
+static enum step reset_end_sessions(struct req *r)
+{
+    Avanta__Identity__OwnerSessions *query = arena_alloc(req_arena(r), sizeof *query);
+    const Avanta__Identity__MfaRemoval *found = NULL;
+
+    assert(req_rows(r) <= 1);
+    if (req_rows(r) == 0) {
+        return req_fail(r, ERR_NOT_FOUND, "The user was not found");
+    }
+    found = (const Avanta__Identity__MfaRemoval *)(const void *)req_row_new(r, 0);
+    if (found == NULL || query == NULL) {
+        return identity_no_memory(r);
+    }
+    if (!found->removed) {
+        return req_refuse(r, AVANTA__REASON__MFA_NOT_ENABLED);
+    }
+    avanta__identity__owner_sessions__init(query);
+    query->owner_id = found->owner_id;
+    return req_query_from(r, Q_SESSIONS_END_USER, &query->base);
+}
+
+static enum step reset_reply(struct req *r)
+{
+    const Avanta__Identity__ResetMfaRequest *in = req_in(r);
+    Avanta__Identity__AccountReply *out = req_out(r);
+    Avanta__Identity__MfaReset event = AVANTA__IDENTITY__MFA_RESET__INIT;
+    uint32_t count = 0;
+
+    if (!sessions_ended_publish(r, &count)) {
+        return STEP_FAIL;
+    }
+    event.user_id = in->id;
+    event.has_sessions_ended = true;
+    event.sessions_ended = count;
+    req_audit_severity(r, "critical");
+    req_emit_for(r, in->id, &event.base, in->id);
+    out->has_success = true;
+    out->success = true;
+    out->message = identity_text(r, "The user's second factor is removed");
+    return out->message == NULL ? identity_no_memory(r) : STEP_DONE;
+}
+
+const struct op op_identity_reset_mfa = {
+    TX_WRITE, {recent_select, reset_delete, reset_end_sessions, reset_reply}
+};
