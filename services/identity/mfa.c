@@ -170,6 +170,9 @@ enum code mfa_roles_parse(struct str text, uint32_t *out, struct err *err)
     uint32_t roles = 0;
 
     assert(out != NULL);
+    if (text.len == 0) {
+        text.ptr = NULL; /* no part instead of an empty one */
+    }
     while (str_split(&text, ',', &name)) {
         enum role role = ROLE_COUNT;
 

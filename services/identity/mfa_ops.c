@@ -2,7 +2,10 @@
 #include "identity_ops.gen.h"
 #include "identity_sql.gen.h"
 #include "services/identity/identity.h"
+#include "services/identity/lockout.h"
 #include "services/identity/mfa.h"
+
+#include "libcommon/base/id.h"
 
 #include <assert.h>
 #include <string.h>
@@ -11,6 +14,7 @@
 
 struct setting_up {
     const Avanta__Identity__MfaState *user; /* with its second factor */
+    struct attempt attempt;                 /* at the password */
     struct str password;                    /* what the thread pool works on */
     bool good;
     struct mfa_proof proof;
@@ -76,7 +80,7 @@ const struct op op_identity_get_mfa = {
     TX_READ, {state_select, get_reply}
 };
 
-/* --- the password, before anything else --- */
+/* --- the password, before anything else: guesses at it are counted --- */
 
 static void verify_work(void *arg)
 {
@@ -87,7 +91,18 @@ static void verify_work(void *arg)
     state->good = password_verify(state->password, state->user->password_hash);
 }
 
-static enum step password_given(struct req *r, const char *password)
+static enum step password_begin(struct req *r)
+{
+    struct setting_up *state = state_of(r);
+
+    if (!req_work_reserve(r)) {
+        return STEP_FAIL;
+    }
+    attempt_of_user(&state->attempt, r);
+    return attempt_begin(r, &state->attempt);
+}
+
+static enum step password_verify_given(struct req *r, const char *password)
 {
     struct setting_up *state = state_of(r);
 
@@ -102,14 +117,24 @@ static enum step password_given(struct req *r, const char *password)
     return req_work(r, verify_work, state);
 }
 
-/* At the head of the step behind it, in the transaction. False: refused. */
+static enum step password_end(struct req *r)
+{
+    struct setting_up *state = state_of(r);
+
+    return attempt_end(r, &state->attempt, !state->good);
+}
+
+/* At the head of the step behind it. False: refused, and counted. */
 static bool password_good(struct req *r, const char *action)
 {
-    const struct setting_up *state = state_of(r);
+    struct setting_up *state = state_of(r);
 
+    if (!attempt_ended(r, &state->attempt, state->user->id)) {
+        return false;
+    }
     if (!state->good) {
         req_audit_failure(r, state->user->id, action, "mfa", state->user->id);
-        (void)req_refuse(r, AVANTA__REASON__INVALID_PASSWORD);
+        (void)req_refuse_keeping(r, AVANTA__REASON__INVALID_PASSWORD);
     }
     return state->good;
 }
@@ -120,7 +145,7 @@ static enum step enroll_check(struct req *r)
 {
     const Avanta__Identity__EnrollMfaRequest *in = req_in(r);
 
-    return password_given(r, in->password);
+    return password_verify_given(r, in->password);
 }
 
 static enum step enroll_insert(struct req *r)
@@ -161,7 +186,7 @@ static enum step enroll_reply(struct req *r)
 
     assert(req_rows(r) <= 1);
     if (req_rows(r) == 0) {
-        return req_refuse(r, AVANTA__REASON__MFA_ENABLED);
+        return req_refuse_keeping(r, AVANTA__REASON__MFA_ENABLED);
     }
     totp_uri(&uri, STR(MFA_ISSUER), str_from(state->user->email), str_from(state->secret));
     out->secret = identity_text(r, state->secret);
@@ -173,7 +198,12 @@ static enum step enroll_reply(struct req *r)
 }
 
 const struct op op_identity_enroll_mfa = {
-    TX_WRITE, {state_select, enroll_check, req_transaction, enroll_insert, enroll_reply}
+    TX_WRITE,
+    {password_begin,
+      attempt_admitted, state_select,
+      enroll_check, req_transaction,
+      password_end, enroll_insert,
+      enroll_reply}
 };
 
 /* --- recovery codes --- */
@@ -287,7 +317,7 @@ static enum step proof_check(struct req *r)
 {
     const Avanta__Identity__MfaProofRequest *in = req_in(r);
 
-    return password_given(r, in->password);
+    return password_verify_given(r, in->password);
 }
 
 static enum step proof_attempt(struct req *r, const char *action)
@@ -299,7 +329,7 @@ static enum step proof_attempt(struct req *r, const char *action)
         return STEP_FAIL;
     }
     if (!state->user->enabled) {
-        return req_refuse(r, AVANTA__REASON__MFA_NOT_ENABLED);
+        return req_refuse_keeping(r, AVANTA__REASON__MFA_NOT_ENABLED);
     }
     return mfa_attempt(r, &state->proof, state->user->id, &state->user->sealed, in->code);
 }
@@ -335,10 +365,12 @@ static enum step disable_reply(struct req *r)
 
 const struct op op_identity_disable_mfa = {
     TX_WRITE,
-    {state_select,
+    {password_begin,
+      attempt_admitted, state_select,
       proof_check, req_transaction,
-      disable_attempt, disable_delete,
-      end_others, disable_reply}
+      password_end, disable_attempt,
+      disable_delete, end_others,
+      disable_reply}
 };
 
 static enum step renew_attempt(struct req *r)
@@ -363,7 +395,11 @@ static enum step renew_reply(struct req *r)
 
 const struct op op_identity_renew_recovery_codes = {
     TX_WRITE,
-    {state_select, proof_check, req_transaction, renew_attempt, renew_insert, renew_reply}
+    {password_begin,
+      attempt_admitted, state_select,
+      proof_check, req_transaction,
+      password_end, renew_attempt,
+      renew_insert, renew_reply}
 };
 
 /* --- an administrator takes it away from a user who lost it --- */

@@ -309,6 +309,7 @@ static void seal(struct service_rig *rig, struct service_call *call, struct str 
 
     principal.user_id = copy(call->arena, call->user);
     principal.role = copy(call->arena, call->role == NULL ? "user" : call->role);
+    principal.session_id = copy(call->arena, call->session);
     request.method = copy(call->arena, call->method->full_name);
     request.nonce = (ProtobufCBinaryData){sizeof call->nonce, call->nonce};
     request.issued_ms = clock_wall_ms();

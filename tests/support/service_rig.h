@@ -42,6 +42,7 @@ struct service_call {
     const char *role; /* NULL: user */
     const char *key;  /* Idempotency-Key, or NULL */
     const char *client_ip;
+    const char *session; /* of the user, or NULL */
 
     /* --- the answer; all of it lives until service_call_end() --- */
     int count;     /* 1: it has come */
