@@ -75,12 +75,13 @@ enum step session_reply(struct req *r,
     const struct identity *self = req_service(r);
     Avanta__Identity__SessionReply *out = req_out(r);
     Avanta__Identity__SessionUser *shown = arena_alloc(req_arena(r), sizeof *shown);
-    const bool must_enroll = mfa_must_enroll(self, user->role, secrets->has_mfa);
+    bool must_enroll = false;
 
     assert(secrets->session_id[0] != '\0');
     assert(secrets->refresh[0] != '\0');
     assert(user != NULL);
     assert(self->config.token_seconds <= UINT32_MAX);
+    must_enroll = mfa_must_enroll(self, user->role, secrets->has_mfa);
     out->token =
         token_new(r, secrets->session_id, user, must_enroll ? MFA_ROLE_ENROLLING : user->role);
     out->refresh_cookie = arena_strdup(req_arena(r), str_from(secrets->refresh));

@@ -110,15 +110,20 @@ static void a_seed_moved_to_another_user_does_not_open(void **state)
 {
     struct mfa_user thief;
     struct mfa_user victim;
+    char sql[256];
     char code[MFA_CODE_BYTES];
 
     (void)state;
     mfa_user_make_enrolled(&thief, &rig, "thief");
     mfa_user_make_enrolled(&victim, &rig, "victim");
-    mfa_run(&thief, "UPDATE mfa SET sealed = (SELECT sealed FROM mfa WHERE user_id = '%s')");
+    (void)snprintf(sql,
+                   sizeof sql,
+                   "UPDATE mfa SET sealed = (SELECT sealed FROM mfa WHERE user_id = '%s')"
+                   " WHERE user_id = '%%s'",
+                   thief.id);
+    mfa_run(&victim, sql);
     mfa_code(thief.secret, 0, code);
     assert_int_equal(mfa_login(&victim, MFA_PASSWORD, code).code, ERR_INTERNAL);
-    mfa_run(&victim, "DELETE FROM mfa WHERE user_id = '%s'");
 }
 
 /* --- logging in --- */
