@@ -58,7 +58,7 @@ const char *mfa_status(struct mfa_user *user);
 struct mfa_verdict_seen mfa_reset(const struct mfa_user *admin, const char *user_id);
 
 /* So many logins, or verifications of a pending secret, with one code at once; how many were good.
- * Those refused were so for the code, or because codes are locked. */
+ * Those refused were so for the code, because codes are locked, or because it is enabled by now. */
 unsigned mfa_login_at_once(struct mfa_user *user, unsigned count, const char *otp);
 unsigned mfa_verify_at_once(struct mfa_user *user, unsigned count, const char *code);
 
