@@ -61,6 +61,11 @@ void stack_gateway_settings(const char *settings)
     assert_int_equal(setenv("GATEWAY_SETTINGS", settings, 1), 0);
 }
 
+void stack_identity_settings(const char *settings)
+{
+    assert_int_equal(setenv("IDENTITY_SETTINGS", settings, 1), 0);
+}
+
 static int use_running(void)
 {
     const char *given = getenv("AVANTA_URL");

@@ -14,6 +14,7 @@
 /* Settings of the gateway beside those of deploy/up.sh, "NAME=value NAME=value"; before
  * stack_setup(). */
 void stack_gateway_settings(const char *settings);
+void stack_identity_settings(const char *settings); /* the same of identity */
 int stack_setup(void **state);
 /* Also fails when a program ended badly or a sanitizer reported something in its log. */
 int stack_teardown(void **state);
