@@ -66,9 +66,9 @@ static void environment_fill(struct environment *e, const struct service_rig *ri
             entry_add(e, kept[i], getenv(kept[i]));
         }
     }
-    (void)snprintf(dsn, sizeof dsn, "%s user=%s password=scratch", rig->dsn, rig->name);
+    (void)snprintf(dsn, sizeof dsn, "%s user=%s password=scratch", rig->dsn, rig->role);
     entry_add(e, "AVANTA_PG_DSN", dsn);
-    (void)snprintf(dsn, sizeof dsn, "%s user=%s_owner password=scratch", rig->dsn, rig->name);
+    (void)snprintf(dsn, sizeof dsn, "%s user=%s_owner password=scratch", rig->dsn, rig->role);
     entry_add(e, "AVANTA_PG_MIGRATE_DSN", dsn);
     entry_add(e, "AVANTA_NATS_URL", url);
     entry_add(e, "AVANTA_ENVELOPE_KEY", KEY_HEX);
@@ -169,7 +169,7 @@ static void database_make(struct service_rig *rig)
 {
     char sql[1024];
 
-    rig->dsn = scratch_pg_database(rig->name);
+    rig->dsn = scratch_pg_database(rig->role);
     (void)snprintf(sql,
                    sizeof sql,
                    "DO $$ BEGIN"
@@ -180,11 +180,11 @@ static void database_make(struct service_rig *rig)
                    " END IF;"
                    " EXECUTE format('ALTER DATABASE %%I OWNER TO %s_owner', current_database());"
                    "END $$",
-                   rig->name,
-                   rig->name,
-                   rig->name,
-                   rig->name,
-                   rig->name);
+                   rig->role,
+                   rig->role,
+                   rig->role,
+                   rig->role,
+                   rig->role);
     scratch_pg_run(rig->dsn, sql);
 }
 
@@ -198,6 +198,9 @@ void service_rig_open(struct service_rig *rig, const char *name, unsigned replic
 
     assert_true(replicas <= SERVICE_RIG_REPLICAS_MAX);
     *rig = (struct service_rig){.name = name, .replicas = replicas};
+    for (size_t i = 0; name[i] != '\0' && i + 1 < sizeof rig->role; i++) {
+        rig->role[i] = name[i] == '-' ? '_' : name[i];
+    }
     database_make(rig);
     environment_fill(&e, rig, url);
     if (wait_for(spawn(rig, 0, migrate, &e)) != 0) {
@@ -305,11 +308,19 @@ static void seal(struct service_rig *rig, struct service_call *call, struct str 
 {
     Avanta__Request request = AVANTA__REQUEST__INIT;
     Avanta__Principal principal = AVANTA__PRINCIPAL__INIT;
+    char *scope = NULL;
     struct err err = {0};
 
     principal.user_id = copy(call->arena, call->user);
     principal.role = copy(call->arena, call->role == NULL ? "user" : call->role);
     principal.session_id = copy(call->arena, call->session);
+    principal.actor_id = copy(call->arena, call->actor);
+    principal.grant = copy(call->arena, call->grant);
+    principal.has_by_key = call->by_key;
+    principal.by_key = call->by_key;
+    scope = copy(call->arena, call->scope);
+    principal.n_scopes = scope != NULL;
+    principal.scopes = &scope;
     request.method = copy(call->arena, call->method->full_name);
     request.nonce = (ProtobufCBinaryData){sizeof call->nonce, call->nonce};
     request.issued_ms = clock_wall_ms();

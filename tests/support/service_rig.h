@@ -19,6 +19,7 @@
 
 struct service_rig {
     const char *name;
+    char role[32];   /* in the database: the name with underscores */
     const char *dsn; /* as superuser, for looking behind the service */
     pid_t pids[SERVICE_RIG_REPLICAS_MAX];
     unsigned replicas;
@@ -38,9 +39,13 @@ struct service_call {
     /* --- the question --- */
     const struct api_method *method;
     const ProtobufCMessage *in;
-    const char *user; /* NULL: nobody */
-    const char *role; /* NULL: user */
-    const char *key;  /* Idempotency-Key, or NULL */
+    const char *user;  /* NULL: nobody */
+    const char *role;  /* NULL: user */
+    const char *actor; /* acts for `user`, or NULL */
+    const char *grant; /* what `user` granted it, or NULL */
+    bool by_key;       /* an API key, with the scope of that name or none */
+    const char *scope;
+    const char *key; /* Idempotency-Key, or NULL */
     const char *client_ip;
     const char *session; /* of the user, or NULL */
 
