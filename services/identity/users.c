@@ -10,6 +10,7 @@
 #include "services/identity/password_policy.h"
 
 #include "libcommon/base/id.h"
+#include "libcommon/codec/access.h"
 #include "libcommon/service/req.h"
 
 #include <assert.h>
@@ -237,6 +238,13 @@ static enum step login_select(struct req *r)
     return req_query(r, Q_USER_CREDENTIAL);
 }
 
+/* Programs come with API keys alone. */
+static bool may_log_in(const Avanta__Identity__UserCredential *row)
+{
+    assert(row->role != NULL);
+    return row->is_active && strcmp(row->role, role_name(ROLE_SERVICE)) != 0;
+}
+
 static enum step login_verify(struct req *r)
 {
     const Avanta__Identity__LoginRequest *in = req_in(r);
@@ -259,7 +267,7 @@ static enum step login_verify(struct req *r)
         }
         assert(row->id != NULL);
         avanta__identity__session_user__init(&entry->user);
-        entry->stored_hash = row->is_active ? row->password_hash : NULL;
+        entry->stored_hash = may_log_in(row) ? row->password_hash : NULL;
         entry->user.id = row->id;
         entry->user.email = row->email;
         entry->user.name = row->name;

@@ -287,9 +287,28 @@ static void a_role_taken_or_given_counts_at_once(void **state)
     api_close(&ana);
     log_in(&ana, stack_url(), "ana@example.com", PASSWORD);
     assert_int_equal(api_get(&ana, "/api/accounts"), 200);
-    api_send(
-        &ana, "POST", "/api/accounts", json_pack("{s:s,s:s}", "name", "Caja", "type", "cash"));
+    api_send(&ana, "POST", "/api/accounts", json_pack("{s:s,s:s}", "name", "Caja", "type", "cash"));
     expect(&ana, 403, "FORBIDDEN");
+    assert_int_equal(api_send(&admin, "PUT", path, json_pack("{s:s}", "role", "user")), 200);
+    api_close(&ana);
+    log_in(&ana, stack_url(), "ana@example.com", PASSWORD);
+}
+
+static void a_program_does_not_log_in(void **state)
+{
+    struct api again;
+    char path[256];
+
+    (void)state;
+    user_path(&ana, "", path);
+    assert_int_equal(api_send(&admin, "PUT", path, json_pack("{s:s}", "role", "service")), 200);
+    api_open(&again, stack_url());
+    api_send(&again,
+             "POST",
+             "/api/auth/login",
+             json_pack("{s:s,s:s}", "email", "ana@example.com", "password", PASSWORD));
+    expect(&again, 401, "INVALID_CREDENTIALS");
+    api_close(&again);
     assert_int_equal(api_send(&admin, "PUT", path, json_pack("{s:s}", "role", "user")), 200);
     api_close(&ana);
     log_in(&ana, stack_url(), "ana@example.com", PASSWORD);
@@ -362,6 +381,7 @@ int main(void)
         cmocka_unit_test(a_new_password_ends_the_other_sessions),
         cmocka_unit_test(only_administrators_see_users),
         cmocka_unit_test(a_role_taken_or_given_counts_at_once),
+        cmocka_unit_test(a_program_does_not_log_in),
         cmocka_unit_test(administrators_end_sessions_and_users),
         cmocka_unit_test(administrators_leave_themselves_alone),
         cmocka_unit_test(the_password_is_asked_for_again),
