@@ -8,8 +8,7 @@
 #include "libcommon/base/list.h"
 #include "libcommon/base/pool.h"
 #include "libcommon/base/table.h"
-#include "libcommon/codec/rules.h"
-#include "libcommon/codec/transcode.h"
+#include "libcommon/codec/jws.h"
 #include "libcommon/io/digest.h"
 
 #include <assert.h>
@@ -218,54 +217,6 @@ static enum code refuse(struct err *err, const char *why)
     return err_set(err, ERR_UNAUTHENTICATED, "%s", why);
 }
 
-/* The three parts of a compact JWS (RFC 7515, 7.1) and what was signed. */
-struct compact {
-    struct str header;
-    struct str claims;
-    struct str signature;
-    struct str signed_part;
-};
-
-static bool compact_split(struct str token, struct compact *out)
-{
-    struct str rest = token;
-
-    assert(out != NULL);
-    if (!str_split(&rest, '.', &out->header) || !str_split(&rest, '.', &out->claims)) {
-        return false;
-    }
-    out->signature = rest;
-    out->signed_part = str_sub(token, 0, out->header.len + 1 + out->claims.len);
-    return out->header.len > 0 && out->claims.len > 0 && rest.len > 0;
-}
-
-/* base64url of JSON into a message; anything that breaks a rule is refused. */
-static bool part_read(struct str part,
-                      const struct message_rules *rules,
-                      struct arena *arena,
-                      ProtobufCMessage **out)
-{
-    struct violations *violations = arena_alloc(arena, sizeof *violations);
-    uint8_t *json = arena_alloc(arena, part.len);
-    size_t len = 0;
-
-    assert(out != NULL);
-    assert(part.len > 0);
-    *out = transcode_new(rules->descriptor, arena);
-    if (violations == NULL || json == NULL || *out == NULL ||
-        !base64url_decode(part, json, part.len, &len)) {
-        return false;
-    }
-    assert(len < part.len);
-    violations_init(violations, arena);
-    if (transcode_from_json(
-            (struct str){(const char *)json, len}, rules, arena, *out, violations, NULL) != OK) {
-        return false;
-    }
-    rules_check(*out, rules, date_in_mexico_city(clock_wall_ms()), violations);
-    return violations->count == 0;
-}
-
 static bool is(const char *value, const char *wanted)
 {
     assert(wanted != NULL);
@@ -283,7 +234,7 @@ static enum code header_read(struct str part,
     assert(part.len > 0);
     assert(arena != NULL);
     if (part.len > AUTH_HEADER_BYTES_MAX ||
-        !part_read(part, &rules_avanta_token_header, arena, &message)) {
+        !jws_part_read(part, &rules_avanta_token_header, arena, &message)) {
         return refuse(err, "header");
     }
     *out = (const Avanta__Token__Header *)(const void *)message;
@@ -293,7 +244,7 @@ static enum code header_read(struct str part,
     return is((*out)->alg, "ES256") ? OK : refuse(err, "algorithm");
 }
 
-static bool signature_good(const struct key *key, const struct compact *parts)
+static bool signature_good(const struct key *key, const struct jws *parts)
 {
     uint8_t signature[ECDSA_SIGNATURE_BYTES];
     size_t len = 0;
@@ -380,7 +331,7 @@ static enum code claims_check(struct auth *auth,
 /* Signed by the key that its header names, which is one of ours. */
 static enum code signature_check(struct auth *auth,
                                  const struct auth_input *input,
-                                 const struct compact *parts,
+                                 const struct jws *parts,
                                  struct err *err)
 {
     const Avanta__Token__Header *header = NULL;
@@ -410,21 +361,21 @@ static enum code token_verify(struct auth *auth,
                               uint64_t *out_expires_ms,
                               struct err *err)
 {
-    struct compact parts;
+    struct jws parts;
     ProtobufCMessage *claims = NULL;
     enum code code = OK;
 
     assert(input.arena != NULL);
     assert(out != NULL);
     assert(out_expires_ms != NULL);
-    if (!compact_split(input.token, &parts)) {
+    if (!jws_split(input.token, &parts)) {
         return refuse(err, "not a compact JWS");
     }
     code = signature_check(auth, &input, &parts, err);
     if (code != OK) {
         return code;
     }
-    if (!part_read(parts.claims, &rules_avanta_token_claims, input.arena, &claims)) {
+    if (!jws_part_read(parts.claims, &rules_avanta_token_claims, input.arena, &claims)) {
         return refuse(err, "claims");
     }
     assert(claims != NULL);

@@ -2,6 +2,7 @@
 #include "avanta/identity_internal.pb-c.h"
 #include "identity_ops.gen.h"
 #include "identity_sql.gen.h"
+#include "services/identity/google.h"
 #include "services/identity/lockout.h"
 #include "services/identity/password_policy.h"
 #include "services/identity/session_list.h"
@@ -20,6 +21,7 @@ struct proof {
     struct password_cost cost;
     char hash[PASSWORD_HASH_BYTES];
     Avanta__Identity__PasswordNew row;
+    const Avanta__Google__IdToken *token; /* of link */
 };
 
 static struct proof *proof_of(struct req *r)
@@ -79,7 +81,7 @@ static enum step verify(struct req *r, const char *password)
         return STEP_FAIL;
     }
     if (proof->user->password_hash == NULL) {
-        return req_refuse(r, AVANTA__REASON__INVALID_PASSWORD);
+        return STEP_NEXT; /* there is nothing to guess; proof_judge() says so */
     }
     proof->password = str_from(password);
     proof->stored_hash = proof->user->password_hash;
@@ -90,7 +92,7 @@ static enum step proof_end(struct req *r)
 {
     struct proof *proof = proof_of(r);
 
-    return attempt_end(r, &proof->attempt, !proof->proved);
+    return attempt_end(r, &proof->attempt, !proof->proved && proof->stored_hash != NULL);
 }
 
 /* STEP_NEXT: it was the right one. */
@@ -105,6 +107,9 @@ static enum step proof_judge(struct req *r, const char *action)
     }
     if (proof->proved) {
         return STEP_NEXT;
+    }
+    if (proof->stored_hash == NULL) {
+        return req_refuse_keeping(r, AVANTA__REASON__NO_PASSWORD);
     }
     req_audit_failure(r, user_id, action, "user", user_id);
     return req_refuse_keeping(r, AVANTA__REASON__INVALID_PASSWORD);
@@ -239,4 +244,55 @@ const struct op op_identity_reauthenticate = {
       again_verify, again_proved,
       req_transaction, proof_end,
       again_update, again_reply}
+};
+
+/* --- link a Google account --- */
+
+static enum step link_begin(struct req *r)
+{
+    const Avanta__Identity__LinkGoogleRequest *in = req_in(r);
+    enum step step = google_token_read(r, in->credential, &proof_of(r)->token);
+
+    return step == STEP_NEXT ? proof_begin(r) : step;
+}
+
+static enum step link_verify(struct req *r)
+{
+    const Avanta__Identity__LinkGoogleRequest *in = req_in(r);
+
+    return verify(r, in->password);
+}
+
+static enum step link_update(struct req *r)
+{
+    enum step judged = proof_judge(r, "google_link");
+
+    return judged == STEP_NEXT ? google_query(r, Q_GOOGLE_LINK, proof_of(r)->token) : judged;
+}
+
+static enum step link_reply(struct req *r)
+{
+    Avanta__Identity__LinkGoogleReply *out = req_out(r);
+    Avanta__Identity__GoogleLinked event = AVANTA__IDENTITY__GOOGLE_LINKED__INIT;
+
+    assert(req_rows(r) <= 1);
+    if (req_rows(r) == 0) {
+        return req_refuse(r, AVANTA__REASON__GOOGLE_LINKED_OTHERWISE);
+    }
+    event.id = identity_text(r, req_user_id(r));
+    req_audit_severity(r, "high");
+    req_emit(r, &event.base, req_user_id(r));
+    out->has_success = true;
+    out->success = true;
+    out->message = identity_text(r, "Google linked");
+    return out->message == NULL || event.id == NULL ? identity_no_memory(r) : STEP_DONE;
+}
+
+const struct op op_identity_link_google = {
+    TX_WRITE,
+    {link_begin,
+      attempt_admitted, password_select,
+      link_verify, again_proved,
+      req_transaction, proof_end,
+      link_update, link_reply}
 };

@@ -2,10 +2,11 @@
 /*
  * What the handlers of identity share: settings, the keys, and the session a request is about to
  * answer with. The state is made at start and constant while the service runs, but for the keyring,
- * which follows the database.
+ * which follows the database, and Google's keys, which follow their file.
  */
 
 #include "avanta/identity.pb-c.h"
+#include "services/identity/google_keys.h"
 #include "services/identity/keyring.h"
 #include "services/identity/password.h"
 #include "services/identity/token.h"
@@ -33,6 +34,9 @@
     X(UINT, lock_max_s,           "AVANTA_LOCK_SECONDS_MAX",     "900", 1, 86400, PLAIN,     "length of the longest lock")     \
     X(UINT, failures_forget_s,    "AVANTA_FAILURES_FORGET_SECONDS", "86400", 1, 2592000, PLAIN, "so long after the last failure they count no more") \
     X(TEXT, mfa_required_roles, "AVANTA_MFA_REQUIRED_ROLES", "", 0, 128, PLAIN,    "roles, with commas between, whose users must set up a second factor") \
+    X(TEXT, google_client_id, "AVANTA_GOOGLE_CLIENT_ID", "", 0, 255, PLAIN,         "`aud` of Google ID tokens; empty: no login with Google") \
+    X(TEXT, google_jwks_file, "AVANTA_GOOGLE_JWKS_FILE", "", 0, 1000, PLAIN,        "file with the keys that sign them (JWKS); read again when it changes") \
+    X(TEXT, google_issuer,  "AVANTA_GOOGLE_ISSUER",  "https://accounts.google.com", 9, 255, PLAIN, "`iss` of Google ID tokens, also without https://") \
     X(TEXT, admin_email,    "AVANTA_BOOTSTRAP_EMAIL", "", 0, 254, SECRET,          "administrator to create when there is none") \
     X(TEXT, admin_password, "AVANTA_BOOTSTRAP_PASSWORD", "", 0, 128, SECRET,        "its password")
 /* clang-format on */
@@ -42,7 +46,8 @@ CONFIG_STRUCT(identity_config, IDENTITY_CONFIG);
 struct identity {
     struct identity_config config;
     struct keyring keyring;
-    struct vault *vault; /* what is secret in the database */
+    struct google_keys google; /* empty when it is not configured */
+    struct vault *vault;       /* what is secret in the database */
     struct password_cost cost;
     uint32_t mfa_roles; /* set of 1 << role: whose users must have a second factor */
 };

@@ -2,6 +2,7 @@
 #include "identity_migrations.gen.h"
 #include "identity_ops.gen.h"
 #include "identity_sql.gen.h"
+#include "services/identity/google.h"
 #include "services/identity/identity.h"
 #include "services/identity/lockout.h"
 #include "services/identity/mfa.h"
@@ -19,6 +20,7 @@
 #define BOOTSTRAP_EVERY_MS   2000
 #define PURGE_EVERY_MS       (UINT64_C(10) * 60 * 1000)
 #define FORGET_EVERY_MS      10000
+#define GOOGLE_EVERY_MS      5000
 #define KEYS_FIRST_EVERY_MS  200
 #define KEYS_LOAD_EVERY_MS   1000
 #define KEYS_ROTATE_EVERY_MS 5000
@@ -34,10 +36,16 @@ static const struct periodic_row periodics[] = {
     {"session purge",       PURGE_EVERY_MS,       &op_identity_purge_sessions,      false},
     {"attempts_purge",      FORGET_EVERY_MS,      &op_identity_attempts_purge,      false},
     {"bootstrap",           BOOTSTRAP_EVERY_MS,   &op_identity_bootstrap,           true },
+    {"google_keys",         GOOGLE_EVERY_MS,      &op_identity_google_keys,         false},
+    {"google_keys_first",   GOOGLE_EVERY_MS,      &op_identity_google_keys,         true },
     {"signing_keys_first",  KEYS_FIRST_EVERY_MS,  &op_identity_signing_keys_rotate, true },
     {"signing_keys_ready",  KEYS_FIRST_EVERY_MS,  &op_identity_signing_keys_load,   true },
     {"signing_keys_load",   KEYS_LOAD_EVERY_MS,   &op_identity_signing_keys_load,   false},
     {"signing_keys_rotate", KEYS_ROTATE_EVERY_MS, &op_identity_signing_keys_rotate, false},
+};
+
+static const struct constraint_row constraints[] = {
+    {"users_google_sub", AVANTA__REASON__GOOGLE_LINKED_OTHERWISE, NULL},
 };
 
 /* A setting of 64 hex digits. */
@@ -110,6 +118,20 @@ static enum code mfa_start(struct err *err)
     return code == OK ? totp_open(err) : code;
 }
 
+/* Both or neither. */
+static enum code google_check(struct err *err)
+{
+    bool client = instance.config.google_client_id[0] != '\0';
+    bool file = instance.config.google_jwks_file[0] != '\0';
+
+    return client == file ? OK
+                          : err_set_field(err,
+                                          ERR_INVALID,
+                                          "AVANTA_GOOGLE_JWKS_FILE",
+                                          "AVANTA_GOOGLE_CLIENT_ID and AVANTA_GOOGLE_JWKS_FILE "
+                                          "go together");
+}
+
 static enum code on_start(void **out_state, struct err *err)
 {
     enum code code = admin_check(err);
@@ -118,6 +140,7 @@ static enum code on_start(void **out_state, struct err *err)
     assert(instance.keyring.count == 0);
     code = code == OK ? rotation_check(err) : code;
     code = code == OK ? mfa_start(err) : code;
+    code = code == OK ? google_check(err) : code;
     code = code == OK ? vault_start(err) : code;
     if (code != OK) {
         return code;
@@ -137,6 +160,7 @@ static void on_stop(void *state)
 
     assert(self == &instance);
     keyring_clear(&self->keyring);
+    google_keys_clear(&self->google);
     vault_close(&self->vault);
     totp_close();
 }
@@ -155,6 +179,8 @@ int main(int argc, char **argv)
         .migration_count = identity_migration_count,
         .periodics = periodics,
         .periodic_count = ARRAY_LEN(periodics),
+        .constraints = constraints,
+        .constraint_count = ARRAY_LEN(constraints),
         .config = &config,
         .on_start = on_start,
         .on_stop = on_stop,

@@ -4,9 +4,7 @@
 #include "avanta/identity_internal.pb-c.h"
 #include "identity_ops.gen.h"
 #include "identity_sql.gen.h"
-#include "services/identity/identity.h"
-#include "services/identity/lockout.h"
-#include "services/identity/mfa.h"
+#include "services/identity/entry.h"
 #include "services/identity/password_policy.h"
 
 #include "libcommon/base/id.h"
@@ -16,24 +14,7 @@
 #include <assert.h>
 #include <string.h>
 
-/* What the thread pool works on, and what later steps need of it. */
-struct entry {
-    struct attempt attempt;
-    struct str password;
-    struct password_cost cost;
-    char hash[PASSWORD_HASH_BYTES];
-    const char *stored_hash; /* NULL: nobody of that e-mail */
-    bool good;
-    char user_id[UUID_TEXT_BYTES];
-    struct session_secrets secrets;
-    Avanta__Identity__UserNew user_new;
-    Avanta__Identity__SessionUser user;
-    Avanta__Identity__SessionNew session;
-    ProtobufCBinaryData mfa_sealed; /* empty: no second factor */
-    struct mfa_proof mfa;
-};
-
-static struct entry *entry_of(struct req *r)
+struct entry *entry_of(struct req *r)
 {
     return req_state(r, sizeof(struct entry));
 }
@@ -141,7 +122,7 @@ static enum step register_insert(struct req *r)
     return user_insert(r, "user");
 }
 
-static enum step session_insert(struct req *r)
+enum step entry_session(struct req *r)
 {
     const struct identity *self = req_service(r);
     struct entry *entry = entry_of(r);
@@ -194,10 +175,10 @@ static enum step register_session(struct req *r)
     event.name = entry->user.name;
     event.role = entry->user.role;
     req_emit_for(r, entry->user.id, &event.base, entry->user.id);
-    return session_insert(r);
+    return entry_session(r);
 }
 
-static enum step entry_reply(struct req *r)
+enum step entry_reply(struct req *r)
 {
     struct entry *entry = entry_of(r);
     Avanta__Identity__UserLoggedIn event = AVANTA__IDENTITY__USER_LOGGED_IN__INIT;
@@ -325,7 +306,7 @@ static enum step login_session(struct req *r)
     if (entry->secrets.has_mfa && entry->mfa.verdict != MFA_GOOD) {
         return mfa_refuse(r, &entry->mfa, AVANTA__REASON__INVALID_OTP);
     }
-    return session_insert(r);
+    return entry_session(r);
 }
 
 const struct op op_identity_login = {
@@ -336,13 +317,6 @@ const struct op op_identity_login = {
       login_mfa, login_end,
       login_session, entry_reply}
 };
-
-static enum step google_refuse(struct req *r)
-{
-    return req_refuse(r, AVANTA__REASON__NOT_CONFIGURED);
-}
-
-const struct op op_identity_login_google = {TX_NONE, {google_refuse}};
 
 /* --- the first administrator, from the settings, when there is none --- */
 

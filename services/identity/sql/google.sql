@@ -1,0 +1,31 @@
+-- name: google_find
+-- in: avanta.identity.GoogleQuery
+-- out: avanta.identity.GoogleUser
+-- unscoped: nobody is logged in yet
+-- The user of that Google account, else the one who has its e-mail.
+SELECT users.id, users.email, users.name, users.role, users.is_demo, users.created_at, users.avatar_url, users.is_active,
+       users.password_hash IS NOT NULL AS has_password, users.google_sub IS NOT DISTINCT FROM :sub AS linked,
+       mfa.sealed AS mfa_sealed
+FROM users
+LEFT JOIN mfa ON mfa.user_id = users.id AND mfa.enabled_at IS NOT NULL
+WHERE users.google_sub = :sub OR users.email = :email
+ORDER BY (users.google_sub IS NOT DISTINCT FROM :sub) DESC
+LIMIT 1;
+
+-- name: google_user_insert
+-- in: avanta.identity.GoogleUserNew
+-- out: avanta.identity.SessionUser
+-- No row: the e-mail or the Google account was taken meanwhile.
+INSERT INTO users (id, email, name, google_sub, avatar_url)
+VALUES (:id::uuid, :email, :name, :sub, :avatar_url)
+ON CONFLICT DO NOTHING
+RETURNING id, email, name, role, is_demo, created_at, avatar_url;
+
+-- name: google_link
+-- in: avanta.identity.GoogleQuery
+-- out: avanta.identity.AdminId
+-- No row: the user has another Google account, or is not active.
+UPDATE users
+SET google_sub = :sub, updated_at = now() AT TIME ZONE 'UTC'
+WHERE id = :user_id::uuid AND is_active AND (google_sub IS NULL OR google_sub = :sub)
+RETURNING id;
