@@ -277,7 +277,7 @@ static enum step link_reply(struct req *r)
 
     assert(req_rows(r) <= 1);
     if (req_rows(r) == 0) {
-        return req_refuse(r, AVANTA__REASON__GOOGLE_LINKED_OTHERWISE);
+        return req_refuse_keeping(r, AVANTA__REASON__GOOGLE_LINKED_OTHERWISE);
     }
     event.id = identity_text(r, req_user_id(r));
     req_audit_severity(r, "high");

@@ -24,8 +24,9 @@ RETURNING id, email, name, role, is_demo, created_at, avatar_url;
 -- name: google_link
 -- in: avanta.identity.GoogleQuery
 -- out: avanta.identity.AdminId
--- No row: the user has another Google account, or is not active.
+-- No row: the user has another Google account or is not active, or the account is another user's.
 UPDATE users
 SET google_sub = :sub, updated_at = now() AT TIME ZONE 'UTC'
 WHERE id = :user_id::uuid AND is_active AND (google_sub IS NULL OR google_sub = :sub)
+  AND NOT EXISTS (SELECT FROM users AS others WHERE others.google_sub = :sub AND others.id <> :user_id::uuid)
 RETURNING id;

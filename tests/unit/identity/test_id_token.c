@@ -161,7 +161,7 @@ static void claims_are_checked(void **state)
          "issuer"                                                                                                               },
         {"{" WHO "," AT "," YES ",\"iss\":\"http://accounts.example.com\",\"aud\":\"" CLIENT "\"}",
          "issuer"                                                                                                               },
-        {"{" WHO "," AT "," YES ",\"iss\":\"\",\"aud\":\"" CLIENT "\"}",                            "issuer"                    },
+        {"{" WHO "," AT "," YES ",\"iss\":\"\",\"aud\":\"" CLIENT "\"}",                            "claims"                    },
         {"{" WHO "," AT "," YES ",\"iss\":\"https://accounts.example.com\",\"aud\":\"another\"}",
          "audience"                                                                                                             },
         {"{" WHO "," AT "," YES ",\"iss\":\"https://accounts.example.com\",\"aud\":[\"" CLIENT

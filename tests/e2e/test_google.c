@@ -1,0 +1,336 @@
+/* Logging in with Google, whose part a key of our own plays: who is let in, who is not, and what
+ * becomes of users who are there already. */
+#include "tests/support/api.h"
+#include "tests/support/rsa_key.h"
+#include "tests/support/stack.h"
+
+#include "libcommon/base/clock.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CLIENT      "client-1.apps.example.com"
+#define ISSUER      "https://accounts.example.com"
+#define PASSWORD    "Una clave larga 7"
+#define READ_MS_MAX 20000
+
+static struct api api;
+static struct api admin;
+static struct rsa_key *keys[2];
+static char directory[] = "/tmp/avanta-google-XXXXXX";
+static char file_path[64];
+
+static void file_put(const struct rsa_key *key, const char *kid)
+{
+    char memory[4096];
+    char fresh[80];
+    struct buf b = buf_over(memory, sizeof memory);
+    FILE *file = NULL;
+
+    buf_text(&b, "{\"keys\":[");
+    rsa_key_jwk(key, kid, ",\"use\":\"sig\",\"alg\":\"RS256\"", &b);
+    buf_text(&b, "]}");
+    (void)snprintf(fresh, sizeof fresh, "%s.new", file_path);
+    file = fopen(fresh, "w");
+    assert_non_null(file);
+    assert_int_equal(fwrite(memory, 1, b.len, file), b.len);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(rename(fresh, file_path), 0);
+}
+
+static int setup(void **state)
+{
+    char settings[512];
+
+    if (getenv("AVANTA_BUILD") == NULL) {
+        fail_msg("this test needs a stack of its own");
+    }
+    keys[0] = rsa_key_make(2048);
+    keys[1] = rsa_key_make(2048);
+    assert_non_null(mkdtemp(directory));
+    (void)snprintf(file_path, sizeof file_path, "%s/jwks.json", directory);
+    file_put(keys[0], "g1");
+    (void)snprintf(settings,
+                   sizeof settings,
+                   "AVANTA_GOOGLE_CLIENT_ID=%s AVANTA_GOOGLE_JWKS_FILE=%s AVANTA_GOOGLE_ISSUER=%s",
+                   CLIENT,
+                   file_path,
+                   ISSUER);
+    stack_identity_settings(settings);
+    if (stack_setup(state) != 0) {
+        return 1;
+    }
+    api_open(&api, stack_url());
+    api_open(&admin, stack_url());
+    (void)snprintf(settings, sizeof settings, "%s", stack_value("AVANTA_ADMIN_EMAIL"));
+    assert_int_equal(
+        api_send(
+            &admin,
+            "POST",
+            "/api/auth/login",
+            json_pack(
+                "{s:s,s:s}", "email", settings, "password", stack_value("AVANTA_ADMIN_PASSWORD"))),
+        200);
+    (void)snprintf(admin.token, sizeof admin.token, "%s", api_text(&admin, "token"));
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    api_close(&api);
+    api_close(&admin);
+    rsa_key_free(&keys[0]);
+    rsa_key_free(&keys[1]);
+    (void)unlink(file_path);
+    (void)rmdir(directory);
+    return stack_teardown(state);
+}
+
+/* --- tokens --- */
+
+struct token {
+    const char *header; /* NULL: a good one */
+    const char *sub;
+    const char *email;
+    const char *aud; /* NULL: ours */
+    bool unverified;
+    int64_t age_s;
+    size_t key;
+};
+
+static const char *token_of(const struct token *t)
+{
+    static char memory[8192];
+    struct buf b = buf_over(memory, sizeof memory);
+    const int64_t now_s = (int64_t)(clock_wall_ms() / 1000);
+    json_t *claims = json_pack("{s:s,s:s,s:s,s:s,s:b,s:s,s:s,s:I,s:I}",
+                               "iss",
+                               ISSUER,
+                               "aud",
+                               t->aud == NULL ? CLIENT : t->aud,
+                               "sub",
+                               t->sub,
+                               "email",
+                               t->email,
+                               "email_verified",
+                               t->unverified ? 0 : 1,
+                               "name",
+                               "Ana Pérez",
+                               "picture",
+                               "https://pictures.example.com/ana",
+                               "iat",
+                               (json_int_t)(now_s - t->age_s),
+                               "exp",
+                               (json_int_t)(now_s - t->age_s + 3600));
+    char *text = json_dumps(claims, 0);
+
+    assert_non_null(text);
+    rsa_key_token(keys[t->key],
+                  t->header == NULL ? "{\"alg\":\"RS256\",\"typ\":\"JWT\",\"kid\":\"g1\"}"
+                                    : t->header,
+                  text,
+                  &b);
+    assert_true(buf_terminate(&b));
+    free(text);
+    json_decref(claims);
+    return memory;
+}
+
+static long log_in(const struct token *t)
+{
+    api.token[0] = '\0';
+    api_send(&api, "POST", "/api/auth/google", json_pack("{s:s}", "credential", token_of(t)));
+    if (api.status == 200) {
+        (void)snprintf(api.token, sizeof api.token, "%s", api_text(&api, "token"));
+    }
+    return api.status;
+}
+
+static void expect(long status, const char *code)
+{
+    if (api.status != status || strcmp(api_text(&api, "code"), code) != 0) {
+        fail_msg("%ld %s instead of %ld %s", api.status, api_text(&api, "code"), status, code);
+    }
+}
+
+static void link_google(const struct token *t, const char *password)
+{
+    api_send(&api,
+             "POST",
+             "/api/auth/google/link",
+             json_pack("{s:s,s:s}", "credential", token_of(t), "password", password));
+}
+
+/* --- tests --- */
+
+static void a_new_person_becomes_a_user(void **state)
+{
+    const struct token first = {.sub = "1001", .email = "Nueva@Example.com"};
+    const struct token moved = {.sub = "1001", .email = "otra@example.com"};
+    char id[64];
+
+    (void)state;
+    assert_int_equal(log_in(&first), 200);
+    assert_string_equal(api_text(&api, "user.email"), "nueva@example.com");
+    assert_string_equal(api_text(&api, "user.name"), "Ana Pérez");
+    assert_string_equal(api_text(&api, "user.picture"), "https://pictures.example.com/ana");
+    assert_true(api_text(&api, "user.created_at")[0] != '\0');
+    assert_non_null(strstr(api.headers, "avanta_refresh="));
+    (void)snprintf(id, sizeof id, "%s", api_text(&api, "user.id"));
+    assert_int_equal(api_get(&api, "/api/auth/me"), 200);
+    assert_string_equal(api_text(&api, "id"), id);
+    assert_int_equal(log_in(&moved), 200); /* known by the account, whatever its e-mail is now */
+    assert_string_equal(api_text(&api, "user.id"), id);
+    assert_string_equal(api_text(&api, "user.email"), "nueva@example.com");
+}
+
+static void such_a_user_has_no_password(void **state)
+{
+    const struct token t = {.sub = "1002", .email = "sinclave@example.com"};
+
+    (void)state;
+    assert_int_equal(log_in(&t), 200);
+    api_send(&api,
+             "POST",
+             "/api/user-profile/change-password",
+             json_pack("{s:s,s:s}", "currentPassword", "nothing", "newPassword", PASSWORD));
+    expect(409, "NO_PASSWORD");
+    link_google(&t, "nothing");
+    expect(409, "NO_PASSWORD");
+    api.token[0] = '\0';
+    api_send(&api,
+             "POST",
+             "/api/auth/login",
+             json_pack("{s:s,s:s}", "email", "sinclave@example.com", "password", "nothing"));
+    expect(401, "INVALID_CREDENTIALS");
+}
+
+/* Whoever registered with an e-mail first gets nothing of its owner's by that, nor the reverse. */
+static void an_account_with_a_password_is_not_merged(void **state)
+{
+    const struct token t = {.sub = "1003", .email = "berta@example.com"};
+    struct api nobody;
+    char id[64];
+
+    (void)state;
+    api_register(&api, "berta");
+    (void)snprintf(id, sizeof id, "%s", api_text(&api, "user.id"));
+    assert_int_equal(log_in(&t), 409);
+    expect(409, "GOOGLE_LINK_REQUIRED");
+    api_open(&nobody, stack_url());
+    api_send(&nobody,
+             "POST",
+             "/api/auth/google/link",
+             json_pack("{s:s,s:s}", "credential", token_of(&t), "password", PASSWORD));
+    assert_int_equal(nobody.status, 401);
+    api_close(&nobody);
+    api_send(&api,
+             "POST",
+             "/api/auth/login",
+             json_pack("{s:s,s:s}", "email", "berta@example.com", "password", PASSWORD));
+    assert_int_equal(api.status, 200);
+    (void)snprintf(api.token, sizeof api.token, "%s", api_text(&api, "token"));
+    link_google(&t, "another one");
+    expect(422, "INVALID_PASSWORD");
+    link_google(&t, PASSWORD);
+    assert_int_equal(api.status, 200);
+    link_google(&t, PASSWORD);
+    assert_int_equal(api.status, 200);
+    assert_int_equal(log_in(&t), 200);
+    assert_string_equal(api_text(&api, "user.id"), id);
+}
+
+static void one_account_belongs_to_one_user(void **state)
+{
+    const struct token first = {.sub = "1004", .email = "carlos@example.com"};
+    const struct token second = {.sub = "1005", .email = "carlos@example.com"};
+
+    (void)state;
+    assert_int_equal(log_in(&first), 200);
+    assert_int_equal(log_in(&second), 409); /* the e-mail is another account's now */
+    expect(409, "GOOGLE_LINKED_OTHERWISE");
+    api_register(&api, "diana");
+    link_google(&first, PASSWORD);
+    expect(409, "GOOGLE_LINKED_OTHERWISE");
+    link_google(&second, PASSWORD);
+    assert_int_equal(api.status, 200);
+    link_google(&first, PASSWORD);
+    expect(409, "GOOGLE_LINKED_OTHERWISE");
+}
+
+static void credentials_that_are_not_good_are_refused(void **state)
+{
+    static const struct token rows[] = {
+        {.sub = "1006",               .email = "eva@example.com",                                              .key = 1},
+        {.sub = "1006",                           .email = "eva@example.com",                                                                                      .aud = "another"},
+        {.sub = "1006",           .email = "eva@example.com",.unverified = true},
+        {.sub = "1006",.email = "eva@example.com",                                                .age_s = 3700},
+        {.sub = "1006",               .email = "eva@example.com",                                                                      .age_s = -300},
+        {.sub = "1006",                           .email = "eva@example.com",                                                                                      .header = "{\"alg\":\"none\",\"kid\":\"g1\"}"},
+        {.sub = "1006",              .email = "eva@example.com",                .header = "{\"alg\":\"RS256\",\"kid\":\"g9\"}"},
+        {.sub = "",.email = "eva@example.com"},
+        {.sub = "1006",               .email = "eva"                                              },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        assert_row(i, log_in(&rows[i]) == 400);
+        expect(400, "INVALID_CREDENTIAL");
+    }
+    api_send(&api, "POST", "/api/auth/google", json_pack("{s:s}", "credential", "a.b.c"));
+    expect(400, "INVALID_CREDENTIAL");
+    api_send(&api, "POST", "/api/auth/google", json_pack("{s:s}", "credential", ""));
+    expect(400, "VALIDATION_ERROR");
+}
+
+static void an_inactive_user_stays_out(void **state)
+{
+    const struct token t = {.sub = "1007", .email = "fernando@example.com"};
+    char path[128];
+
+    (void)state;
+    assert_int_equal(log_in(&t), 200);
+    (void)snprintf(path, sizeof path, "/api/admin/users/%s", api_text(&api, "user.id"));
+    assert_int_equal(api_call(&admin, "DELETE", path, NULL, 0), 200);
+    assert_int_equal(log_in(&t), 401);
+    expect(401, "USER_INACTIVE");
+}
+
+/* The issuer has new keys, and the operator's file too. */
+static void the_file_may_change(void **state)
+{
+    const struct token old = {.sub = "1008", .email = "gabriela@example.com"};
+    const struct token fresh = {.sub = "1008",
+                                .email = "gabriela@example.com",
+                                .key = 1,
+                                .header = "{\"alg\":\"RS256\",\"kid\":\"g2\"}"};
+    const uint64_t end = clock_mono_ms() + READ_MS_MAX;
+
+    (void)state;
+    assert_int_equal(log_in(&old), 200);
+    assert_int_equal(log_in(&fresh), 400);
+    file_put(keys[1], "g2");
+    while (log_in(&fresh) != 200) {
+        expect(400, "INVALID_CREDENTIAL");
+        assert_true(clock_mono_ms() < end);
+        (void)usleep(100000);
+    }
+    assert_int_equal(log_in(&old), 400);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_new_person_becomes_a_user),
+        cmocka_unit_test(such_a_user_has_no_password),
+        cmocka_unit_test(an_account_with_a_password_is_not_merged),
+        cmocka_unit_test(one_account_belongs_to_one_user),
+        cmocka_unit_test(credentials_that_are_not_good_are_refused),
+        cmocka_unit_test(an_inactive_user_stays_out),
+        cmocka_unit_test(the_file_may_change),
+    };
+
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
