@@ -324,6 +324,21 @@ static void a_row_of_somebody_elses_making_is_not_published(void **state)
     assert_string_equal(published(), before);
 }
 
+/* What the documents tell an operator to do who lost the key of the vault. */
+static void when_all_keys_are_retired_by_hand_a_new_one_is_made(void **state)
+{
+    char kid[KID_BYTES];
+
+    (void)state;
+    scratch_pg_run(rig.dsn,
+                   "UPDATE signing_key SET sealed = NULL, retired_at = now(),"
+                   " honoured_until = now() WHERE retired_at IS NULL");
+    until("SELECT count(*) FROM signing_key WHERE sealed IS NOT NULL", "1");
+    kid_of("sealed IS NOT NULL", kid);
+    until_signed_by(kid);
+    expect_published(kid, "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -334,6 +349,7 @@ int main(void)
         cmocka_unit_test(an_administrator_may_rotate_ahead_of_time),
         cmocka_unit_test(compromised_keys_are_gone_at_once),
         cmocka_unit_test(a_row_of_somebody_elses_making_is_not_published),
+        cmocka_unit_test(when_all_keys_are_retired_by_hand_a_new_one_is_made),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
