@@ -100,7 +100,7 @@ static void expect_published(const char *first, const char *second)
     }
 }
 
-/* The kid of a token that one of the replicas has just signed. */
+/* The kid of a token that one of the replicas has just signed; "" when it has no key. */
 static const char *signed_by(void)
 {
     static char header[256];
@@ -112,11 +112,17 @@ static const char *signed_by(void)
     struct str rest = STR_EMPTY;
     struct str part = STR_EMPTY;
     size_t len = 0;
+    enum code code = OK;
 
     (void)snprintf(email, sizeof email, "user-%u@example.com", number++);
     in.email = email;
     in.password = password;
-    assert_int_equal(service_call(&rig, &call), OK);
+    code = service_call(&rig, &call);
+    if (code == ERR_UNAVAILABLE) {
+        service_call_end(&call);
+        return "";
+    }
+    assert_int_equal(code, OK);
     rest = str_from(((const Avanta__Identity__SessionReply *)call.out)->token);
     assert_true(str_split(&rest, '.', &part));
     assert_true(base64url_decode(part, (uint8_t *)header, sizeof header - 1, &len));
