@@ -214,7 +214,8 @@ bool auth_is_revoked(const struct auth *auth, struct str session_id)
 static enum code refuse(struct err *err, const char *why)
 {
     assert(why != NULL);
-    return err_set(err, ERR_UNAUTHENTICATED, "%s", why);
+    (void)err_set(err, ERR_UNAUTHENTICATED, "%s", why);
+    return ERR_UNAUTHENTICATED;
 }
 
 static bool is(const char *value, const char *wanted)
@@ -341,6 +342,7 @@ static enum code signature_check(struct auth *auth,
     if (code != OK) {
         return code;
     }
+    assert(header != NULL);
     key = key_set_find(auth->options.keys, str_from(header->kid));
     if (key == NULL) {
         if (input->out_key_unknown != NULL) {

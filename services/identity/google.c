@@ -127,6 +127,7 @@ static enum step login_find(struct req *r)
     if (step != STEP_NEXT) {
         return step;
     }
+    assert(token != NULL);
     entry_of(r)->more = token;
     return google_query(r, Q_GOOGLE_FIND, token);
 }

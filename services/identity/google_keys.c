@@ -93,6 +93,7 @@ google_keys_load(struct google_keys *keys, struct str json, struct arena *arena,
     if (code != OK) {
         return code;
     }
+    assert(set != NULL);
     for (size_t i = 0; i < set->n_keys && next.count < GOOGLE_KEYS_MAX; i++) {
         if (usable(set->keys[i]) && !named_twice(set, set->keys[i]->kid) &&
             key_take(set->keys[i], &next.keys[next.count])) {
@@ -177,7 +178,7 @@ void google_file_read(struct google_file *file)
     file->same = false;
     fd = open(file->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0) {
-        file->code = err_set(&file->err, ERR_INVALID, "%s", strerror(errno));
+        file->code = err_set(&file->err, ERR_INVALID, "it cannot be opened: errno %d", errno);
         return;
     }
     file->code = file_take(file, fd);

@@ -9,12 +9,13 @@
 
 #define HEADER_BYTES_MAX 1024
 #define SKEW_S           60
-#define LIFE_S_MAX       (2 * 3600) /* they live one hour */
+#define LIFE_S_MAX       INT64_C(7200) /* they live one hour */
 
 static enum code refuse(struct err *err, const char *why)
 {
     assert(why != NULL);
-    return err_set(err, ERR_INVALID, "%s", why);
+    (void)err_set(err, ERR_INVALID, "%s", why);
+    return ERR_INVALID;
 }
 
 static bool is(const char *value, const char *wanted)

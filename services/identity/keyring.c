@@ -9,9 +9,9 @@
 #define TRIES_MAX     8
 
 /* A secret belongs to its kid: moved to another row it does not open. */
-static struct str purpose_of(const char *kid, char out[PURPOSE_BYTES])
+static struct str purpose_of(const char *kid, char purpose[PURPOSE_BYTES])
 {
-    struct buf b = buf_over(out, PURPOSE_BYTES);
+    struct buf b = buf_over(purpose, PURPOSE_BYTES);
 
     assert(kid != NULL);
     buf_printf(&b, "signing-key:%s", kid);

@@ -319,7 +319,7 @@ static bool keys_fill(struct req *r, Avanta__Identity__GetKeysReply *out)
 
     assert(keyring->count <= SIGNING_KEYS_MAX);
     assert(out->keys == NULL);
-    out->keys = arena_calloc(req_arena(r), keyring->count + 1, sizeof *out->keys);
+    out->keys = arena_calloc(req_arena(r), keyring->count + 1, sizeof(void *));
     for (uint32_t i = 0; out->keys != NULL && i < keyring->count; i++) {
         out->keys[i] = arena_alloc(req_arena(r), sizeof **out->keys);
         if (out->keys[i] == NULL || !key_fill(r, &keyring->keys[i], out->keys[i])) {

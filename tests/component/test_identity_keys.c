@@ -84,17 +84,17 @@ static const char *published(void)
     return text;
 }
 
-static void expect_published(const char *first, const char *second)
+static void expect_published(const char *kid, const char *other)
 {
     char wanted[2 * KID_BYTES];
 
     (void)snprintf(wanted,
                    sizeof wanted,
                    "%s%s%s%s",
-                   first,
-                   first[0] == '\0' ? "" : " ",
-                   second,
-                   second[0] == '\0' ? "" : " ");
+                   kid,
+                   kid[0] == '\0' ? "" : " ",
+                   other,
+                   other[0] == '\0' ? "" : " ");
     for (int i = 0; i < ROUNDS; i++) {
         assert_string_equal(published(), wanted);
     }
@@ -273,19 +273,19 @@ static void its_secret_is_erased_when_its_last_token_has_expired(void **state)
 
 static void an_administrator_may_rotate_ahead_of_time(void **state)
 {
-    char kid[KID_BYTES];
+    char next[KID_BYTES];
     char again[KID_BYTES];
     bool created = false;
 
     (void)state;
-    assert_int_equal(rotate("user", false, kid, &created), ERR_FORBIDDEN);
-    assert_int_equal(rotate("admin", false, kid, &created), OK);
+    assert_int_equal(rotate("user", false, next, &created), ERR_FORBIDDEN);
+    assert_int_equal(rotate("admin", false, next, &created), OK);
     assert_true(created);
-    expect_published(second, kid);
+    expect_published(second, next);
     expect_signed_by(second);
     assert_int_equal(rotate("admin", false, again, &created), OK);
     assert_false(created);
-    assert_string_equal(again, kid);
+    assert_string_equal(again, next);
     assert_string_equal(states(), "next current retired ");
 }
 

@@ -262,17 +262,21 @@ static void one_account_belongs_to_one_user(void **state)
 
 static void credentials_that_are_not_good_are_refused(void **state)
 {
+#define EVA .sub = "1006", .email = "eva@example.com"
+    /* clang-format off */
     static const struct token rows[] = {
-        {.sub = "1006",               .email = "eva@example.com",                                              .key = 1},
-        {.sub = "1006",                           .email = "eva@example.com",                                                                                      .aud = "another"},
-        {.sub = "1006",           .email = "eva@example.com",.unverified = true},
-        {.sub = "1006",.email = "eva@example.com",                                                .age_s = 3700},
-        {.sub = "1006",               .email = "eva@example.com",                                                                      .age_s = -300},
-        {.sub = "1006",                           .email = "eva@example.com",                                                                                      .header = "{\"alg\":\"none\",\"kid\":\"g1\"}"},
-        {.sub = "1006",              .email = "eva@example.com",                .header = "{\"alg\":\"RS256\",\"kid\":\"g9\"}"},
-        {.sub = "",.email = "eva@example.com"},
-        {.sub = "1006",               .email = "eva"                                              },
+        {EVA, .key = 1},
+        {EVA, .aud = "another"},
+        {EVA, .unverified = true},
+        {EVA, .age_s = 3700},
+        {EVA, .age_s = -300},
+        {EVA, .header = "{\"alg\":\"none\",\"kid\":\"g1\"}"},
+        {EVA, .header = "{\"alg\":\"RS256\",\"kid\":\"g9\"}"},
+        {.sub = "", .email = "eva@example.com"},
+        {.sub = "1006", .email = "eva"},
     };
+    /* clang-format on */
+#undef EVA
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {

@@ -68,7 +68,7 @@ void rsa_key_token(const struct rsa_key *key,
     uint8_t signature[NUMBER_BYTES];
     size_t len = sizeof signature;
     size_t begin = out->len;
-    struct str covered = STR_EMPTY;
+    struct str covered;
 
     assert_non_null(context);
     put_part(out, header, strlen(header));
