@@ -1,21 +1,16 @@
 #include "libcommon/io/loop.h"
 
 #include "libcommon/base/attr.h"
+#include "libcommon/io/yield.h"
 
 #include <uv.h>
 
 #include <assert.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
-#include <threads.h>
-
-#define LONG_WORK_NICE   10
-#define LONG_WORK_POLICY SCHED_BATCH
 
 #define SIGNALS_MAX     8
 #define CLOSE_TURNS_MAX 16 /* a close callback may close further handles */
@@ -418,20 +413,6 @@ void loop_on_signal(struct loop *loop, int signum, void (*fn)(void *arg, int sig
     assert(status == 0);
     status = uv_signal_start(&entry->uv, signal_came, signum);
     assert(status == 0);
-}
-
-/* Once for each thread of the pool. What is refused leaves the thread as it is: slower for others,
- * not wrong. */
-static void yield_to_others(void)
-{
-    static thread_local bool yields;
-    const struct sched_param none = {.sched_priority = 0};
-
-    if (!yields) {
-        yields = true;
-        (void)setpriority(PRIO_PROCESS, 0, LONG_WORK_NICE); /* of the calling thread, on Linux */
-        (void)sched_setscheduler(0, LONG_WORK_POLICY, &none);
-    }
 }
 
 static void job_run(uv_work_t *uv)

@@ -63,7 +63,7 @@ wrk -t1 -c1 -d"${EACH}s" --latency -H "Authorization: Bearer $TOKEN" "$URL/api/t
 echo "# Access tokens at the gateway: verified once, then remembered"
 build/release/tests/bench/bench_auth
 
-echo "# GET /api/transactions?limit=50 while 1000 clients log in, against idle, interleaved; Retry-After is respected"
+echo "# GET /api/transactions?limit=50 while 1000 clients log in, against idle, interleaved; they wait as Retry-After says, one second, give or take half"
 cat >"$STATE/login.lua" <<'LUA'
 local threads = 0
 function setup(thread)
@@ -76,7 +76,7 @@ function request()
     return wrk.format("POST", "/api/auth/login", { ["Content-Type"] = "application/json" },
         string.format('{"email":"nobody-%d-%d@example.com","password":"Una clave larga 7"}', id, count))
 end
-function delay() return pause end
+function delay() return pause * math.random(50, 150) / 100 end -- as clients should: not all at once
 LUA
 get_p99() { wrk -t1 -c1 -d"${EACH}s" --latency -H "Authorization: Bearer $TOKEN" "$URL/api/transactions?limit=50" | p99; }
 answered() { metric "$ADMIN_IDENTITY" "avanta_requests_total{method=\"identity.Login\",code=\"$1\"}"; }
