@@ -7,13 +7,13 @@
 #include "gateway/auth.h"
 #include "services/identity/token.h"
 
-#include "libcommon/base/clock.h"
 #include "libcommon/base/limits.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define TOKENS       4000 /* fewer than the cache holds */
 #define CACHED_CALLS 2000000
@@ -83,12 +83,21 @@ static void tokens_make(const struct ecdsa_key *key)
     }
 }
 
+/* Of this process alone, whatever else the machine does. */
+static uint64_t cpu_us(void)
+{
+    struct timespec now = {0, 0};
+
+    check(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now) == 0, "no clock");
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
 /* Nanoseconds of one call. */
 static uint64_t
 calls_ns(struct auth *auth, struct arena_pool *pool, size_t calls, uint64_t *out_verifications)
 {
     const uint64_t verified = auth_verifications(auth);
-    const uint64_t began_us = clock_mono_us();
+    const uint64_t began_us = cpu_us();
     struct arena *arena = arena_open(pool, (size_t)CHUNKS_MAX * ARENA_CHUNK_BYTES);
     const struct arena_mark mark = arena_mark(arena);
 
@@ -103,7 +112,7 @@ calls_ns(struct auth *auth, struct arena_pool *pool, size_t calls, uint64_t *out
     }
     arena_dispose(&arena);
     *out_verifications = auth_verifications(auth) - verified;
-    return (clock_mono_us() - began_us) * 1000 / calls;
+    return (cpu_us() - began_us) * 1000 / calls;
 }
 
 int main(void)
@@ -120,7 +129,7 @@ int main(void)
     uint64_t cold_ns = calls_ns(auth, pool, TOKENS, &cold_verified);
     uint64_t cached_ns = calls_ns(auth, pool, CACHED_CALLS, &cached_verified);
     (void)printf("cold verification %" PRIu64 ".%" PRIu64 " us; cached verification %" PRIu64
-                 ".%02" PRIu64 " us (target <= 2 us)\n",
+                 ".%02" PRIu64 " us of CPU time (target <= 2 us)\n",
                  cold_ns / 1000,
                  cold_ns % 1000 / 100,
                  cached_ns / 1000,
