@@ -128,6 +128,19 @@ static void a_seed_moved_to_another_user_does_not_open(void **state)
 
 /* --- logging in --- */
 
+/* What is counted for the e-mail, beside wrong codes. */
+static void expect_failed_logins(const struct mfa_user *user, const char *wanted)
+{
+    char sql[256];
+
+    (void)snprintf(sql,
+                   sizeof sql,
+                   "SELECT failures FROM attempt WHERE kind = 'email'"
+                   " AND key = sha256('%s'::bytea) AND pending = 0",
+                   user->email);
+    assert_string_equal(scratch_pg_ask(user->rig->dsn, sql), wanted);
+}
+
 static void a_login_takes_a_code_and_each_once(void **state)
 {
     struct mfa_user bea;
@@ -142,8 +155,10 @@ static void a_login_takes_a_code_and_each_once(void **state)
     mfa_code(bea.secret, 3, late);
     mfa_expect(mfa_login(&bea, MFA_PASSWORD, NULL), AVANTA__REASON__MFA_REQUIRED);
     mfa_expect(mfa_login(&bea, MFA_PASSWORD, ""), AVANTA__REASON__MFA_REQUIRED);
+    expect_failed_logins(&bea, "0"); /* to be asked for a code is no failure */
     mfa_expect(mfa_login(&bea, MFA_PASSWORD, late), AVANTA__REASON__INVALID_OTP);
     mfa_expect(mfa_login(&bea, MFA_PASSWORD, "no code"), AVANTA__REASON__INVALID_OTP);
+    expect_failed_logins(&bea, "2");
     /* Whoever lacks the password learns nothing of it, and uses no code up. */
     mfa_expect(mfa_login(&bea, "wrong", NULL), AVANTA__REASON__INVALID_CREDENTIALS);
     mfa_expect(mfa_login(&bea, "wrong", code), AVANTA__REASON__INVALID_CREDENTIALS);
