@@ -27,6 +27,7 @@ static struct str without_blanks(struct str text, char out[TOTP_DIGITS])
 {
     size_t len = 0;
 
+    assert(text.ptr != NULL);
     for (size_t i = 0; i < text.len; i++) {
         if (text.ptr[i] == ' ') {
             continue;
@@ -51,6 +52,7 @@ static bool match(struct req *r, struct mfa_proof *proof, struct str text)
     struct err err = {.code = OK};
 
     assert(proof->row.step == 0);
+    assert(self->vault != NULL);
     if (sealed.len != MFA_SEALED_BYTES ||
         vault_unseal(self->vault, mfa_purpose(proof->row.owner_id, purpose), sealed, seed, &err) !=
             OK) {
@@ -99,6 +101,7 @@ static void tell_used(struct req *r, const char *user_id, int64_t left)
 {
     Avanta__Identity__RecoveryCodeUsed event = AVANTA__IDENTITY__RECOVERY_CODE_USED__INIT;
 
+    assert(user_id != NULL);
     assert(left >= 0);
     event.has_left = true;
     event.left = left;
@@ -110,6 +113,9 @@ static void tell_wrong(struct req *r, const char *user_id, int64_t locked_s)
 {
     Avanta__Identity__MfaLocked event = AVANTA__IDENTITY__MFA_LOCKED__INIT;
 
+    assert(user_id != NULL);
+    assert(locked_s >= 0);
+    assert(locked_s <= MFA_LOCK_S_MAX);
     req_audit_failure(r, user_id, "mfa_code", "mfa", user_id);
     if (locked_s > 0) {
         event.has_seconds = true;
@@ -148,6 +154,8 @@ bool mfa_attempted(struct req *r, struct mfa_proof *proof)
 
 enum step mfa_refuse(struct req *r, const struct mfa_proof *proof, enum _Avanta__Reason wrong)
 {
+    assert(wrong != AVANTA__REASON__NONE);
+    assert(proof->verdict != MFA_GOOD);
     switch (proof->verdict) {
     case MFA_MISSING:
         return req_refuse_keeping(r, AVANTA__REASON__MFA_REQUIRED);

@@ -34,6 +34,7 @@ static struct setting_up *state_of(struct req *r)
 
 static enum step state_select(struct req *r)
 {
+    assert(req_principal(r) != NULL);
     return req_query(r, Q_MFA_SELECT);
 }
 
@@ -64,6 +65,8 @@ static enum step get_reply(struct req *r)
         return STEP_FAIL;
     }
     user = state_of(r)->user;
+    assert(user->role != NULL);
+    assert(user->codes_left >= 0);
     out->has_enabled = true;
     out->enabled = user->enabled;
     out->has_pending = true;
@@ -87,6 +90,7 @@ static void verify_work(void *arg)
     struct setting_up *state = arg;
 
     assert(state->user->password_hash != NULL);
+    assert(state->password.ptr != NULL);
     assert(!state->good);
     state->good = password_verify(state->password, state->user->password_hash);
 }
@@ -95,6 +99,7 @@ static enum step password_begin(struct req *r)
 {
     struct setting_up *state = state_of(r);
 
+    assert(!state->good);
     if (!req_work_reserve(r)) {
         return STEP_FAIL;
     }
@@ -121,6 +126,8 @@ static enum step password_end(struct req *r)
 {
     struct setting_up *state = state_of(r);
 
+    assert(state->user != NULL);
+    assert(state->attempt.count > 0);
     return attempt_end(r, &state->attempt, !state->good);
 }
 
@@ -129,6 +136,8 @@ static bool password_good(struct req *r, const char *action)
 {
     struct setting_up *state = state_of(r);
 
+    assert(action != NULL);
+    assert(state->user != NULL);
     if (!attempt_ended(r, &state->attempt, state->user->id)) {
         return false;
     }
@@ -145,6 +154,7 @@ static enum step enroll_check(struct req *r)
 {
     const Avanta__Identity__EnrollMfaRequest *in = req_in(r);
 
+    assert(in->password != NULL);
     return password_verify_given(r, in->password);
 }
 
@@ -157,6 +167,7 @@ static enum step enroll_insert(struct req *r)
     struct err err = {.code = OK};
     enum code code = OK;
 
+    assert(self->vault != NULL);
     if (!password_good(r, "mfa_enroll")) {
         return STEP_FAIL;
     }
@@ -185,6 +196,7 @@ static enum step enroll_reply(struct req *r)
     struct buf uri = buf_over(memory, memory == NULL ? 0 : URI_BYTES_MAX);
 
     assert(req_rows(r) <= 1);
+    assert(state->secret[TOTP_SECRET_BYTES - 2] != '\0');
     if (req_rows(r) == 0) {
         return req_refuse_keeping(r, AVANTA__REASON__MFA_ENABLED);
     }
@@ -233,11 +245,14 @@ static enum step codes_reply(struct req *r)
     struct setting_up *state = state_of(r);
     Avanta__Identity__MfaCodesReply *out = req_out(r);
 
+    assert(state->proof.verdict == MFA_GOOD);
+    assert(out->recovery_codes == NULL);
     out->recovery_codes = arena_calloc(req_arena(r), MFA_CODES, sizeof *out->recovery_codes);
     if (out->recovery_codes == NULL) {
         return identity_no_memory(r);
     }
     for (size_t i = 0; i < MFA_CODES; i++) {
+        assert(state->codes[i][0] != '\0');
         out->recovery_codes[i] = identity_text(r, state->codes[i]);
         if (out->recovery_codes[i] == NULL) {
             return identity_no_memory(r);
@@ -256,6 +271,7 @@ static enum step verify_attempt(struct req *r)
     const Avanta__Identity__VerifyMfaRequest *in = req_in(r);
     struct setting_up *state = state_of(r);
 
+    assert(in->code != NULL);
     if (!state_read(r)) {
         return STEP_FAIL;
     }
@@ -273,6 +289,7 @@ static bool proved(struct req *r)
 {
     struct setting_up *state = state_of(r);
 
+    assert(state->proof.row.owner_id != NULL);
     if (!mfa_attempted(r, &state->proof)) {
         return false;
     }
@@ -290,6 +307,7 @@ static enum step verify_enable(struct req *r)
 
 static enum step end_others(struct req *r)
 {
+    assert(state_of(r)->proof.verdict == MFA_GOOD);
     return req_query(r, Q_SESSIONS_END_OTHERS);
 }
 
@@ -298,6 +316,7 @@ static enum step verify_reply(struct req *r)
     Avanta__Identity__MfaEnabled event = AVANTA__IDENTITY__MFA_ENABLED__INIT;
     uint32_t count = 0;
 
+    assert(!state_of(r)->user->enabled); /* it was not */
     if (!sessions_ended_publish(r, &count)) {
         return STEP_FAIL;
     }
@@ -317,6 +336,7 @@ static enum step proof_check(struct req *r)
 {
     const Avanta__Identity__MfaProofRequest *in = req_in(r);
 
+    assert(in->password != NULL);
     return password_verify_given(r, in->password);
 }
 
@@ -325,12 +345,14 @@ static enum step proof_attempt(struct req *r, const char *action)
     const Avanta__Identity__MfaProofRequest *in = req_in(r);
     struct setting_up *state = state_of(r);
 
+    assert(in->code != NULL);
     if (!password_good(r, action)) {
         return STEP_FAIL;
     }
     if (!state->user->enabled) {
         return req_refuse_keeping(r, AVANTA__REASON__MFA_NOT_ENABLED);
     }
+    assert(state->user->has_sealed);
     return mfa_attempt(r, &state->proof, state->user->id, &state->user->sealed, in->code);
 }
 
@@ -350,6 +372,7 @@ static enum step disable_reply(struct req *r)
     Avanta__Identity__MfaDisabled event = AVANTA__IDENTITY__MFA_DISABLED__INIT;
     uint32_t count = 0;
 
+    assert(state_of(r)->proof.verdict == MFA_GOOD);
     if (!sessions_ended_publish(r, &count)) {
         return STEP_FAIL;
     }
@@ -387,6 +410,7 @@ static enum step renew_reply(struct req *r)
 {
     Avanta__Identity__RecoveryCodesRenewed event = AVANTA__IDENTITY__RECOVERY_CODES_RENEWED__INIT;
 
+    assert(state_of(r)->user->enabled);
     event.has_count = true;
     event.count = MFA_CODES;
     req_emit(r, &event.base, req_user_id(r));
@@ -432,6 +456,7 @@ static enum step reset_end_sessions(struct req *r)
     if (found == NULL || query == NULL) {
         return identity_no_memory(r);
     }
+    assert(found->owner_id != NULL);
     if (!found->removed) {
         return req_refuse(r, AVANTA__REASON__MFA_NOT_ENABLED);
     }
@@ -447,6 +472,8 @@ static enum step reset_reply(struct req *r)
     Avanta__Identity__MfaReset event = AVANTA__IDENTITY__MFA_RESET__INIT;
     uint32_t count = 0;
 
+    assert(in->id != NULL);
+    assert(strcmp(in->id, req_user_id(r)) != 0);
     if (!sessions_ended_publish(r, &count)) {
         return STEP_FAIL;
     }

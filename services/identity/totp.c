@@ -46,6 +46,7 @@ void base32_encode(const uint8_t *bytes, size_t len, char *out)
 
 static bool is_code(struct str code)
 {
+    assert(code.ptr != NULL);
     if (code.len != TOTP_DIGITS) {
         return false;
     }
@@ -108,6 +109,7 @@ static bool is_unreserved(char c)
 
 static void percent_encode(struct buf *out, struct str text)
 {
+    assert(text.ptr != NULL);
     for (size_t i = 0; i < text.len; i++) {
         if (is_unreserved(text.ptr[i])) {
             buf_char(out, text.ptr[i]);
@@ -160,6 +162,8 @@ bool recovery_code_hash(struct str text, uint8_t out[SHA256_BYTES])
     size_t len = 0;
     bool good = true;
 
+    assert(text.ptr != NULL);
+    assert(out != NULL);
     for (size_t i = 0; good && i < text.len; i++) {
         char c = text.ptr[i];
 

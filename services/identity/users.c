@@ -269,6 +269,8 @@ static enum step login_mfa(struct req *r)
     const Avanta__Identity__LoginRequest *in = req_in(r);
     struct entry *entry = entry_of(r);
 
+    assert(entry->mfa.verdict == MFA_NONE);
+    assert(!entry->good || entry->user.id != NULL);
     if (!entry->good || !entry->secrets.has_mfa) {
         return STEP_NEXT;
     }
@@ -284,6 +286,7 @@ static enum step login_end(struct req *r)
 {
     struct entry *entry = entry_of(r);
 
+    assert(entry->good || entry->mfa.row.owner_id == NULL); /* no code without the password */
     if (entry->mfa.row.owner_id != NULL && !mfa_attempted(r, &entry->mfa)) {
         return STEP_FAIL;
     }

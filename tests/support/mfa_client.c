@@ -73,7 +73,8 @@ const char *mfa_ask(const struct mfa_user *user, const char *form)
     return scratch_pg_ask(user->rig->dsn, sql);
 }
 
-void mfa_forget(const struct mfa_user *user)
+/* No code was used, and none was wrong. */
+static void forget(const struct mfa_user *user)
 {
     mfa_run(user,
             "UPDATE mfa SET last_step = 0, failures = 0, locked_until_ms = 0"
@@ -133,7 +134,7 @@ void mfa_user_make_enrolled(struct mfa_user *user, struct service_rig *rig, cons
     assert_int_equal(mfa_enroll(user, MFA_PASSWORD).code, OK);
     mfa_code(user->secret, 0, code);
     assert_int_equal(mfa_verify(user, code).code, OK);
-    mfa_forget(user);
+    forget(user);
 }
 
 struct mfa_verdict_seen mfa_login(struct mfa_user *user, const char *password, const char *otp)

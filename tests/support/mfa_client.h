@@ -65,7 +65,5 @@ unsigned mfa_verify_at_once(struct mfa_user *user, unsigned count, const char *c
 /* Behind the service: SQL with one %s, the user's id. */
 void mfa_run(const struct mfa_user *user, const char *sql);
 const char *mfa_ask(const struct mfa_user *user, const char *sql);
-/* No code was used, and none was wrong. */
-void mfa_forget(const struct mfa_user *user);
 
 void mfa_expect(struct mfa_verdict_seen seen, Avanta__Reason reason);
