@@ -137,9 +137,8 @@ bool mfa_attempted(struct req *r, struct mfa_proof *proof)
     }
     if (row.locked) {
         assert(row.wait_s > 0);
-        assert(row.wait_s <= MFA_LOCK_S_MAX);
-        proof->verdict = MFA_LOCKED;
-        req_retry_after(r, (uint32_t)row.wait_s);
+        proof->verdict = MFA_LOCKED; /* a clock that was set back may say more */
+        req_retry_after(r, row.wait_s < MFA_LOCK_S_MAX ? (uint32_t)row.wait_s : MFA_LOCK_S_MAX);
     } else if (row.good) {
         proof->verdict = MFA_GOOD;
         if (row.by_recovery_code) {

@@ -249,7 +249,7 @@ static void guess(struct mfa_user *user, uint32_t seconds)
         assert_int_equal(seen.code, ERR_RATE_LIMITED);
         assert_in_range(seen.retry_after_s, seconds - 10, seconds);
     }
-    mfa_run(user, "UPDATE mfa SET locked_until_ms = 1 WHERE user_id = '%s'");
+    mfa_run(user, "UPDATE mfa SET locked_until = now() WHERE user_id = '%s'");
 }
 
 static void wrong_codes_lock_longer_and_longer(void **state)
@@ -269,6 +269,22 @@ static void wrong_codes_lock_longer_and_longer(void **state)
     assert_int_equal(mfa_login(&hugo, MFA_PASSWORD, code).code, OK);
     assert_string_equal(mfa_ask(&hugo, "SELECT failures FROM mfa WHERE user_id = '%s'"), "0");
     guess(&hugo, 30);
+}
+
+/* Whatever was done to clocks, nobody is told to wait longer than the longest lock. */
+static void a_lock_from_a_clock_ahead_is_bounded(void **state)
+{
+    struct mfa_user ivo;
+    struct mfa_verdict_seen seen;
+
+    (void)state;
+    mfa_user_make_enrolled(&ivo, &rig, "ivo");
+    mfa_run(&ivo,
+            "UPDATE mfa SET locked_until = now() + interval '1 hour'"
+            " WHERE user_id = '%s'");
+    seen = mfa_login(&ivo, MFA_PASSWORD, ivo.codes[0]);
+    mfa_expect(seen, AVANTA__REASON__TOO_MANY_ATTEMPTS);
+    assert_int_equal(seen.retry_after_s, 900);
 }
 
 /* --- sessions, and taking it away --- */
@@ -381,6 +397,7 @@ int main(void)
         cmocka_unit_test(a_recovery_code_is_good_once),
         cmocka_unit_test(new_recovery_codes_make_the_old_ones_void),
         cmocka_unit_test(wrong_codes_lock_longer_and_longer),
+        cmocka_unit_test(a_lock_from_a_clock_ahead_is_bounded),
         cmocka_unit_test(enabling_and_disabling_end_the_other_sessions),
         cmocka_unit_test(an_administrator_takes_it_away),
         cmocka_unit_test(a_role_that_must_have_it_enrolls_first),

@@ -77,7 +77,7 @@ const char *mfa_ask(const struct mfa_user *user, const char *form)
 static void forget(const struct mfa_user *user)
 {
     mfa_run(user,
-            "UPDATE mfa SET last_step = 0, failures = 0, locked_until_ms = 0"
+            "UPDATE mfa SET last_step = 0, failures = 0, locked_until = now()"
             " WHERE user_id = '%s'");
 }
 

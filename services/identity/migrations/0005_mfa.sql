@@ -5,7 +5,7 @@ CREATE TABLE mfa (
     sealed bytea NOT NULL,                  -- the seed, by the vault, for "totp:<user id>"
     last_step bigint NOT NULL DEFAULT 0,    -- of the last code taken: none is taken twice
     failures bigint NOT NULL DEFAULT 0,     -- wrong codes in a row
-    locked_until_ms bigint NOT NULL DEFAULT 0,
+    locked_until timestamptz NOT NULL DEFAULT '-infinity',
     created_at timestamptz NOT NULL DEFAULT now(),
     enabled_at timestamptz                  -- NULL: no code has shown yet that the user has the seed
 );

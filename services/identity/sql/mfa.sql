@@ -24,9 +24,12 @@ RETURNING user_id AS owner_id;
 -- out: avanta.identity.MfaVerdict
 -- unscoped: owner_id is the caller, or who logs in and has given the password
 -- One code, judged and counted under the lock of the user's row: of the same code given many times at once, one
--- is taken. No row: the seed is another one by now. A code that comes while the row is locked is not looked at.
+-- is taken. No row: the seed is another one by now. A code that comes while codes are locked is not looked at; how
+-- long they are, the database's clock says, which is the same for all.
 WITH found AS MATERIALIZED (
-    SELECT user_id, last_step, failures, locked_until_ms, locked_until_ms > :now_ms::bigint AS locked
+    SELECT user_id, last_step, failures, locked_until > clock_timestamp() AS locked,
+           CASE WHEN locked_until > clock_timestamp()
+                THEN ceil(extract(epoch FROM locked_until - clock_timestamp()))::bigint ELSE 0 END AS left_s
     FROM mfa
     WHERE user_id = :owner_id::uuid AND sealed = :sealed
     FOR UPDATE
@@ -38,11 +41,11 @@ WITH found AS MATERIALIZED (
         AND recovery_code.used_at IS NULL AND NOT found.locked
     RETURNING recovery_code.code_hash
 ), judged AS (
-    SELECT user_id, locked, locked_until_ms, failures + 1 AS failures,
+    SELECT user_id, locked, left_s, failures + 1 AS failures,
            NOT locked AND (:step::bigint > last_step OR EXISTS (SELECT FROM spent)) AS good
     FROM found
 ), locking AS (
-    SELECT user_id, locked, locked_until_ms, failures, good, CASE
+    SELECT user_id, locked, left_s, failures, good, CASE
         WHEN locked OR good OR failures % :failures_max::bigint <> 0 THEN 0
         ELSE least(:lock_max_s::bigint, :lock_s::bigint << least(20, failures / :failures_max::bigint - 1)::int)
         END AS locked_s
@@ -51,12 +54,13 @@ WITH found AS MATERIALIZED (
     UPDATE mfa
     SET last_step = CASE WHEN locking.good THEN greatest(mfa.last_step, :step::bigint) ELSE mfa.last_step END,
         failures = CASE WHEN locking.good THEN 0 ELSE locking.failures END,
-        locked_until_ms = CASE WHEN locking.good THEN 0 ELSE :now_ms::bigint + 1000 * locking.locked_s END
+        locked_until = CASE WHEN locking.locked_s > 0
+            THEN clock_timestamp() + make_interval(secs => locking.locked_s) ELSE '-infinity' END
     FROM locking
     WHERE mfa.user_id = locking.user_id AND NOT locking.locked
 )
-SELECT good, locked, CASE WHEN locked THEN (locked_until_ms - :now_ms::bigint + 999) / 1000 ELSE locked_s END AS wait_s,
-       locked_s, EXISTS (SELECT FROM spent) AS by_recovery_code,
+SELECT good, locked, CASE WHEN locked THEN greatest(left_s, 1) ELSE locked_s END AS wait_s, locked_s,
+       EXISTS (SELECT FROM spent) AS by_recovery_code,
        (SELECT count(*) FROM recovery_code WHERE user_id = :owner_id::uuid AND used_at IS NULL)
            - (SELECT count(*) FROM spent) AS codes_left
 FROM locking;
