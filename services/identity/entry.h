@@ -26,6 +26,8 @@ struct entry {
     const void *more; /* of one way to log in */
 };
 
+/* Users of the role service are programs: they have API keys and do not log in. */
+bool entry_may_be(const char *role);
 struct entry *entry_of(struct req *r);
 /* entry->user has shown who he is and entry->good says so: a session and its first token. */
 enum step entry_session(struct req *r);

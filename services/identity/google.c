@@ -238,7 +238,7 @@ static enum step login_decide(struct req *r)
                           row->has_password ? AVANTA__REASON__GOOGLE_LINK_REQUIRED
                                             : AVANTA__REASON__GOOGLE_LINKED_OTHERWISE);
     }
-    if (!row->is_active) {
+    if (!row->is_active || !entry_may_be(row->role)) {
         req_audit_failure(r, row->id, "login", "session", NULL);
         return req_refuse(r, AVANTA__REASON__USER_INACTIVE);
     }

@@ -14,6 +14,12 @@
 #include <assert.h>
 #include <string.h>
 
+bool entry_may_be(const char *role)
+{
+    assert(role != NULL);
+    return strcmp(role, role_name(ROLE_SERVICE)) != 0;
+}
+
 struct entry *entry_of(struct req *r)
 {
     return req_state(r, sizeof(struct entry));
@@ -219,13 +225,6 @@ static enum step login_select(struct req *r)
     return req_query(r, Q_USER_CREDENTIAL);
 }
 
-/* Programs come with API keys alone. */
-static bool may_log_in(const Avanta__Identity__UserCredential *row)
-{
-    assert(row->role != NULL);
-    return row->is_active && strcmp(row->role, role_name(ROLE_SERVICE)) != 0;
-}
-
 static enum step login_verify(struct req *r)
 {
     const Avanta__Identity__LoginRequest *in = req_in(r);
@@ -248,7 +247,7 @@ static enum step login_verify(struct req *r)
         }
         assert(row->id != NULL);
         avanta__identity__session_user__init(&entry->user);
-        entry->stored_hash = may_log_in(row) ? row->password_hash : NULL;
+        entry->stored_hash = row->is_active && entry_may_be(row->role) ? row->password_hash : NULL;
         entry->user.id = row->id;
         entry->user.email = row->email;
         entry->user.name = row->name;
