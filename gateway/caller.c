@@ -47,6 +47,12 @@ static uint64_t now_ms(const struct caller *caller)
     return loop_now_ms(caller->worker->loop);
 }
 
+static bool is_key(const struct caller *caller)
+{
+    return caller->credential.kind == CREDENTIAL_KEY ||
+           caller->credential.kind == CREDENTIAL_SIGNATURE;
+}
+
 /* --- API keys --- */
 
 static bool peer_is_allowed(const struct lookup_answer *answer, struct str peer)
@@ -95,6 +101,51 @@ static enum caller_verdict key_resolve(struct caller *caller, struct err *err)
         return refuse(err, ERR_FORBIDDEN, "This API key cannot be used from your address");
     }
     principal_fill(caller, answer);
+    return CALLER_MAY;
+}
+
+/* --- signed requests: the answer is for this one alone --- */
+
+/* Apart from API keys and grants, and from any other request. */
+static void signed_digest(const struct caller *caller, struct lookup_signed *out, uint8_t digest[])
+{
+    const struct credential_signature *signature = &caller->credential.signature;
+    char memory[128];
+    struct buf text = buf_over(memory, sizeof memory);
+
+    *out = (struct lookup_signed){
+        .signature = signature,
+        .method = caller->http->method,
+        .target = caller->http->target,
+    };
+    sha256(caller->http->body.ptr == NULL ? STR_EMPTY : caller->http->body, out->body_hash);
+    buf_printf(&text, "signed %p ", (const void *)caller); /* of no meaning beyond this process */
+    buf_append(&text, signature->signature, sizeof signature->signature);
+    assert(!text.overflow);
+    sha256(buf_view(&text), digest);
+}
+
+static enum caller_verdict signature_resolve(struct caller *caller, struct err *err)
+{
+    struct worker *worker = caller->worker;
+    struct lookup_signed what;
+    struct lookup_answer answer;
+
+    signed_digest(caller, &what, caller->ask.digest);
+    if (!lookup_take(worker->lookup, caller->ask.digest, &answer)) {
+        ask_begin(caller);
+        return asked_or_not(caller,
+                            caller->asked == OK && caller->ask.asks == 0 &&
+                                lookup_ask_signature(&caller->ask, &what, caller->peer),
+                            err);
+    }
+    if (!answer.good || auth_is_revoked(worker->auth, str_from(answer.id))) {
+        return refuse(err, ERR_UNAUTHENTICATED, "unknown key, wrong signature, time or repeated");
+    }
+    if (!peer_is_allowed(&answer, caller->peer)) {
+        return refuse(err, ERR_FORBIDDEN, "This API key cannot be used from your address");
+    }
+    principal_fill(caller, &answer);
     return CALLER_MAY;
 }
 
@@ -147,7 +198,7 @@ permission_check(const struct caller *caller, enum api_permission permission, st
 {
     const struct access_caller asks = {
         .role = str_from(caller->credential.principal.role),
-        .by_key = caller->credential.kind == CREDENTIAL_KEY,
+        .by_key = is_key(caller),
         .scopes = caller->scopes,
         .on_behalf = caller->owner_id[0] != '\0',
         .grant = caller->grant,
@@ -161,7 +212,7 @@ static bool grant_could_help(const struct caller *caller, enum api_permission pe
 {
     const struct access_caller best = {
         .role = str_from(caller->credential.principal.role),
-        .by_key = caller->credential.kind == CREDENTIAL_KEY,
+        .by_key = is_key(caller),
         .on_behalf = true,
         .grant = GRANT_WRITE,
     };
@@ -201,6 +252,9 @@ identify(struct caller *caller, const struct api_method *method, struct err *err
     if (credential->kind == CREDENTIAL_COOKIE && method->writes &&
         credential_same_origin(caller->http, err) != OK) {
         return CALLER_REFUSED;
+    }
+    if (credential->kind == CREDENTIAL_SIGNATURE) {
+        return signature_resolve(caller, err);
     }
     return credential->kind == CREDENTIAL_KEY ? key_resolve(caller, err) : CALLER_MAY;
 }
@@ -263,5 +317,5 @@ bool caller_principal(struct caller *caller, struct arena *arena, Avanta__Princi
         out->actor_id = from->user_id;
         out->grant = transcode_constant(grant_name(caller->grant));
     }
-    return caller->credential.kind != CREDENTIAL_KEY || scopes_fill(caller->scopes, arena, out);
+    return !is_key(caller) || scopes_fill(caller->scopes, arena, out);
 }

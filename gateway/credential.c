@@ -1,5 +1,7 @@
 #include "gateway/credential.h"
 
+#include "libcommon/base/id.h"
+
 #include <assert.h>
 
 #define API_KEY_BYTES 60 /* "avk_", 12 hex digits, "_", 32 bytes in base64url */
@@ -56,6 +58,23 @@ static bool key_is_well_formed(struct str key)
     return true;
 }
 
+/* "sha256=<hex>" with the key's id and the time beside it. */
+static bool signature_read(const struct http_request *r, struct credential_signature *out)
+{
+    struct str text = str_trim(http_header_get(r, "X-Avanta-Signature"));
+    struct str time = str_trim(http_header_get(r, "X-Avanta-Timestamp"));
+    struct str prefix = STR("sha256=");
+    size_t len = 0;
+
+    assert(out != NULL);
+    out->key_id = str_trim(http_header_get(r, "X-Avanta-Key-Id"));
+    return str_starts(text, prefix) && uuid_valid(out->key_id) &&
+           str_to_int64(time, &out->timestamp_s) &&
+           hex_decode(
+               str_sub(text, prefix.len, text.len), out->signature, sizeof out->signature, &len) &&
+           len == sizeof out->signature;
+}
+
 enum code credential_find(struct auth *auth,
                           const struct http_request *r,
                           uint64_t now_wall_ms,
@@ -77,6 +96,11 @@ enum code credential_find(struct auth *auth,
         return key_is_well_formed(out->api_key)
                    ? OK
                    : err_set(err, ERR_UNAUTHENTICATED, "no API key of ours");
+    } else if (http_header_get(r, "X-Avanta-Signature").len > 0) {
+        out->kind = CREDENTIAL_SIGNATURE;
+        return signature_read(r, &out->signature)
+                   ? OK
+                   : err_set(err, ERR_UNAUTHENTICATED, "no signature of ours");
     } else if (credential_cookie(r, STR(SESSION_COOKIE), &token) && token.len > 0) {
         out->kind = CREDENTIAL_COOKIE;
     } else {

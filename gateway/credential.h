@@ -1,8 +1,8 @@
 #pragma once
 /*
  * Where a request's credential is and whether a browser sent it from our own origin. Order:
- * Authorization: Bearer, then X-API-Key, then the session cookie. A bearer of the literal text null
- * or undefined counts as absent.
+ * Authorization: Bearer, then X-API-Key, then X-Avanta-Signature, then the session cookie. A bearer
+ * of the literal text null or undefined counts as absent.
  */
 
 #include "gateway/auth.h"
@@ -15,7 +15,16 @@ enum credential_kind {
     CREDENTIAL_NONE,
     CREDENTIAL_BEARER,
     CREDENTIAL_COOKIE,
-    CREDENTIAL_KEY /* an API key: identity knows whose */
+    CREDENTIAL_KEY,      /* an API key: identity knows whose */
+    CREDENTIAL_SIGNATURE /* a request signed by one that is not sent */
+};
+
+#define CREDENTIAL_SIGNATURE_BYTES 32
+
+struct credential_signature {
+    struct str key_id;
+    int64_t timestamp_s;
+    uint8_t signature[CREDENTIAL_SIGNATURE_BYTES];
 };
 
 struct credential {
@@ -23,6 +32,7 @@ struct credential {
     bool key_unknown;                /* refused because no key of ours has the token's kid */
     struct auth_principal principal; /* of BEARER and COOKIE */
     struct str api_key;              /* of KEY; a view into the request */
+    struct credential_signature signature;
 };
 
 /* OK with kind NONE: none was sent. ERR_UNAUTHENTICATED: one was sent and is not good. */

@@ -3,6 +3,7 @@
 #include "api.gen.h"
 #include "avanta/identity_access.pb-c.h"
 #include "gateway/ask.h"
+#include "gateway/credential.h"
 
 #include "libcommon/base/id.h"
 #include "libcommon/base/list.h"
@@ -93,6 +94,21 @@ lookup_get(struct lookup *lookup, const uint8_t digest[SHA256_BYTES], uint64_t n
     return &entry->answer;
 }
 
+bool lookup_take(struct lookup *lookup,
+                 const uint8_t digest[SHA256_BYTES],
+                 struct lookup_answer *out)
+{
+    struct entry *entry = table_get(lookup->by_digest, digest_text(digest));
+
+    assert(out != NULL);
+    if (entry == NULL) {
+        return false;
+    }
+    *out = entry->answer;
+    forget(lookup, entry);
+    return true;
+}
+
 void lookup_forget(struct lookup *lookup, struct str user_id)
 {
     struct list *at = lookup->used.next;
@@ -147,6 +163,15 @@ static bool text_copy(char *out, size_t cap, const char *text)
 
     assert(out != NULL);
     buf_text(&b, text == NULL ? "" : text);
+    return buf_terminate(&b);
+}
+
+static bool text_of(char *out, size_t cap, struct str text)
+{
+    struct buf b = buf_over(out, cap);
+
+    assert(out != NULL);
+    buf_str(&b, text);
     return buf_terminate(&b);
 }
 
@@ -244,7 +269,7 @@ static void on_answer(void *ctx, enum code code, const ProtobufCMessage *reply)
     struct lookup *lookup = ask->worker->lookup;
 
     assert(ask->done != NULL);
-    if (code == OK && ask->changes == lookup->changes) {
+    if (code == OK && (ask->once || ask->changes == lookup->changes)) {
         remember(lookup,
                  ask,
                  (const Avanta__Identity__AccessReply *)(const void *)reply,
@@ -297,4 +322,38 @@ bool lookup_ask_grant(struct lookup_ask *ask)
     in.accountant_id = ask->accountant_id;
     in.owner_id = ask->owner_id;
     return send(ask, &api_methods[API_IDENTITY_RESOLVE_GRANT], &in.base, STR_EMPTY);
+}
+
+bool lookup_ask_signature(struct lookup_ask *ask,
+                          const struct lookup_signed *what,
+                          struct str client_ip)
+{
+    Avanta__Identity__ResolveSignatureRequest in =
+        AVANTA__IDENTITY__RESOLVE_SIGNATURE_REQUEST__INIT;
+    struct credential_signature signature = *what->signature;
+    uint8_t body_hash[SHA256_BYTES];
+    char key_id[64];
+    char method[16];
+    char target[4096];
+    bool fits = text_of(key_id, sizeof key_id, signature.key_id) &&
+                text_of(method, sizeof method, what->method) &&
+                text_of(target, sizeof target, what->target);
+
+    if (!fits) {
+        return false;
+    }
+    memcpy(body_hash, what->body_hash, sizeof body_hash);
+    ask->accountant_id[0] = '\0';
+    ask->owner_id[0] = '\0';
+    ask->once = true;
+    in.key_id = key_id;
+    in.has_timestamp = true;
+    in.timestamp = signature.timestamp_s;
+    in.method = method;
+    in.target = target;
+    in.has_body_hash = true;
+    in.body_hash = (ProtobufCBinaryData){sizeof body_hash, body_hash};
+    in.has_signature = true;
+    in.signature = (ProtobufCBinaryData){sizeof signature.signature, signature.signature};
+    return send(ask, &api_methods[API_IDENTITY_RESOLVE_SIGNATURE], &in.base, client_ip);
 }

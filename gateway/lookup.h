@@ -19,6 +19,7 @@
 #define LOOKUP_NETWORKS_MAX 16
 #define LOOKUP_ASKS_MAX     3 /* for one request: an answer may be outdated when it comes */
 
+struct credential_signature;
 struct worker;
 struct lookup;
 
@@ -44,6 +45,11 @@ lookup_get(struct lookup *lookup, const uint8_t digest[SHA256_BYTES], uint64_t n
 void lookup_forget(struct lookup *lookup, struct str user_id);
 void lookup_forget_all(struct lookup *lookup);
 
+/* The same, and it is forgotten: a signature is good once. */
+bool lookup_take(struct lookup *lookup,
+                 const uint8_t digest[SHA256_BYTES],
+                 struct lookup_answer *out) MUST_CHECK;
+
 /* A question under way, in the request that waits for it. */
 struct lookup_ask {
     struct worker *worker;
@@ -52,6 +58,7 @@ struct lookup_ask {
     char owner_id[64];
     uint64_t changes; /* of the lookup when it was asked */
     uint32_t asks;
+    bool once; /* the answer is for one request and taken by it at once */
     void (*done)(void *ctx, enum code code); /* OK: look again */
     void *ctx;
 };
@@ -62,5 +69,15 @@ void lookup_grant_digest(const char *accountant_id,
                          uint8_t out[SHA256_BYTES]);
 /* Ask identity about ask->digest; done is called, not from here. False: it cannot be asked now. */
 bool lookup_ask_key(struct lookup_ask *ask, struct str client_ip) MUST_CHECK;
+/* A signed request, whatever of it was signed. */
+struct lookup_signed {
+    const struct credential_signature *signature;
+    struct str method;
+    struct str target;
+    uint8_t body_hash[SHA256_BYTES];
+};
+bool lookup_ask_signature(struct lookup_ask *ask,
+                          const struct lookup_signed *what,
+                          struct str client_ip) MUST_CHECK;
 /* With the ids of both set in `ask`. */
 bool lookup_ask_grant(struct lookup_ask *ask) MUST_CHECK;

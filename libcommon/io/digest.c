@@ -1,11 +1,40 @@
 #include "libcommon/io/digest.h"
 
 #include <assert.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <openssl/sha.h>
+#include <stdlib.h>
 
 void sha256(struct str bytes, uint8_t out[SHA256_BYTES])
 {
     assert(bytes.ptr != NULL);
     assert(out != NULL);
     (void)SHA256((const unsigned char *)bytes.ptr, bytes.len, out);
+}
+
+void hmac_sha256(struct str key, struct str message, uint8_t out[SHA256_BYTES])
+{
+    unsigned len = 0;
+
+    assert(key.len > 0);
+    assert(out != NULL);
+    if (HMAC(EVP_sha256(),
+             key.ptr,
+             (int)key.len,
+             (const unsigned char *)message.ptr,
+             message.len,
+             out,
+             &len) == NULL ||
+        len != SHA256_BYTES) {
+        abort(); /* the library itself is broken */
+    }
+}
+
+bool bytes_equal_in_constant_time(const void *a, const void *b, size_t len)
+{
+    assert(a != NULL);
+    assert(b != NULL);
+    return CRYPTO_memcmp(a, b, len) == 0;
 }

@@ -1,9 +1,13 @@
 #pragma once
-/* SHA-256 (FIPS 180-4) of bytes, by OpenSSL. Thread-safe; aborts only when the library itself is
- * broken. */
+/* SHA-256 (FIPS 180-4) of bytes and what is made with it, by OpenSSL. Thread-safe; aborts only when
+ * the library itself is broken. */
 
 #include "libcommon/base/str.h"
 
 #define SHA256_BYTES 32
 
 void sha256(struct str bytes, uint8_t out[SHA256_BYTES]);
+/* HMAC-SHA-256 (FIPS 198-1, RFC 2104). */
+void hmac_sha256(struct str key, struct str message, uint8_t out[SHA256_BYTES]);
+/* How long it takes says nothing about where they differ. */
+bool bytes_equal_in_constant_time(const void *a, const void *b, size_t len);

@@ -3,6 +3,7 @@
 #include "identity_ops.gen.h"
 #include "identity_sql.gen.h"
 #include "services/identity/identity.h"
+#include "services/identity/signatures.h"
 
 #include "libcommon/base/id.h"
 #include "libcommon/codec/access.h"
@@ -21,13 +22,31 @@
 #define PREFIX_TEXT_BYTES (sizeof "avk_" + 2 * KEY_PREFIX_BYTES)
 #define KEY_TEXT_BYTES    (PREFIX_TEXT_BYTES + 44)
 
+_Static_assert(KEY_TEXT_BYTES - 1 == SIGNING_KEY_BYTES, "what is sealed is what is opened");
+
 /* A new key, in the request's state until it is told. */
 struct new_key {
     char id[UUID_TEXT_BYTES];
     char prefix[PREFIX_TEXT_BYTES];
     char text[KEY_TEXT_BYTES];
     uint8_t hash[SHA256_BYTES];
+    uint8_t sealed[KEY_TEXT_BYTES - 1 + VAULT_EXTRA_BYTES]; /* of a key that signs */
 };
+
+/* The purpose that binds a sealed secret to its row. */
+static bool api_key_seal(struct req *r, const char *id, struct str text, uint8_t out[])
+{
+    const struct identity *self = req_service(r);
+    char purpose[SIGNING_PURPOSE_BYTES];
+    struct err err = {.code = OK};
+
+    assert(text.len == KEY_TEXT_BYTES - 1);
+    if (vault_seal(self->vault, signing_purpose(id, purpose), text, out, &err) != OK) {
+        (void)req_fail(r, ERR_INTERNAL, "%s", err.text);
+        return false;
+    }
+    return true;
+}
 
 static struct new_key *key_make(struct req *r)
 {
@@ -56,6 +75,9 @@ static struct new_key *key_make(struct req *r)
     explicit_bzero(secret, sizeof secret);
     sha256(buf_view(&text), key->hash);
     uuid_v7(key->id);
+    if (!api_key_seal(r, key->id, buf_view(&text), key->sealed)) {
+        return NULL;
+    }
     return key;
 }
 
@@ -101,6 +123,8 @@ static Avanta__Identity__ApiKey *key_shown(struct req *r, const Avanta__Identity
     out->last_used_at = row->last_used_at;
     out->last_used_ip = row->last_used_ip;
     out->replaces = row->replaces;
+    out->has_signing = true;
+    out->signing = row->signing;
     return words(r, row->scopes, &out->n_scopes, &out->scopes) &&
                    words(r, row->networks, &out->n_allowed_ips, &out->allowed_ips)
                ? out
@@ -195,15 +219,20 @@ static enum step create_insert(struct req *r)
         return STEP_FAIL;
     }
     key = key_make(r);
-    if (key == NULL || row == NULL) {
+    if (key == NULL) {
+        return STEP_FAIL;
+    }
+    if (row == NULL) {
         return identity_no_memory(r);
     }
     avanta__identity__api_key_new__init(row);
     row->id = key->id;
     row->name = in->name;
     row->prefix = key->prefix;
-    row->has_key_hash = true;
+    row->has_key_hash = !in->signing;
     row->key_hash = (ProtobufCBinaryData){sizeof key->hash, key->hash};
+    row->has_sealed = in->signing;
+    row->sealed = (ProtobufCBinaryData){sizeof key->sealed, key->sealed};
     row->n_scopes = in->n_scopes;
     row->scopes = in->scopes;
     row->n_networks = in->n_allowed_ips;
@@ -274,7 +303,10 @@ static enum step rotate_insert(struct req *r)
         return STEP_FAIL;
     }
     key = key_make(r);
-    if (key == NULL || row == NULL) {
+    if (key == NULL) {
+        return STEP_FAIL;
+    }
+    if (row == NULL) {
         return identity_no_memory(r);
     }
     avanta__identity__api_key_rotation__init(row);
@@ -282,6 +314,8 @@ static enum step rotate_insert(struct req *r)
     row->prefix = key->prefix;
     row->has_key_hash = true;
     row->key_hash = (ProtobufCBinaryData){sizeof key->hash, key->hash};
+    row->has_sealed = true;
+    row->sealed = (ProtobufCBinaryData){sizeof key->sealed, key->sealed};
     row->old_id = in->id;
     row->has_overlap_hours = true;
     row->overlap_hours = in->has_overlap_hours ? in->overlap_hours : OVERLAP_DEFAULT;

@@ -4,7 +4,11 @@
 #include "tests/support/stack.h"
 
 #include "libcommon/base/clock.h"
+#include "libcommon/base/str.h"
 
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <openssl/sha.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -69,8 +73,7 @@ static int setup(void **state)
             &ana,
             "POST",
             "/api/accounts",
-            json_pack(
-                "{s:s,s:s,s:s}", "name", "Caja de Ana", "type", "cash", "balance", "10.00")),
+            json_pack("{s:s,s:s,s:s}", "name", "Caja de Ana", "type", "cash", "balance", "10.00")),
         201);
     return 0;
 }
@@ -286,6 +289,173 @@ static void a_key_is_not_kept_for_a_repeated_request(void **state)
     assert_string_not_equal(first, again);
 }
 
+/* --- signed requests --- */
+
+struct signing {
+    const char *secret;
+    const char *key_id;
+    int64_t age_s;
+    const char *method; /* as it was signed */
+    const char *target;
+    const char *body;
+};
+
+/* Signs as docs/security/webhooks.md says, by another library. */
+static void sign(const struct signing *s, char out[512])
+{
+    char text[1024];
+    unsigned char digest[32];
+    unsigned len = 0;
+    char hex[65];
+    long long time_s = (long long)(clock_wall_ms() / 1000) - s->age_s;
+
+    assert_non_null(SHA256((const unsigned char *)s->body, strlen(s->body), digest));
+    hex_encode(digest, sizeof digest, hex);
+    (void)snprintf(text, sizeof text, "%lld.%s.%s.%s", time_s, s->method, s->target, hex);
+    assert_non_null(HMAC(EVP_sha256(),
+                         s->secret,
+                         (int)strlen(s->secret),
+                         (const unsigned char *)text,
+                         strlen(text),
+                         digest,
+                         &len));
+    hex_encode(digest, sizeof digest, hex);
+    (void)snprintf(out,
+                   512,
+                   "X-Avanta-Key-Id: %s\nX-Avanta-Timestamp: %lld\nX-Avanta-Signature: sha256=%s",
+                   s->key_id,
+                   time_s,
+                   hex);
+}
+
+/* Sends that body to the webhook with these three lines. */
+static long send_signed(const char *url, const char *lines, const char *target, const char *body)
+{
+    struct api hook;
+    long status = 0;
+
+    api_open(&hook, url);
+    hook.header = lines;
+    status = api_call(&hook, "POST", target, body, strlen(body));
+    api_close(&hook);
+    return status;
+}
+
+static const char hook[] = "/api/webhooks/n8n/classify";
+
+static void a_signed_request_counts_once(void **state)
+{
+    char secret[128];
+    char id[64];
+    char lines[512];
+    char body[128];
+    struct signing good;
+
+    (void)state;
+    assert_int_equal(api_send(&ana,
+                              "POST",
+                              "/api/transactions",
+                              json_pack("{s:s,s:s,s:s,s:s,s:s}",
+                                        "date",
+                                        "2026-11-20",
+                                        "description",
+                                        "Por clasificar",
+                                        "amount",
+                                        "12.00",
+                                        "type",
+                                        "gasto",
+                                        "category",
+                                        "personal")),
+                     201);
+    (void)snprintf(body,
+                   sizeof body,
+                   "{\"updates\":[{\"id\":%lld,\"category\":\"avanta\"}]}",
+                   (long long)api_int(&ana, "data.id"));
+    key_make(json_pack("{s:s,s:[s],s:b}", "name", "n8n", "scopes", "books:write", "signing", 1),
+             secret,
+             id);
+    good = (struct signing){secret, id, 0, "POST", hook, body};
+    sign(&good, lines);
+    assert_int_equal(send_signed(stack_url(), lines, hook, body), 200);
+    /* The same again, here and elsewhere: nobody's. */
+    assert_int_equal(send_signed(stack_url(), lines, hook, body), 401);
+    assert_int_equal(send_signed(second_url, lines, hook, body), 401);
+    /* It signs and is not sent. */
+    assert_int_equal(with_key(stack_url(), secret, "/api/accounts"), 401);
+}
+
+static void what_was_not_signed_is_refused(void **state)
+{
+    static const char body[] = "{\"updates\":[{\"id\":1,\"category\":\"avanta\"}]}";
+    static const char other[] = "{\"updates\":[{\"id\":2,\"category\":\"avanta\"}]}";
+    char secret[128];
+    char id[64];
+    char read_secret[128];
+    char read_id[64];
+    char lines[512];
+
+    (void)state;
+    key_make(json_pack("{s:s,s:[s],s:b}", "name", "a", "scopes", "books:write", "signing", 1),
+             secret,
+             id);
+    key_make(json_pack("{s:s,s:[s],s:b}", "name", "b", "scopes", "books:read", "signing", 1),
+             read_secret,
+             read_id);
+    {
+        const struct {
+            const char *what;
+            struct signing signing;
+            long status;
+        } cases[] = {
+            {"another body",        {secret, id, 0, "POST", hook, other},           401},
+            {"another method",      {secret, id, 0, "PUT", hook, body},             401},
+            {"another address",     {secret, id, 0, "POST", "/api/accounts", body}, 401},
+            {"too old",             {secret, id, 301, "POST", hook, body},          401},
+            {"from the future",     {secret, id, -310, "POST", hook, body},         401},
+            {"another secret",      {read_secret, id, 0, "POST", hook, body},       401},
+            {"another key",         {secret, read_id, 0, "POST", hook, body},       401},
+            {"no key",              {secret, "x", 0, "POST", hook, body},           401},
+            {"a key without scope", {read_secret, read_id, 0, "POST", hook, body},  403},
+            {"as it should be",     {secret, id, 1, "POST", hook, body},            200},
+        };
+
+        for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+            long status = 0;
+
+            sign(&cases[i].signing, lines);
+            status = send_signed(stack_url(), lines, hook, body);
+            if (status != cases[i].status) {
+                fail_msg("%s: %ld", cases[i].what, status);
+            }
+        }
+    }
+}
+
+static void a_signing_key_is_rotated_and_revoked(void **state)
+{
+    static const char body[] = "{\"updates\":[{\"id\":1,\"category\":\"avanta\"}]}";
+    char secret[128];
+    char id[64];
+    char path[128];
+    char lines[512];
+
+    (void)state;
+    key_make(json_pack("{s:s,s:[s],s:b}", "name", "a", "scopes", "books:write", "signing", 1),
+             secret,
+             id);
+    (void)snprintf(path, sizeof path, "/api/api-keys/%s/rotate", id);
+    assert_int_equal(api_send(&ana, "POST", path, json_object()), 201);
+    assert_true(json_is_true(api_at(&ana, "api_key.signing")));
+    (void)snprintf(secret, sizeof secret, "%s", api_text(&ana, "key"));
+    (void)snprintf(id, sizeof id, "%s", api_text(&ana, "api_key.id"));
+    sign(&(struct signing){secret, id, 0, "POST", hook, body}, lines);
+    assert_int_equal(send_signed(stack_url(), lines, hook, body), 200);
+    (void)snprintf(path, sizeof path, "/api/api-keys/%s", id);
+    assert_int_equal(api_call(&ana, "DELETE", path, NULL, 0), 200);
+    sign(&(struct signing){secret, id, 2, "POST", hook, body}, lines);
+    assert_int_equal(send_signed(stack_url(), lines, hook, body), 401);
+}
+
 /* --- grants --- */
 
 static long as_accountant(const char *url, const char *verb, const char *path, const char *body)
@@ -462,6 +632,9 @@ int main(void)
         cmocka_unit_test(a_key_is_good_from_its_addresses_only),
         cmocka_unit_test(a_rotated_key_lives_on_for_the_overlap_and_a_revoked_one_not),
         cmocka_unit_test(a_key_is_not_kept_for_a_repeated_request),
+        cmocka_unit_test(a_signed_request_counts_once),
+        cmocka_unit_test(what_was_not_signed_is_refused),
+        cmocka_unit_test(a_signing_key_is_rotated_and_revoked),
         cmocka_unit_test(without_a_grant_there_is_no_access),
         cmocka_unit_test(a_grant_to_read_reads_and_one_to_write_books),
         cmocka_unit_test(the_audit_trail_names_the_accountant),

@@ -40,6 +40,8 @@ static size_t take_header(char *data, size_t size, size_t count, void *ctx)
 static struct curl_slist *headers_of(const struct api *api, bool has_body)
 {
     struct curl_slist *list = curl_slist_append(NULL, "Expect:");
+    struct str rest = str_from(api->header);
+    struct str more = STR_EMPTY;
     char line[4200];
 
     if (has_body) {
@@ -53,7 +55,11 @@ static struct curl_slist *headers_of(const struct api *api, bool has_body)
         (void)snprintf(line, sizeof line, "Idempotency-Key: \"%s\"", api->key);
         list = curl_slist_append(list, line);
     }
-    return api->header == NULL ? list : curl_slist_append(list, api->header);
+    while (str_split(&rest, '\n', &more)) {
+        (void)snprintf(line, sizeof line, "%.*s", STR_FMT(more));
+        list = curl_slist_append(list, line);
+    }
+    return list;
 }
 
 static long

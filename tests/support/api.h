@@ -15,7 +15,7 @@ struct api {
     char token[4096];    /* "" : no Authorization header */
     char key[128];       /* Idempotency-Key of the next requests, "" : none */
     bool unknown;        /* the next request is for something that is not in the document */
-    const char *header;  /* one more header line, or NULL */
+    const char *header;  /* more header lines, '\n' between them, or NULL */
     char headers[16384]; /* of the last answer */
     long status;         /* of the last answer; 0: no answer */
     json_t *body; /* of the last answer, NULL when it is no JSON; freed by the next request */

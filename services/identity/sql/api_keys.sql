@@ -5,7 +5,7 @@ SELECT k.id, k.name, k.prefix, array_to_string(k.scopes, ' ') AS scopes, array_t
        to_char(k.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS created_at,
        to_char(k.expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS expires_at,
        to_char(k.used_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS last_used_at, k.used_ip AS last_used_ip,
-       k.replaces
+       k.replaces, k.sealed IS NOT NULL AS signing
 FROM api_key k
 WHERE k.user_id = :user_id::uuid AND k.revoked_at IS NULL AND k.expires_at > now()
 ORDER BY k.created_at DESC, k.id
@@ -15,8 +15,8 @@ LIMIT 1000;
 -- in: avanta.identity.ApiKeyNew
 -- out: avanta.identity.ApiKeyRow
 -- No row: the user has as many as are allowed. Requests of one user take turns, so the count holds.
-INSERT INTO api_key AS k (id, user_id, name, prefix, key_hash, scopes, networks, expires_at)
-SELECT :id::uuid, :user_id::uuid, :name, :prefix, :key_hash, :scopes::text[], :networks::text[]::cidr[],
+INSERT INTO api_key AS k (id, user_id, name, prefix, key_hash, sealed, scopes, networks, expires_at)
+SELECT :id::uuid, :user_id::uuid, :name, :prefix, :key_hash::bytea, :sealed::bytea, :scopes::text[], :networks::text[]::cidr[],
        now() + make_interval(days => :days::int)
 WHERE (SELECT count(*) FROM api_key live
        WHERE live.user_id = :user_id::uuid AND live.revoked_at IS NULL AND live.expires_at > now()) < :keys_max::bigint
@@ -24,7 +24,7 @@ RETURNING k.id, k.name, k.prefix, array_to_string(k.scopes, ' ') AS scopes,
     array_to_string(k.networks, ' ') AS networks,
     to_char(k.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS created_at,
     to_char(k.expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS expires_at,
-    NULL::text AS last_used_at, NULL::text AS last_used_ip, k.replaces;
+    NULL::text AS last_used_at, NULL::text AS last_used_ip, k.replaces, k.sealed IS NOT NULL AS signing;
 
 -- name: api_key_rotate
 -- in: avanta.identity.ApiKeyRotation
@@ -38,16 +38,17 @@ WITH old AS (
           WHERE user_id = :user_id::uuid AND id = :old_id::uuid AND revoked_at IS NULL AND expires_at > now()
           FOR UPDATE) AS found
     WHERE api_key.user_id = :user_id::uuid AND api_key.id = found.old_id
-    RETURNING api_key.id, api_key.name, api_key.scopes, api_key.networks, found.life
+    RETURNING api_key.id, api_key.name, api_key.scopes, api_key.networks, api_key.sealed IS NOT NULL AS signing, found.life
 )
-INSERT INTO api_key AS k (id, user_id, name, prefix, key_hash, scopes, networks, expires_at, replaces)
-SELECT :id::uuid, :user_id::uuid, old.name, :prefix, :key_hash, old.scopes, old.networks, now() + old.life, old.id
+INSERT INTO api_key AS k (id, user_id, name, prefix, key_hash, sealed, scopes, networks, expires_at, replaces)
+SELECT :id::uuid, :user_id::uuid, old.name, :prefix, CASE WHEN NOT old.signing THEN :key_hash::bytea END,
+       CASE WHEN old.signing THEN :sealed::bytea END, old.scopes, old.networks, now() + old.life, old.id
 FROM old
 RETURNING k.id, k.name, k.prefix, array_to_string(k.scopes, ' ') AS scopes,
     array_to_string(k.networks, ' ') AS networks,
     to_char(k.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS created_at,
     to_char(k.expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS expires_at,
-    NULL::text AS last_used_at, NULL::text AS last_used_ip, k.replaces;
+    NULL::text AS last_used_at, NULL::text AS last_used_ip, k.replaces, k.sealed IS NOT NULL AS signing;
 
 -- name: api_key_revoke
 -- in: avanta.identity.ApiKeyIdRequest
@@ -76,3 +77,31 @@ WITH found AS (
 SELECT id, user_id, email, role, array_to_string(scopes, ' ') AS scopes, array_to_string(networks, ' ') AS networks,
        NULL::text AS "grant", greatest(0, extract(epoch FROM expires_at - now()) * 1000)::bigint AS good_ms
 FROM found;
+
+-- name: signing_secret
+-- in: avanta.identity.ResolveSignatureRequest
+-- out: avanta.identity.SigningSecret
+-- unscoped: the signature is the proof, and the key's row names the user
+SELECT k.id, k.user_id, users.email, users.role, array_to_string(k.scopes, ' ') AS scopes,
+       array_to_string(k.networks, ' ') AS networks,
+       greatest(0, extract(epoch FROM k.expires_at - now()) * 1000)::bigint AS good_ms, k.sealed
+FROM api_key k
+JOIN users ON users.id = k.user_id
+WHERE k.id = :key_id::uuid AND k.sealed IS NOT NULL AND k.revoked_at IS NULL AND k.expires_at > now() AND users.is_active;
+
+-- name: signature_take
+-- in: avanta.identity.SignatureSeen
+-- out: avanta.identity.AdminId
+-- unscoped: the key was proved by the signature
+-- No row: it was seen before. Two at once: the second waits for the first and finds it.
+WITH old AS (
+    DELETE FROM signature_seen WHERE seen_at < now() - make_interval(secs => 4 * :window_s)
+), used AS (
+    UPDATE api_key
+    SET used_at = now(), used_ip = :client_ip
+    WHERE id = :key_id::uuid AND (used_at IS NULL OR used_at < now() - interval '1 minute')
+)
+INSERT INTO signature_seen (key_id, signature)
+VALUES (:key_id::uuid, :signature)
+ON CONFLICT DO NOTHING
+RETURNING key_id AS id;
