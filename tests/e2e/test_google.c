@@ -1,6 +1,7 @@
 /* Logging in with Google, whose part a key of our own plays: who is let in, who is not, and what
  * becomes of users who are there already. */
 #include "tests/support/api.h"
+#include "tests/support/mfa_client.h"
 #include "tests/support/rsa_key.h"
 #include "tests/support/stack.h"
 
@@ -138,14 +139,23 @@ static const char *token_of(const struct token *t)
     return memory;
 }
 
-static long log_in(const struct token *t)
+/* `otp` may be NULL. */
+static long log_in_with(const struct token *t, const char *otp)
 {
     api.token[0] = '\0';
-    api_send(&api, "POST", "/api/auth/google", json_pack("{s:s}", "credential", token_of(t)));
+    api_send(&api,
+             "POST",
+             "/api/auth/google",
+             json_pack("{s:s,s:s*}", "credential", token_of(t), "otp", otp));
     if (api.status == 200) {
         (void)snprintf(api.token, sizeof api.token, "%s", api_text(&api, "token"));
     }
     return api.status;
+}
+
+static long log_in(const struct token *t)
+{
+    return log_in_with(t, NULL);
 }
 
 static void expect(long status, const char *code)
@@ -302,6 +312,33 @@ static void an_inactive_user_stays_out(void **state)
     expect(401, "USER_INACTIVE");
 }
 
+/* Google vouches for the account, not for the second factor. */
+static void a_second_factor_is_asked_for(void **state)
+{
+    const struct token t = {.sub = "1009", .email = "hugo@example.com"};
+    char code[MFA_CODE_BYTES];
+    char recovery[MFA_TEXT_BYTES];
+
+    (void)state;
+    api_register(&api, "hugo");
+    link_google(&t, PASSWORD);
+    assert_int_equal(api.status, 200);
+    api_send(&api, "POST", "/api/auth/mfa/enroll", json_pack("{s:s}", "password", PASSWORD));
+    assert_int_equal(api.status, 200);
+    mfa_code(api_text(&api, "secret"), 0, code);
+    api_send(&api, "POST", "/api/auth/mfa/verify", json_pack("{s:s}", "code", code));
+    assert_int_equal(api.status, 200);
+    (void)snprintf(recovery, sizeof recovery, "%s", api_text(&api, "recovery_codes.0"));
+    assert_int_equal(log_in(&t), 401);
+    expect(401, "MFA_REQUIRED");
+    assert_int_equal(log_in_with(&t, "12345678"), 401);
+    expect(401, "INVALID_OTP");
+    assert_int_equal(log_in_with(&t, recovery), 200);
+    assert_int_equal(api_get(&api, "/api/auth/me"), 200);
+    assert_int_equal(log_in_with(&t, recovery), 401); /* used */
+    expect(401, "INVALID_OTP");
+}
+
 /* The issuer has new keys, and the operator's file too. */
 static void the_file_may_change(void **state)
 {
@@ -333,6 +370,7 @@ int main(void)
         cmocka_unit_test(one_account_belongs_to_one_user),
         cmocka_unit_test(credentials_that_are_not_good_are_refused),
         cmocka_unit_test(an_inactive_user_stays_out),
+        cmocka_unit_test(a_second_factor_is_asked_for),
         cmocka_unit_test(the_file_may_change),
     };
 
