@@ -156,6 +156,15 @@ void recovery_code_make(char out[RECOVERY_CODE_BYTES])
     (void)buf_terminate(&code);
 }
 
+/* ASCII, in no locale. */
+static char upper(char c)
+{
+    static const char small[] = "abcdefghijklmnopqrstuvwxyz";
+    const char *at = c == '\0' ? NULL : strchr(small, c);
+
+    return at == NULL ? c : alphabet[at - small];
+}
+
 bool recovery_code_hash(struct str text, uint8_t out[SHA256_BYTES])
 {
     char code[RECOVERY_CHARS];
@@ -170,7 +179,7 @@ bool recovery_code_hash(struct str text, uint8_t out[SHA256_BYTES])
         if (c == '-' || c == ' ') {
             continue;
         }
-        c = c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
+        c = upper(c);
         good = len < RECOVERY_CHARS && c != '\0' && strchr(alphabet, c) != NULL;
         if (good) {
             code[len++] = c;

@@ -49,12 +49,12 @@ static struct mfa_verdict_seen seen(const struct service_call *call)
 
 /* --- behind the service --- */
 
-static void fill(char sql[SQL_BYTES], const char *form, const char *id)
+static void fill(char out[SQL_BYTES], const char *form, const char *id)
 {
     const char *at = strstr(form, "%s");
 
     assert_non_null(at);
-    (void)snprintf(sql, SQL_BYTES, "%.*s%s%s", (int)(at - form), form, id, at + 2);
+    (void)snprintf(out, SQL_BYTES, "%.*s%s%s", (int)(at - form), form, id, at + 2);
 }
 
 void mfa_run(const struct mfa_user *user, const char *form)

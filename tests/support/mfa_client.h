@@ -63,7 +63,7 @@ unsigned mfa_login_at_once(struct mfa_user *user, unsigned count, const char *ot
 unsigned mfa_verify_at_once(struct mfa_user *user, unsigned count, const char *code);
 
 /* Behind the service: SQL with one %s, the user's id. */
-void mfa_run(const struct mfa_user *user, const char *sql);
-const char *mfa_ask(const struct mfa_user *user, const char *sql);
+void mfa_run(const struct mfa_user *user, const char *form);
+const char *mfa_ask(const struct mfa_user *user, const char *form);
 
-void mfa_expect(struct mfa_verdict_seen seen, Avanta__Reason reason);
+void mfa_expect(struct mfa_verdict_seen verdict, Avanta__Reason reason);
