@@ -91,7 +91,7 @@ opt.tsan    := -O1 -g3 -fsanitize=thread -fno-omit-frame-pointer
 opt.cov     := -O0 -g3 --coverage
 opt.fuzz    := -O1 -g3 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 link.release := -pie -Wl,-z,relro,-z,now
-packages := libuv libnats libpq libprotobuf-c libcrypto yajl libargon2 libutf8proc liboath
+packages := libuv libnats libpq libprotobuf-c libssl libcrypto yajl libargon2 libutf8proc liboath
 pkg.cflags := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(packages) 2>/dev/null)) \
               -isystem /usr/include/postgresql -isystem /usr/share/include/llhttp
 LDLIBS   := $(shell pkg-config --libs $(packages) 2>/dev/null) -lpthread

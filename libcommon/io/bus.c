@@ -158,7 +158,8 @@ static void connect_done(void *arg)
                       "bus_connect_failed",
                       LOG_S("bus", bus->name),
                       LOG_S("status", natsStatus_GetText(bus->link.status)),
-                      LOG_S("text", bus->link.text));
+                      LOG_S("text", bus->link.text),
+                      LOG_S("advice", bus_tls_advice(bus->link.status)));
         }
         sm_move(&bus->sm, BUS_WAITING);
         retry_later(bus);

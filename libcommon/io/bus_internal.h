@@ -1,9 +1,10 @@
 #pragma once
 /*
  * Inside the bus. Files: bus.c (life), bus_publish.c, bus_link.c (one nats.c connection on the
- * loop), bus_inbox.c (subscriptions, rings), bus_call.c (requests in flight), bus_pack.c (many
- * small messages as one), bus_stream.c and bus_consumer.c (JetStream). Everything belongs to the
- * loop thread but the fields marked atomic, which nats.c's threads write before they wake the loop.
+ * loop), bus_tls.c (its TLS), bus_inbox.c (subscriptions, rings), bus_call.c (requests in flight),
+ * bus_pack.c (many small messages as one), bus_stream.c and bus_consumer.c (JetStream). Everything
+ * belongs to the loop thread but the fields marked atomic, which nats.c's threads write before they
+ * wake the loop.
  */
 
 #include "libcommon/base/backoff.h"
@@ -207,6 +208,13 @@ void bus_link_close(struct bus *bus);
 /* Around what nats.c's threads do to the bus. */
 void bus_thread_enter(struct bus *bus);
 void bus_thread_leave(struct bus *bus);
+
+/* --- bus_tls.c -------------------------------------------------------------------- */
+/* With a CA the connection is TLS or is not made. ERR_INVALID: the setting in err's field. */
+enum code
+bus_tls_open(natsOptions *o, const struct bus_options *options, struct err *err) MUST_CHECK;
+/* What an operator can do about a failed connection; empty for what TLS has no part in. */
+const char *bus_tls_advice(natsStatus status);
 
 /* --- bus_inbox.c ------------------------------------------------------------------ */
 struct subscription_spec {

@@ -16,6 +16,7 @@
 #include <uv.h>
 
 #include <assert.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
@@ -179,7 +180,7 @@ enum code bus_link_open(struct bus *bus, const struct bus_options *options, stru
     if (s != NATS_OK) {
         return err_set(err, ERR_INTERNAL, "NATS options: %s", natsStatus_GetText(s));
     }
-    return OK;
+    return bus_tls_open(bus->options, options, err);
 }
 
 void bus_link_connect(void *arg)
@@ -222,6 +223,7 @@ void bus_link_flush(struct bus *bus)
         return;
     }
     if (link->write_wanted && !bus_link_stopped(bus)) {
+        errno = 0; /* with TLS nats.c looks there after failures that do not set it */
         natsConnection_ProcessWriteEvent(link->nc);
     }
     if (link->write_blocked != link->write_wanted && !bus_link_stopped(bus)) {
@@ -262,6 +264,7 @@ static void polled(uv_poll_t *uv, int status, int events)
     }
     /* A failing socket too is something to read: nats.c meets the error and gives up. */
     if (status != 0 || (events & UV_READABLE) != 0) {
+        errno = 0;
         natsConnection_ProcessReadEvent(bus->link.nc);
         bus_link_pace(bus);
     }

@@ -67,6 +67,11 @@ bus_rig_add_user(struct bus_rig *rig, const char *url, const char *user, const c
             .url = url, .user = user, .password = password, .name = user, .in_flight_max = 64});
 }
 
+struct bus *bus_rig_add_options(struct bus_rig *rig, const struct bus_options *options)
+{
+    return add(rig, *options);
+}
+
 bool bus_rig_until(struct bus_rig *rig, const int *counter, int wanted, long ms_max)
 {
     const uint64_t end = clock_mono_ms() + (uint64_t)ms_max;

@@ -23,6 +23,8 @@ struct bus *
 bus_rig_add(struct bus_rig *rig, const char *url, const char *name, uint32_t in_flight_max);
 struct bus *
 bus_rig_add_user(struct bus_rig *rig, const char *url, const char *user, const char *password);
+/* With options of one's own, but for what tells the rig of the connection. */
+struct bus *bus_rig_add_options(struct bus_rig *rig, const struct bus_options *options);
 /* Runs turns until *flag >= wanted; false after `ms_max`. */
 bool bus_rig_until(struct bus_rig *rig, const int *counter, int wanted, long ms_max);
 /* All of them connected, and the server knows their subscriptions. Needs a place for one call each.
