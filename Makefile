@@ -1,6 +1,7 @@
 # Avanta: one Makefile for the whole tree. `make help` lists the targets.
 #
-## make up           build, start the whole system under .run/ (STATE=dir PORT=n for another stack beside it)
+## make up           build, start the whole system under .run/ (STATE=dir PORT=n for another stack beside it;
+##                   TLS=1 for TLS to PostgreSQL and nats-server)
 ## make down         stop it cleanly; data stays
 ## make test         every test, from unit to end to end; installs what is missing
 ## make check        format, style, headers alone, SQL, both compilers, clang-tidy, generated documents
@@ -31,7 +32,7 @@ deps.build    := gcc make pkg-config libuv1-dev libnats-dev libpq-dev libprotobu
 deps.lib      := libuv1 libnats3.4 libpq5 libprotobuf-c1 libssl3 libyajl2 libargon2-1 libutf8proc2 liboath0
 deps.postgres := postgresql-15
 deps.nats     := nats-server
-deps.run      := $(deps.postgres) $(deps.nats) curl jq
+deps.run      := $(deps.postgres) $(deps.nats) curl jq openssl
 deps.test     := clang clang-format clang-tidy libclang-rt-14-dev libcmocka-dev libcurl4-openssl-dev libjansson-dev libjwt-dev
 deps.bench    := wrk nginx-light
 # A Docker that is there already is kept, wherever it came from.
@@ -379,9 +380,10 @@ deps deps-build: ; @echo "All packages are installed."
 # PORT is 8080 on the first start; afterwards the stack keeps its port unless another is given.
 STATE ?= .run
 PORT  ?=
+TLS   ?=
 up:
 	$(Q)$(MAKE) --no-print-directory -j$(jobs) MODE=release all
-	$(Q)STATE='$(STATE)' PORT='$(PORT)' BIN=build/release/bin deploy/up.sh
+	$(Q)STATE='$(STATE)' PORT='$(PORT)' TLS='$(TLS)' BIN=build/release/bin deploy/up.sh
 bench:
 	$(Q)$(MAKE) --no-print-directory -j$(jobs) MODE=release all bench-bin
 	$(Q)tests/bench/run.sh

@@ -101,8 +101,8 @@ admin_add() {
     env_add "$1" AVANTA_ADMIN_PASSWORD password 12
 }
 
-# dsn SERVICE USER VARIABLE: PG_HOST, PG_PORT and the password in that variable.
-dsn() { echo "host=$PG_HOST port=$PG_PORT dbname=avanta_${1//-/_} user=$2 password=${!3}"; }
+# dsn SERVICE USER VARIABLE: PG_HOST, PG_PORT and the password in that variable. PG_TLS is what TLS needs besides.
+dsn() { echo "host=$PG_HOST port=$PG_PORT dbname=avanta_${1//-/_} user=$2 password=${!3}${PG_TLS:+ $PG_TLS}"; }
 owner_dsn() { dsn "$1" "${1//-/_}_owner" "PG_$(upper "$1")_OWNER_PASSWORD"; }
 
 # secrets_of PROGRAM: sets the array `secrets` to the settings that only this program may see.

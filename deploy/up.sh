@@ -1,20 +1,24 @@
 #!/usr/bin/env bash
 # Starts one whole stack in STATE: PostgreSQL, nats-server, the services, the gateway. Everything it writes is
 # under STATE. Run again it starts what is missing; when all is running and ready it says so. PORT moves a stopped
-# stack to another port; without it a stack keeps its own, 8080 at first. GATEWAY_SETTINGS,
+# stack to another port; without it a stack keeps its own, 8080 at first. TLS=1 gives a stopped stack TLS to PostgreSQL
+# and nats-server, TLS=0 takes it away; without it a stack keeps what it has, none at first. GATEWAY_SETTINGS,
 # IDENTITY_SETTINGS and so on may hold more settings of that program, "NAME=value NAME=value".
 here=$(cd "$(dirname "$0")" && pwd -P)
 . "$here/lib.sh"
 BIN=$(cd "${BIN:?the directory of the programs}" && pwd -P)
 PORT=${PORT:-}
+TLS=${TLS:-}
 PG_HOST=127.0.0.1
 NATS_HOST=127.0.0.1
 programs="gateway $services"
 
 [[ -z $PORT || ($PORT =~ ^[1-9][0-9]{0,4}$ && $PORT -le 65535) ]] || die "PORT=$PORT is not a port: give 1 to 65535"
+[[ $TLS =~ ^[01]?$ ]] || die "TLS=$TLS is neither 0 nor 1"
 state_open
 umask 077
 mkdir -p "$STATE/log"
+. "$here/tls.sh"
 
 is_ready() { local port; port=ADMIN_$(upper "$1"); curl -fsS -m 2 "http://127.0.0.1:${!port}/readyz"; }
 tcp_open() { ! port_free "$1"; }
@@ -30,11 +34,22 @@ done
 if [ -n "$alive" ] && [ -n "$PORT" ] && [ "$PORT" != "${HTTP_PORT:-}" ]; then
     die "the stack in $STATE is running on port ${HTTP_PORT:-?}: stop it with 'make down' to move it to $PORT"
 fi
+if [ -n "$alive" ] && [ -n "$TLS" ] && [ "$TLS" != "${STACK_TLS:-0}" ]; then
+    die "the stack in $STATE is running with TLS=${STACK_TLS:-0}: stop it with 'make down' to change that"
+fi
+STACK_TLS=${TLS:-${STACK_TLS:-0}}
 HTTP_PORT=${PORT:-${HTTP_PORT:-8080}}
 if [ -n "$alive" ] && [ -z "$missing" ]; then
     ready=yes
     for name in $programs; do is_ready "$name" >/dev/null 2>&1 || ready=; done
-    [ -z "$ready" ] || { say "Avanta is running: http://127.0.0.1:$HTTP_PORT"; exit 0; }
+    if [ -n "$ready" ]; then
+        if [ "$STACK_TLS" = 1 ]; then
+            tls_prepare
+            tls_reload "$(cd "$STATE/postgres" && pwd -P)"
+        fi
+        say "Avanta is running: http://127.0.0.1:$HTTP_PORT"
+        exit 0
+    fi
 fi
 pid_alive gateway || port_free "$HTTP_PORT" || die "port $HTTP_PORT is taken by another program: choose another with PORT=n"
 
@@ -50,6 +65,7 @@ env_fill() {
         env_put "$1" "$port" "${!port}"
     done
     env_put "$1" HTTP_PORT "$HTTP_PORT"
+    env_put "$1" STACK_TLS "$STACK_TLS"
     secrets_add "$1"
 }
 admin_fill() {
@@ -60,6 +76,11 @@ env_update "$STATE/env" env_fill
 . "$STATE/env"
 env_update "$STATE/admin.env" admin_fill
 . "$STATE/admin.env"
+if [ "$STACK_TLS" = 1 ]; then
+    tls_prepare
+    PG_TLS=$(tls_dsn)
+    export PGSSLMODE=verify-full PGSSLROOTCERT="$tls_dir/ca.pem" # for psql
+fi
 
 # --- PostgreSQL ---------------------------------------------------------------------------------
 # Where the user postgres cannot enter STATE (as root, under /root), the cluster has a directory of its own.
@@ -85,9 +106,15 @@ fi
 if ! pid_alive postgres; then
     port_free "$PG_PORT" || die "port $PG_PORT of PostgreSQL is taken: run 'make down', then 'make up'"
     say "Starting PostgreSQL on 127.0.0.1:$PG_PORT"
+    pg_options="-p $PG_PORT -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=100"
+    if [ "$STACK_TLS" = 1 ]; then
+        tls_postgres "$pgdir"
+        # Paths from the data directory: this one may hold spaces.
+        pg_options="$pg_options -c ssl=on -c ssl_cert_file=../postgres.pem -c ssl_key_file=../postgres.key"
+        pg_options="$pg_options -c ssl_min_protocol_version=TLSv1.2 -c hba_file=../hba_tls.conf"
+    fi
     pg_start() {
-        as_postgres "$pgbin/pg_ctl" -D "$pgdata" -w -t 60 -l "$pgdir/log" start \
-            -o "-p $PG_PORT -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=100"
+        as_postgres "$pgbin/pg_ctl" -D "$pgdata" -w -t 60 -l "$pgdir/log" -o "$pg_options" start
     }
     # After a crash the old server's last processes may hold on for a moment.
     until=$((SECONDS + 20))
@@ -106,7 +133,9 @@ if ! pid_alive nats; then
     say "Starting nats-server on 127.0.0.1:$NATS_PORT"
     NATS_STORE="\"$STATE/nats\"" # quoted: nats-server reads the value as a part of its file
     export "${!NATS_@}"
-    setsid nats-server -c "$here/nats.conf" >>"$STATE/log/nats.log" 2>&1 </dev/null &
+    nats_options=(-c "$here/nats.conf")
+    [ "$STACK_TLS" = 0 ] || nats_options+=(--tls --tlscert "$tls_dir/nats.pem" --tlskey "$tls_dir/nats.key")
+    setsid nats-server "${nats_options[@]}" >>"$STATE/log/nats.log" 2>&1 </dev/null &
     echo $! >"$STATE/nats.pid"
 fi
 wait_ready 20 nats tcp_open "$NATS_PORT"
@@ -121,6 +150,9 @@ environment_of() {
     secrets_of "$1"
     environment=(PATH="$PATH" AVANTA_STATE="$STATE" AVANTA_NATS_URL="nats://$NATS_HOST:$NATS_PORT"
         AVANTA_ADMIN_PORT="${!admin}" "${secrets[@]}" ${more[@]+"${more[@]}"})
+    [ "$STACK_TLS" = 1 ] || return 0
+    environment+=(AVANTA_NATS_CA_FILE="$tls_dir/ca.pem")
+    [ "$1" = gateway ] || environment+=(AVANTA_PG_TLS=true)
 }
 
 # become COMMAND...: runs it in place of this shell with `environment` alone. env(1) is of no use: its arguments, and

@@ -20,6 +20,9 @@
     X(TEXT, nats_url,        "AVANTA_NATS_URL",       "nats://127.0.0.1:4222", 8, 255, PLAIN, "message bus")               \
     X(TEXT, nats_user,       "AVANTA_NATS_USER",      "gateway", 1, 64, PLAIN,    "user on the message bus")               \
     X(TEXT, nats_password,   "AVANTA_NATS_PASSWORD",  NULL, 1, 128, SECRET,       "its password")                          \
+    X(TEXT, nats_ca_file,    "AVANTA_NATS_CA_FILE",   "", 0, 255, PLAIN,         "certificates (PEM) that vouch for the bus; set: TLS or nothing") \
+    X(TEXT, nats_cert_file,  "AVANTA_NATS_CERT_FILE", "", 0, 255, PLAIN,         "our own certificate (PEM), where the bus asks for one") \
+    X(TEXT, nats_key_file,   "AVANTA_NATS_KEY_FILE",  "", 0, 255, PLAIN,         "its key (PEM)")                         \
     X(TEXT, key_identity,    "AVANTA_ENVELOPE_KEY_IDENTITY",  NULL, 64, 64, SECRET, "hex key that signs what goes to identity") \
     X(TEXT, key_ledger,      "AVANTA_ENVELOPE_KEY_LEDGER",    NULL, 64, 64, SECRET, "hex key that signs what goes to ledger") \
     X(TEXT, key_audit_log,   "AVANTA_ENVELOPE_KEY_AUDIT_LOG", NULL, 64, 64, SECRET, "hex key that signs what goes to audit-log") \

@@ -217,6 +217,9 @@ static enum code bus_start(struct worker *worker, struct err *err)
         .url = config->nats_url,
         .user = config->nats_user,
         .password = config->nats_password,
+        .ca_file = config->nats_ca_file,
+        .cert_file = config->nats_cert_file,
+        .key_file = config->nats_key_file,
         .name = "gateway", /* the bus adds what keeps workers apart */
         .in_flight_max = BUS_IN_FLIGHT_MAX,
     };

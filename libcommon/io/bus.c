@@ -159,7 +159,7 @@ static void connect_done(void *arg)
                       LOG_S("bus", bus->name),
                       LOG_S("status", natsStatus_GetText(bus->link.status)),
                       LOG_S("text", bus->link.text),
-                      LOG_S("advice", bus_tls_advice(bus->link.status)));
+                      LOG_S("advice", bus_tls_advice(bus->link.status, bus->link.secure)));
         }
         sm_move(&bus->sm, BUS_WAITING);
         retry_later(bus);

@@ -92,6 +92,7 @@ struct bus_link {
     bool write_blocked;     /* the socket was full */
     bool paused;            /* nothing is read: the backlog has to be worked off first */
     uint32_t subscriptions; /* attached and not yet completed */
+    bool secure;            /* TLS is configured */
     natsStatus status;      /* of the last attempt */
     char text[128];
     atomic_uint marks;
@@ -214,7 +215,7 @@ void bus_thread_leave(struct bus *bus);
 enum code
 bus_tls_open(natsOptions *o, const struct bus_options *options, struct err *err) MUST_CHECK;
 /* What an operator can do about a failed connection; empty for what TLS has no part in. */
-const char *bus_tls_advice(natsStatus status);
+const char *bus_tls_advice(natsStatus status, bool secure);
 
 /* --- bus_inbox.c ------------------------------------------------------------------ */
 struct subscription_spec {

@@ -172,6 +172,7 @@ enum code bus_link_open(struct bus *bus, const struct bus_options *options, stru
 
     assert(bus->options == NULL);
     bus->link.fd = -1;
+    bus->link.secure = options->ca_file != NULL && options->ca_file[0] != '\0';
     atomic_init(&bus->link.marks, 0);
     atomic_init(&bus->link.inside, 0);
     s = natsOptions_Create(&bus->options);

@@ -87,6 +87,11 @@ static void handshake_moved(const SSL *ssl, int where, int result)
     }
 }
 
+static bool given(const char *path)
+{
+    return path != NULL && path[0] != '\0';
+}
+
 static enum code refuse(struct err *err, natsStatus status, const char *setting, const char *path)
 {
     assert(status != NATS_OK);
@@ -97,8 +102,8 @@ static enum code refuse(struct err *err, natsStatus status, const char *setting,
 static enum code load_files(natsOptions *o, const struct bus_options *options, struct err *err)
 {
     natsStatus s = natsOptions_LoadCATrustedCertificates(o, options->ca_file);
-    const bool cert = options->cert_file != NULL && options->cert_file[0] != '\0';
-    const bool key = options->key_file != NULL && options->key_file[0] != '\0';
+    const bool cert = given(options->cert_file);
+    const bool key = given(options->key_file);
 
     if (s != NATS_OK) {
         return refuse(err, s, "AVANTA_NATS_CA_FILE", options->ca_file);
@@ -143,32 +148,32 @@ enum code bus_tls_open(natsOptions *o, const struct bus_options *options, struct
     enum code code = OK;
 
     assert(o != NULL);
-    if (options->ca_file == NULL || options->ca_file[0] == '\0') {
-        const bool cert = options->cert_file != NULL && options->cert_file[0] != '\0';
-        const bool key = options->key_file != NULL && options->key_file[0] != '\0';
-        const bool asked = strncmp(options->url, "tls://", 6) == 0;
-
-        return !cert && !key && !asked ? OK
-                                       : err_set_field(err,
-                                                       ERR_INVALID,
-                                                       "AVANTA_NATS_CA_FILE",
-                                                       "TLS to the bus needs AVANTA_NATS_CA_FILE");
+    if (given(options->ca_file)) {
+        code = secure(o, err);
+        return code == OK ? load_files(o, options, err) : code;
     }
-    code = secure(o, err);
-    return code == OK ? load_files(o, options, err) : code;
+    if (given(options->cert_file) || given(options->key_file) ||
+        strncmp(options->url, "tls://", 6) == 0) {
+        return err_set_field(
+            err, ERR_INVALID, "AVANTA_NATS_CA_FILE", "TLS to the bus needs AVANTA_NATS_CA_FILE");
+    }
+    return OK;
 }
 
-const char *bus_tls_advice(natsStatus status)
+const char *bus_tls_advice(natsStatus status, bool secure)
 {
     if (status == NATS_SECURE_CONNECTION_WANTED) {
         return "the server speaks no TLS: give it a certificate, or take AVANTA_NATS_CA_FILE away";
     }
-    if (status == NATS_SECURE_CONNECTION_REQUIRED) {
-        return "the server wants TLS: set AVANTA_NATS_CA_FILE";
+    if (status == NATS_SSL_ERROR || status == NATS_SECURE_CONNECTION_REQUIRED) {
+        return secure ? "the server's certificate must be in date, signed by a certificate in "
+                        "AVANTA_NATS_CA_FILE, and for the host of AVANTA_NATS_URL"
+                      : "the server wants TLS: set AVANTA_NATS_CA_FILE";
     }
-    if (status == NATS_SSL_ERROR) {
-        return "the server's certificate must be in date, signed by a certificate in "
-               "AVANTA_NATS_CA_FILE, and for the host of AVANTA_NATS_URL";
+    if (secure && (status == NATS_PROTOCOL_ERROR || status == NATS_CONNECTION_CLOSED ||
+                   status == NATS_IO_ERROR)) {
+        return "the server may want a certificate of ours: set AVANTA_NATS_CERT_FILE and "
+               "AVANTA_NATS_KEY_FILE";
     }
     return "";
 }

@@ -7,6 +7,7 @@
 #include "libcommon/base/log.h"
 #include "libcommon/io/pg_migrate.h"
 #include "libcommon/io/pg_pool.h"
+#include "libcommon/io/pg_tls.h"
 #include "libcommon/service/admin_ask.h"
 #include "libcommon/service/effects.h"
 #include "libcommon/service/service_metrics.h"
@@ -200,6 +201,9 @@ static enum code load(const struct service *self, struct service_config *config,
     if (code == OK) {
         code = log_level_read(config, &level, err);
     }
+    if (code == OK && config->pg_tls) {
+        code = pg_tls_check(config->pg_dsn, "AVANTA_PG_DSN", err);
+    }
     if (code == OK) {
         log_open(self->name, level);
     }
@@ -229,6 +233,10 @@ static int migrate(const struct service *self, struct service_config *config)
     }
     if (config->pg_migrate_dsn[0] == '\0') {
         (void)err_set(&err, ERR_INVALID, "AVANTA_PG_MIGRATE_DSN is required for --migrate");
+        return complain(self, &err);
+    }
+    if (config->pg_tls &&
+        pg_tls_check(config->pg_migrate_dsn, "AVANTA_PG_MIGRATE_DSN", &err) != OK) {
         return complain(self, &err);
     }
     if (pg_migrate(config->pg_migrate_dsn, sets, ARRAY_LEN(sets), on_step, &err) != OK) {

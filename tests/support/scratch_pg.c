@@ -44,6 +44,7 @@ struct scratch_database {
 static struct {
     bool prepared;
     bool own;
+    bool tls;
     char directory[PATH_BYTES];
     char base[DSN_BYTES]; /* connection string without dbname */
     int port;
@@ -251,6 +252,12 @@ static bool launch(int port)
                                 "fsync=off",
                                 "-c",
                                 "logging_collector=off",
+                                "-c",
+                                scratch.tls ? "ssl=on" : "ssl=off",
+                                "-c",
+                                "ssl_cert_file=../server.pem",
+                                "-c",
+                                "ssl_key_file=../server.key",
                                 NULL};
 
     print_to(data, sizeof(data), "%s/data", scratch.directory);
@@ -437,6 +444,39 @@ void scratch_pg_restart(void)
     need_own();
     stop_server(SIGINT);
     scratch_pg_start();
+}
+
+/* The server reads it as its own user, and wants a key that nobody else can read. */
+static void copy_file(const char *from, const char *name)
+{
+    const struct passwd *user = server_user();
+    char path[2 * PATH_BYTES];
+    char bytes[8192];
+    FILE *in = fopen(from, "r");
+    FILE *out = NULL;
+    size_t len = 0;
+
+    print_to(path, sizeof(path), "%s/%s", scratch.directory, name);
+    out = fopen(path, "w");
+    if (in == NULL || out == NULL) {
+        give_up("%s to %s: %s", from, path, strerror(errno));
+    }
+    len = fread(bytes, 1, sizeof(bytes), in);
+    if (fwrite(bytes, 1, len, out) != len || fclose(out) != 0 || fclose(in) != 0 ||
+        chmod(path, 0600) != 0 || (user != NULL && chown(path, user->pw_uid, user->pw_gid) != 0)) {
+        give_up("%s: %s", path, strerror(errno));
+    }
+}
+
+void scratch_pg_tls(const char *certificate, const char *key)
+{
+    need_own();
+    scratch.tls = certificate != NULL;
+    if (scratch.tls) {
+        copy_file(certificate, "server.pem");
+        copy_file(key, "server.key");
+    }
+    scratch_pg_restart();
 }
 
 /* The children notice that the postmaster is gone and end by themselves. */

@@ -22,6 +22,10 @@ void scratch_pg_restart(void);
 /* kill -9 of the whole server; scratch_pg_start() brings it back through crash recovery. */
 void scratch_pg_kill(void);
 void scratch_pg_start(void);
+/* Restarts the own cluster so that it speaks TLS with copies of these files; `certificate` NULL:
+ * without TLS again. The connection strings given out do not change: they say sslmode=disable, and
+ * what is written behind them counts more. */
+void scratch_pg_tls(const char *certificate, const char *key);
 /* Drops databases, stops the server, removes the directory. Also runs at exit. */
 void scratch_pg_end(void);
 /* Runs SQL on a database as superuser; blocking; ends the process when it fails. */

@@ -86,8 +86,14 @@ static void entry_add(struct environment *e, const char *name, const char *value
 
 static void environment_base(struct environment *e)
 {
-    static const char *const kept[] = {
-        "PATH", "HOME", "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS"};
+    static const char *const kept[] = {"PATH",
+                                       "HOME",
+                                       "ASAN_OPTIONS",
+                                       "UBSAN_OPTIONS",
+                                       "TSAN_OPTIONS",
+                                       "LSAN_OPTIONS",
+                                       "AVANTA_NATS_CA_FILE",
+                                       "AVANTA_PG_TLS"};
 
     *e = (struct environment){.count = 0};
     for (size_t i = 0; i < ARRAY_LEN(kept); i++) {
