@@ -52,15 +52,14 @@ tls_prepare() {
     [ -z "$tls_renewed" ] || say "Made certificates in $tls_dir:$tls_renewed"
 }
 
-# tls_postgres DIRECTORY: copies for PostgreSQL's own user, and who may connect: only over TLS.
+# tls_postgres DIRECTORY: copies for PostgreSQL's own user.
 tls_postgres() {
     local file
     for file in postgres.pem postgres.key; do
         cp "$tls_dir/$file" "$1/$file.new"
         chmod 600 "$1/$file.new"
     done
-    echo "hostssl all all 127.0.0.1/32 scram-sha-256" >"$1/hba_tls.conf"
-    [ "$(id -u)" != 0 ] || chown postgres:postgres "$1"/postgres.*.new "$1/hba_tls.conf"
+    [ "$(id -u)" != 0 ] || chown postgres:postgres "$1"/postgres.*.new
     for file in postgres.pem postgres.key; do mv "$1/$file.new" "$1/$file"; done
 }
 

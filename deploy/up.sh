@@ -107,12 +107,13 @@ if ! pid_alive postgres; then
     port_free "$PG_PORT" || die "port $PG_PORT of PostgreSQL is taken: run 'make down', then 'make up'"
     say "Starting PostgreSQL on 127.0.0.1:$PG_PORT"
     pg_options="-p $PG_PORT -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=100"
+    hba=host
     if [ "$STACK_TLS" = 1 ]; then
         tls_postgres "$pgdir"
-        # Paths from the data directory: this one may hold spaces.
+        hba=hostssl # who comes without TLS is refused
         pg_options="$pg_options -c ssl=on -c ssl_cert_file=../postgres.pem -c ssl_key_file=../postgres.key"
-        pg_options="$pg_options -c ssl_min_protocol_version=TLSv1.2 -c hba_file=../hba_tls.conf"
     fi
+    as_postgres sed -i -E "s/^host(ssl)?[[:space:]]/$hba /" "$pgdata/pg_hba.conf"
     pg_start() {
         as_postgres "$pgbin/pg_ctl" -D "$pgdata" -w -t 60 -l "$pgdir/log" -o "$pg_options" start
     }
