@@ -133,10 +133,14 @@ if ! pid_alive nats; then
     port_free "$NATS_PORT" || die "port $NATS_PORT of nats-server is taken: run 'make down', then 'make up'"
     say "Starting nats-server on 127.0.0.1:$NATS_PORT"
     NATS_STORE="\"$STATE/nats\"" # quoted: nats-server reads the value as a part of its file
+    nats_conf=$here/nats.conf
+    if [ "$STACK_TLS" = 1 ]; then
+        nats_conf=$here/nats_tls.conf
+        NATS_TLS_CERT="\"$tls_dir/nats.pem\""
+        NATS_TLS_KEY="\"$tls_dir/nats.key\""
+    fi
     export "${!NATS_@}"
-    nats_options=(-c "$here/nats.conf")
-    [ "$STACK_TLS" = 0 ] || nats_options+=(--tls --tlscert "$tls_dir/nats.pem" --tlskey "$tls_dir/nats.key")
-    setsid nats-server "${nats_options[@]}" >>"$STATE/log/nats.log" 2>&1 </dev/null &
+    setsid nats-server -c "$nats_conf" >>"$STATE/log/nats.log" 2>&1 </dev/null &
     echo $! >"$STATE/nats.pid"
 fi
 wait_ready 20 nats tcp_open "$NATS_PORT"
