@@ -225,6 +225,8 @@ enum step req_transaction(struct req *r)
 {
     void *kept = NULL;
 
+    assert(r->step > 0);
+    assert(r->group == NULL);
     assert(op_writes(r->endpoint->op));
     assert(r->outside);
     assert(r->emissions == NULL);

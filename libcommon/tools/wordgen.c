@@ -33,6 +33,8 @@ static char *word_read(const char **at)
     size_t len = 0;
     const char *c = *at;
 
+    assert(at != NULL);
+    assert(*at != NULL);
     for (; *c != ',' && *c != '"'; c++) {
         c += *c == '\\' ? 1 : 0;
         if (*c == '\0' || len == sizeof word) {
@@ -88,6 +90,8 @@ static void put_table(FILE *file, const struct words *words)
 {
     size_t offset = 0;
 
+    assert(file != NULL);
+    assert(words->count > 0);
     (void)fputs("#include \"services/identity/common_passwords.h\"\n\n", file);
     (void)fprintf(file, "const uint32_t common_password_count = %zu;\n", words->count);
     (void)fputs("const char common_password_text[] =\n", file);

@@ -457,7 +457,7 @@ static void reasons_read(struct gen *gen)
         }
     }
     gen->reasons = host_alloc(gen->reason_count, sizeof(*gen->reasons));
-    gen->reason_order = host_alloc(proto->n_value, sizeof(*gen->reason_order));
+    gen->reason_order = host_alloc(proto->n_value, sizeof(void *));
     gen->reason_value_count = proto->n_value;
     for (size_t i = 0; i < proto->n_value; i++) {
         reason_read(gen, proto->value[i]);

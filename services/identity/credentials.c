@@ -92,6 +92,8 @@ static enum step proof_end(struct req *r)
 {
     struct proof *proof = proof_of(r);
 
+    assert(proof->user != NULL);
+    assert(proof->attempt.count > 0);
     return attempt_end(r, &proof->attempt, !proof->proved && proof->stored_hash != NULL);
 }
 
@@ -217,6 +219,8 @@ static enum step again_proved(struct req *r)
 {
     struct proof *proof = proof_of(r);
 
+    assert(proof->user != NULL);
+    assert(!proof->proved);
     proof->proved = proof->good;
     return STEP_NEXT;
 }

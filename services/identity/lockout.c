@@ -8,6 +8,7 @@
 
 #include <arpa/inet.h>
 #include <assert.h>
+#include <ctype.h>
 #include <string.h>
 
 #define PURGE_ROWS_MAX    20000
@@ -63,9 +64,16 @@ static void address_add(struct attempt *attempt, struct req *r, const char *kind
     const struct identity *self = req_service(r);
     uint8_t address[IPV6_BYTES];
 
+    assert(self != NULL);
+    assert(self->config.address_failures_max > 0);
     attempt->client_ip = req_client_ip(r);
     key_add(
         attempt, kind, address_of(attempt->client_ip, address), self->config.address_failures_max);
+}
+
+static char lower(char c)
+{
+    return (char)tolower((unsigned char)c); /* in the locale "C", which no program leaves */
 }
 
 void attempt_of_login(struct attempt *attempt, struct req *r, const char *email)
@@ -75,10 +83,11 @@ void attempt_of_login(struct attempt *attempt, struct req *r, const char *email)
     struct buf text = buf_over(memory, sizeof memory);
 
     assert(email != NULL);
+    assert(self->config.login_failures_max > 0);
     *attempt = (struct attempt){.count = 0};
     address_add(attempt, r, kind_address);
     for (const char *c = email; *c != '\0'; c++) {
-        buf_char(&text, *c >= 'A' && *c <= 'Z' ? (char)(*c - 'A' + 'a') : *c);
+        buf_char(&text, lower(*c));
     }
     key_add(attempt, kind_email, buf_view(&text), self->config.login_failures_max);
 }

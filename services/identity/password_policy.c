@@ -5,6 +5,7 @@
 #include "libcommon/base/buf.h"
 
 #include <assert.h>
+#include <ctype.h>
 #include <string.h>
 
 #define SIGNS_MAX        3 /* before a word and behind it */
@@ -41,7 +42,7 @@ static struct str fold(struct str text, char *memory, size_t cap)
             buf_char(&out, base_letters[next - 0x80]);
             i++;
         } else {
-            buf_char(&out, c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : (char)c);
+            buf_char(&out, (char)tolower(c)); /* in the locale "C": ASCII alone */
         }
     }
     return buf_view(&out); /* what does not fit is cut: names are bounded elsewhere */
@@ -232,7 +233,7 @@ const char *password_check(struct str password, struct str email, struct str nam
                                   fold(name, name_memory, sizeof name_memory)};
     size_t characters = 0;
     const char *fault = NULL;
-    struct str folded = STR_EMPTY;
+    struct str folded;
 
     if (!utf8_length(password, &characters) || characters < PASSWORD_CHARACTERS_MIN ||
         characters > PASSWORD_CHARACTERS_MAX) {

@@ -4,10 +4,8 @@
 #include "libcommon/io/loop.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #define WAKERS     4
@@ -430,42 +428,6 @@ static void done(void *arg)
     }
 }
 
-struct priority {
-    struct loop *loop;
-    int nice;
-    int policy;
-};
-
-static void priority_work(void *arg)
-{
-    struct priority *seen = arg;
-
-    seen->nice = getpriority(PRIO_PROCESS, 0);
-    seen->policy = sched_getscheduler(0);
-}
-
-static void priority_done(void *arg)
-{
-    struct priority *seen = arg;
-
-    loop_stop(seen->loop);
-}
-
-static void long_work_steps_back(void **state)
-{
-    const int before = getpriority(PRIO_PROCESS, 0);
-    struct priority seen = {loop_open(), before, -1};
-
-    (void)state;
-    assert_int_equal(loop_work_long(seen.loop, priority_work, priority_done, &seen, NULL), OK);
-    loop_run(seen.loop);
-    loop_close(&seen.loop);
-    assert_int_equal(seen.nice, before + 10 > 19 ? 19 : before + 10);
-    assert_int_equal(seen.policy, SCHED_BATCH);
-    assert_int_equal(getpriority(PRIO_PROCESS, 0), before); /* the loop's thread as before */
-    assert_int_equal(sched_getscheduler(0), SCHED_OTHER);
-}
-
 static void work_is_bounded(void **state)
 {
     struct fixture f;
@@ -501,7 +463,6 @@ int main(void)
         cmocka_unit_test(signals_arrive_on_the_loop),
         cmocka_unit_test(broken_pipes_are_no_signals),
         cmocka_unit_test(work_is_bounded),
-        cmocka_unit_test(long_work_steps_back),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
