@@ -1,6 +1,6 @@
 /* What users do with their own account and administrators with others': profile, settings,
  * password, sessions, roles. What ends a session is heard by every gateway within a second. */
-#include "tests/support/api.h"
+#include "tests/support/people.h"
 #include "tests/support/stack.h"
 
 #include "libcommon/base/clock.h"
@@ -10,33 +10,18 @@
 #include <unistd.h>
 
 #define HEARD_MS_MAX 1000
-#define PASSWORD     "Una clave larga 7"
 
 static struct api admin;
 static struct api ana;
 static const char *second_url;
 
-static void log_in(struct api *api, const char *url, const char *email, const char *password)
-{
-    api_open(api, url);
-    assert_int_equal(api_send(api,
-                              "POST",
-                              "/api/auth/login",
-                              json_pack("{s:s,s:s}", "email", email, "password", password)),
-                     200);
-    (void)snprintf(api->token, sizeof api->token, "%s", api_text(api, "token"));
-}
-
 static int setup(void **state)
 {
-    char email[256];
-
     if (stack_setup(state) != 0) {
         return 1;
     }
     second_url = stack_second_gateway();
-    (void)snprintf(email, sizeof email, "%s", stack_value("AVANTA_ADMIN_EMAIL"));
-    log_in(&admin, stack_url(), email, stack_value("AVANTA_ADMIN_PASSWORD"));
+    people_log_in_admin(&admin);
     api_open(&ana, stack_url());
     api_register(&ana, "ana");
     return 0;
@@ -47,13 +32,6 @@ static int teardown(void **state)
     api_close(&admin);
     api_close(&ana);
     return stack_teardown(state);
-}
-
-static void expect(struct api *api, long status, const char *code)
-{
-    if (api->status != status || strcmp(api_text(api, "code"), code) != 0) {
-        fail_msg("%ld %s instead of %ld %s", api->status, api_text(api, "code"), status, code);
-    }
 }
 
 /* The same token at another gateway. */
@@ -78,7 +56,7 @@ static void expect_out_everywhere(struct api *api, uint64_t since_ms)
         }
         (void)usleep(5000);
     }
-    expect(api, 401, "AUTH_REQUIRED");
+    people_expect(api, 401, "AUTH_REQUIRED");
     assert_int_equal(at_second(api), 401);
     print_message("  heard everywhere after %llu ms\n",
                   (unsigned long long)(clock_mono_ms() - since_ms));
@@ -105,9 +83,9 @@ static void a_profile_is_shown_and_changed(void **state)
     assert_string_equal(api_text(&ana, "user.name"), "Ana O'Neil Ñ");
     assert_string_equal(api_text(&ana, "user.preferences.rfc"), "XAXX010101000");
     api_send(&ana, "PUT", "/api/user-profile", json_object());
-    expect(&ana, 400, "VALIDATION_ERROR");
+    people_expect(&ana, 400, "VALIDATION_ERROR");
     api_send(&ana, "PUT", "/api/user-profile", json_pack("{s:[i]}", "preferences", 1));
-    expect(&ana, 400, "VALIDATION_ERROR");
+    people_expect(&ana, 400, "VALIDATION_ERROR");
     /* Not by this door: role and e-mail are no fields of it. */
     assert_int_equal(
         api_send(
@@ -143,7 +121,7 @@ static void settings_have_defaults_and_keep_what_is_set(void **state)
     assert_string_equal(api_text(&ana, "settings.language"), "en");
     assert_true(json_is_false(api_at(&ana, "settings.email_notifications")));
     api_send(&ana, "PUT", "/api/settings", json_pack("{s:{s:s}}", "settings", "theme", "pink"));
-    expect(&ana, 400, "VALIDATION_ERROR");
+    people_expect(&ana, 400, "VALIDATION_ERROR");
     assert_string_equal(api_text(&ana, "errors.0.field"), "settings.theme");
     assert_int_equal(api_call(&ana, "POST", "/api/settings/reset", NULL, 0), 200);
     assert_string_equal(api_text(&ana, "settings.theme"), "system");
@@ -158,7 +136,7 @@ static void one_session_ends_and_the_other_goes_on(void **state)
     uint64_t since_ms = 0;
 
     (void)state;
-    log_in(&phone, stack_url(), "ana@example.com", PASSWORD);
+    people_log_in(&phone, stack_url(), "ana@example.com", PEOPLE_PASSWORD);
     assert_int_equal(api_get(&phone, "/api/auth/sessions"), 200);
     assert_int_equal(json_array_size(api_at(&phone, "sessions")), 2);
     for (size_t i = 0; i < 2; i++) {
@@ -179,14 +157,14 @@ static void one_session_ends_and_the_other_goes_on(void **state)
         assert_int_equal(api_call(&ana, "DELETE", path, NULL, 0), 200);
         expect_out_everywhere(&phone, since_ms);
         api_call(&ana, "DELETE", path, NULL, 0);
-        expect(&ana, 404, "NOT_FOUND");
+        people_expect(&ana, 404, "NOT_FOUND");
         /* Another user's session is none at all. */
-        log_in(&phone, stack_url(), "ana@example.com", PASSWORD);
+        people_log_in(&phone, stack_url(), "ana@example.com", PEOPLE_PASSWORD);
         api_get(&admin, "/api/auth/sessions");
         (void)snprintf(
             path, sizeof path, "/api/auth/sessions/%s", api_text(&admin, "sessions.0.id"));
         api_call(&ana, "DELETE", path, NULL, 0);
-        expect(&ana, 404, "NOT_FOUND");
+        people_expect(&ana, 404, "NOT_FOUND");
     }
     assert_int_equal(api_call(&ana, "POST", "/api/auth/sessions/end-others", NULL, 0), 200);
     since_ms = clock_mono_ms();
@@ -202,41 +180,43 @@ static void a_new_password_ends_the_other_sessions(void **state)
     uint64_t since_ms = 0;
 
     (void)state;
-    log_in(&phone, second_url, "ana@example.com", PASSWORD);
+    people_log_in(&phone, second_url, "ana@example.com", PEOPLE_PASSWORD);
     assert_int_equal(at_second(&phone), 200);
     api_send(&ana,
              "POST",
              "/api/user-profile/change-password",
              json_pack(
                  "{s:s,s:s}", "currentPassword", "wrong one", "newPassword", "Otra clave larga 8"));
-    expect(&ana, 422, "INVALID_PASSWORD");
+    people_expect(&ana, 422, "INVALID_PASSWORD");
     api_send(&ana,
              "POST",
              "/api/user-profile/change-password",
-             json_pack("{s:s,s:s}", "currentPassword", PASSWORD, "newPassword", "12345678"));
-    expect(&ana, 400, "WEAK_PASSWORD");
+             json_pack("{s:s,s:s}", "currentPassword", PEOPLE_PASSWORD, "newPassword", "12345678"));
+    people_expect(&ana, 400, "WEAK_PASSWORD");
     assert_int_equal(at_second(&phone), 200);
-    assert_int_equal(
-        api_send(
-            &ana,
-            "POST",
-            "/api/user-profile/change-password",
-            json_pack(
-                "{s:s,s:s}", "currentPassword", PASSWORD, "newPassword", "Otra clave larga 8")),
-        200);
+    assert_int_equal(api_send(&ana,
+                              "POST",
+                              "/api/user-profile/change-password",
+                              json_pack("{s:s,s:s}",
+                                        "currentPassword",
+                                        PEOPLE_PASSWORD,
+                                        "newPassword",
+                                        "Otra clave larga 8")),
+                     200);
     since_ms = clock_mono_ms();
     expect_out_everywhere(&phone, since_ms);
     assert_int_equal(api_get(&ana, "/api/auth/me"), 200);
     api_close(&phone);
-    log_in(&phone, stack_url(), "ana@example.com", "Otra clave larga 8");
-    assert_int_equal(
-        api_send(
-            &phone,
-            "POST",
-            "/api/user-profile/change-password",
-            json_pack(
-                "{s:s,s:s}", "currentPassword", "Otra clave larga 8", "newPassword", PASSWORD)),
-        200);
+    people_log_in(&phone, stack_url(), "ana@example.com", "Otra clave larga 8");
+    assert_int_equal(api_send(&phone,
+                              "POST",
+                              "/api/user-profile/change-password",
+                              json_pack("{s:s,s:s}",
+                                        "currentPassword",
+                                        "Otra clave larga 8",
+                                        "newPassword",
+                                        PEOPLE_PASSWORD)),
+                     200);
     (void)snprintf(ana.token, sizeof ana.token, "%s", phone.token);
     api_close(&phone);
 }
@@ -255,10 +235,10 @@ static void only_administrators_see_users(void **state)
 
     (void)state;
     api_get(&ana, "/api/admin/users");
-    expect(&ana, 403, "FORBIDDEN");
+    people_expect(&ana, 403, "FORBIDDEN");
     user_path(&ana, "", path);
     api_send(&ana, "PUT", path, json_pack("{s:s}", "role", "admin"));
-    expect(&ana, 403, "FORBIDDEN");
+    people_expect(&ana, 403, "FORBIDDEN");
     assert_int_equal(api_get(&admin, "/api/admin/users?q=ana@ex"), 200);
     assert_int_equal(json_array_size(admin.body), 1);
     assert_string_equal(json_string_value(json_object_get(json_array_get(admin.body, 0), "email")),
@@ -266,7 +246,7 @@ static void only_administrators_see_users(void **state)
     assert_int_equal(api_get(&admin, path), 200);
     assert_int_equal(api_int(&admin, "is_active"), 1);
     api_get(&admin, "/api/admin/users/00000000-0000-4000-8000-000000000000");
-    expect(&admin, 404, "NOT_FOUND");
+    people_expect(&admin, 404, "NOT_FOUND");
 }
 
 static void a_role_taken_or_given_counts_at_once(void **state)
@@ -278,20 +258,20 @@ static void a_role_taken_or_given_counts_at_once(void **state)
     user_path(&ana, "", path);
     assert_int_equal(at_second(&ana), 200);
     api_send(&admin, "PUT", path, json_pack("{s:s}", "role", "root"));
-    expect(&admin, 400, "VALIDATION_ERROR");
+    people_expect(&admin, 400, "VALIDATION_ERROR");
     api_send(&admin, "PUT", path, json_pack("{s:s}", "role", "enrolling"));
-    expect(&admin, 400, "VALIDATION_ERROR");
+    people_expect(&admin, 400, "VALIDATION_ERROR");
     assert_int_equal(api_send(&admin, "PUT", path, json_pack("{s:s}", "role", "viewer")), 200);
     since_ms = clock_mono_ms();
     expect_out_everywhere(&ana, since_ms);
     api_close(&ana);
-    log_in(&ana, stack_url(), "ana@example.com", PASSWORD);
+    people_log_in(&ana, stack_url(), "ana@example.com", PEOPLE_PASSWORD);
     assert_int_equal(api_get(&ana, "/api/accounts"), 200);
     api_send(&ana, "POST", "/api/accounts", json_pack("{s:s,s:s}", "name", "Caja", "type", "cash"));
-    expect(&ana, 403, "FORBIDDEN");
+    people_expect(&ana, 403, "FORBIDDEN");
     assert_int_equal(api_send(&admin, "PUT", path, json_pack("{s:s}", "role", "user")), 200);
     api_close(&ana);
-    log_in(&ana, stack_url(), "ana@example.com", PASSWORD);
+    people_log_in(&ana, stack_url(), "ana@example.com", PEOPLE_PASSWORD);
 }
 
 static void a_program_does_not_log_in(void **state)
@@ -306,12 +286,12 @@ static void a_program_does_not_log_in(void **state)
     api_send(&again,
              "POST",
              "/api/auth/login",
-             json_pack("{s:s,s:s}", "email", "ana@example.com", "password", PASSWORD));
-    expect(&again, 401, "INVALID_CREDENTIALS");
+             json_pack("{s:s,s:s}", "email", "ana@example.com", "password", PEOPLE_PASSWORD));
+    people_expect(&again, 401, "INVALID_CREDENTIALS");
     api_close(&again);
     assert_int_equal(api_send(&admin, "PUT", path, json_pack("{s:s}", "role", "user")), 200);
     api_close(&ana);
-    log_in(&ana, stack_url(), "ana@example.com", PASSWORD);
+    people_log_in(&ana, stack_url(), "ana@example.com", PEOPLE_PASSWORD);
 }
 
 static void administrators_end_sessions_and_users(void **state)
@@ -329,7 +309,7 @@ static void administrators_end_sessions_and_users(void **state)
     since_ms = clock_mono_ms();
     expect_out_everywhere(&ana, since_ms);
     api_close(&ana);
-    log_in(&ana, stack_url(), "ana@example.com", PASSWORD);
+    people_log_in(&ana, stack_url(), "ana@example.com", PEOPLE_PASSWORD);
     user_path(&ana, "", path);
     assert_int_equal(at_second(&ana), 200);
     assert_int_equal(api_call(&admin, "DELETE", path, NULL, 0), 200);
@@ -339,12 +319,12 @@ static void administrators_end_sessions_and_users(void **state)
     api_send(&again,
              "POST",
              "/api/auth/login",
-             json_pack("{s:s,s:s}", "email", "ana@example.com", "password", PASSWORD));
-    expect(&again, 401, "INVALID_CREDENTIALS");
+             json_pack("{s:s,s:s}", "email", "ana@example.com", "password", PEOPLE_PASSWORD));
+    people_expect(&again, 401, "INVALID_CREDENTIALS");
     api_close(&again);
     assert_int_equal(api_send(&admin, "PUT", path, json_pack("{s:i}", "is_active", 1)), 200);
     api_close(&ana);
-    log_in(&ana, stack_url(), "ana@example.com", PASSWORD);
+    people_log_in(&ana, stack_url(), "ana@example.com", PEOPLE_PASSWORD);
 }
 
 static void administrators_leave_themselves_alone(void **state)
@@ -354,9 +334,9 @@ static void administrators_leave_themselves_alone(void **state)
     (void)state;
     user_path(&admin, "", path);
     api_send(&admin, "PUT", path, json_pack("{s:s}", "role", "user"));
-    expect(&admin, 409, "OWN_ACCOUNT");
+    people_expect(&admin, 409, "OWN_ACCOUNT");
     api_call(&admin, "DELETE", path, NULL, 0);
-    expect(&admin, 409, "OWN_ACCOUNT");
+    people_expect(&admin, 409, "OWN_ACCOUNT");
     assert_int_equal(api_send(&admin, "PUT", path, json_pack("{s:s}", "name", "La jefa")), 200);
     assert_string_equal(api_text(&admin, "name"), "La jefa");
 }
@@ -365,11 +345,12 @@ static void the_password_is_asked_for_again(void **state)
 {
     (void)state;
     api_send(&ana, "POST", "/api/auth/reauthenticate", json_pack("{s:s}", "password", "wrong one"));
-    expect(&ana, 422, "INVALID_PASSWORD");
-    assert_int_equal(
-        api_send(
-            &ana, "POST", "/api/auth/reauthenticate", json_pack("{s:s}", "password", PASSWORD)),
-        200);
+    people_expect(&ana, 422, "INVALID_PASSWORD");
+    assert_int_equal(api_send(&ana,
+                              "POST",
+                              "/api/auth/reauthenticate",
+                              json_pack("{s:s}", "password", PEOPLE_PASSWORD)),
+                     200);
 }
 
 int main(void)

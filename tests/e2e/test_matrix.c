@@ -4,26 +4,23 @@
  * passed by who lacks the permission, and none may be closed to who has it.
  */
 #include "api.gen.h"
-#include "tests/support/api.h"
+#include "tests/support/people.h"
 #include "tests/support/stack.h"
 #include "tests/support/tokens.h"
 
 #include "libcommon/base/id.h"
 #include "libcommon/codec/access.h"
-#include "libcommon/io/vault.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#define PASSWORD   "Una clave larga 7"
 #define NOBODY     "00000000-0000-4000-8000-000000000000"
 #define TEXT_BYTES 512
 
 static struct api api;
 static struct ecdsa_key *key;   /* the one that signs in this stack */
 static struct ecdsa_key *other; /* one that nobody knows */
-static char kid[32];
+static char kid[TOKENS_KID_BYTES];
 static char public_pem[TEXT_BYTES];
 static char ana_id[64];   /* a user with books */
 static char bob_id[64];   /* another one */
@@ -36,55 +33,6 @@ static size_t cases;
 static size_t wrong;
 static size_t wrong_in_all;
 
-/* --- the stack's own signing key: unsealed as identity does --- */
-
-static void signing_key_take(void)
-{
-    char command[TEXT_BYTES];
-    char line[TEXT_BYTES] = "";
-    char purpose[64];
-    char *bar = NULL;
-    uint8_t secret[VAULT_KEY_BYTES];
-    uint8_t sealed[128];
-    uint8_t scalar[ECDSA_SCALAR_BYTES];
-    size_t len = 0;
-    struct vault *vault = NULL;
-    struct err err = {.code = OK};
-    FILE *psql = NULL;
-
-    assert_int_equal(setenv("PGPASSWORD", stack_value("PG_SUPER_PASSWORD"), 1), 0);
-    (void)snprintf(command,
-                   sizeof command,
-                   "psql -X -At -h 127.0.0.1 -p %s -U avanta_super -d avanta_identity -c \"SELECT "
-                   "kid, encode(sealed, 'hex') FROM signing_key WHERE retired_at IS NULL ORDER BY "
-                   "use_from LIMIT 1\"",
-                   stack_value("PG_PORT"));
-    psql = popen(command, "r"); /* NOLINT(cert-env33-c): a fixed command of the test's own */
-    assert_non_null(psql);
-    assert_non_null(fgets(line, sizeof line, psql));
-    assert_int_equal(pclose(psql), 0);
-    line[strcspn(line, "\n")] = '\0';
-    bar = strchr(line, '|');
-    assert_non_null(bar);
-    *bar = '\0';
-    assert_true(strlen(line) < sizeof kid);
-    memcpy(kid, line, strlen(line) + 1);
-    assert_true(hex_decode(str_from(bar + 1), sealed, sizeof sealed, &len));
-    assert_int_equal(len, sizeof scalar + VAULT_EXTRA_BYTES);
-    assert_true(hex_decode(str_from(stack_value("SECRETS_KEY")), secret, sizeof secret, &len));
-    vault = vault_open(secret);
-    (void)snprintf(purpose, sizeof purpose, "signing-key:%s", kid);
-    assert_int_equal(
-        vault_unseal(vault,
-                     str_from(purpose),
-                     (struct str){(const char *)sealed, sizeof scalar + VAULT_EXTRA_BYTES},
-                     scalar,
-                     &err),
-        OK);
-    vault_close(&vault);
-    assert_int_equal(ecdsa_open(scalar, &key, &err), OK);
-}
-
 /* --- people --- */
 
 static void register_user(const char *name, char out_id[64])
@@ -93,32 +41,6 @@ static void register_user(const char *name, char out_id[64])
     api_open(&api, stack_url());
     api_register(&api, name);
     (void)snprintf(out_id, 64, "%s", api_text(&api, "user.id"));
-}
-
-static void admin_log_in(void)
-{
-    char email[256];
-
-    api_close(&api);
-    api_open(&api, stack_url());
-    (void)snprintf(email, sizeof email, "%s", stack_value("AVANTA_ADMIN_EMAIL"));
-    assert_int_equal(
-        api_send(
-            &api,
-            "POST",
-            "/api/auth/login",
-            json_pack(
-                "{s:s,s:s}", "email", email, "password", stack_value("AVANTA_ADMIN_PASSWORD"))),
-        200);
-    (void)snprintf(api.token, sizeof api.token, "%s", api_text(&api, "token"));
-}
-
-static void make_accountant(const char *id)
-{
-    char path[128];
-
-    (void)snprintf(path, sizeof path, "/api/admin/users/%s", id);
-    assert_int_equal(api_send(&api, "PUT", path, json_pack("{s:s}", "role", "accountant")), 200);
 }
 
 static void key_make(json_t *scopes, char out[128])
@@ -162,7 +84,7 @@ static int setup(void **state)
     if (stack_setup(state) != 0) {
         return 1;
     }
-    signing_key_take();
+    key = tokens_stack_key(kid);
     assert_int_equal(ecdsa_open(unknown, &other, &err), OK);
     assert_int_equal(ecdsa_public_pem(key, &pem, &err), OK);
     assert_true(buf_terminate(&pem));
@@ -171,10 +93,11 @@ static int setup(void **state)
     register_user("carla", carla_id);
     register_user("dora", dora_id);
     register_user("eva", eva_id);
-    admin_log_in();
-    make_accountant(carla_id);
-    make_accountant(dora_id);
-    make_accountant(eva_id);
+    api_close(&api);
+    people_log_in_admin(&api);
+    people_give_role(&api, carla_id, "accountant");
+    people_give_role(&api, dora_id, "accountant");
+    people_give_role(&api, eva_id, "accountant");
     register_user("ana", ana_id);
     key_make(json_pack("[s]", "self:read"), key_self);
     key_make(every_scope(), key_all);
@@ -511,124 +434,6 @@ static void grants_open_what_they_grant(void **state)
     done("on behalf of another user", from);
 }
 
-/* --- objects of another user --- */
-
-struct object {
-    const char *prefix; /* of routes whose {id} is one */
-    const char *make;   /* path that made it */
-    const char *body;
-    const char *id_path; /* into the answer */
-    char id[64];
-};
-
-static struct object objects[] = {
-    {"/api/accounts/",      "/api/accounts",   "{\"name\":\"Caja\",\"type\":\"cash\"}",                                                                                 "id", ""},
-    {"/api/categories/",    "/api/categories", "{\"name\":\"Comida\"}",                                                                                                 "id", ""},
-    {"/api/transactions/",
-     "/api/transactions",                      "{\"date\":\"2026-11-20\",\"description\":\"Renta\",\"amount\":\"10.50\",\"type\":\"gasto\",\"category\":\"personal\"}",
-     "data.id",                                                                                                                                                               ""},
-    {"/api/access-grants/",
-     "/api/access-grants",                     "{\"email\":\"fay@example.com\",\"access\":\"read\"}",
-     "id",                                                                                                                                                                    ""},
-    {"/api/api-keys/",
-     "/api/api-keys",                          "{\"name\":\"k\",\"scopes\":[\"books:read\"]}",
-     "api_key.id",                                                                                                                                                            ""},
-};
-
-static void id_take(struct object *object)
-{
-    json_t *id = api_at(&api, object->id_path);
-
-    if (json_is_integer(id)) {
-        (void)snprintf(object->id, sizeof object->id, "%lld", (long long)json_integer_value(id));
-    } else {
-        (void)snprintf(object->id, sizeof object->id, "%s", json_string_value(id));
-    }
-}
-
-static void objects_make(const char *token)
-{
-    (void)snprintf(api.token, sizeof api.token, "%s", token);
-    for (size_t i = 0; i < ARRAY_LEN(objects); i++) {
-        if (api_call(&api, "POST", objects[i].make, objects[i].body, strlen(objects[i].body)) !=
-            201) {
-            fail_msg("POST %s: %ld", objects[i].make, api.status);
-        }
-        id_take(&objects[i]);
-    }
-}
-
-static const char *bodies[] = {"{}",
-                               "{\"name\":\"Taken\",\"description\":\"Taken\",\"type\":\"cash\"}"};
-
-static void other_peoples_objects_are_not_there(void **state)
-{
-    struct token_wish wish;
-    char ana_token[4096];
-    size_t from = cases;
-
-    (void)state;
-    api_close(&api);
-    api_open(&api, stack_url());
-    assert_int_equal(
-        api_send(&api,
-                 "POST",
-                 "/api/auth/login",
-                 json_pack("{s:s,s:s}", "email", "ana@example.com", "password", PASSWORD)),
-        200);
-    (void)snprintf(ana_token, sizeof ana_token, "%s", api_text(&api, "token"));
-    objects_make(ana_token);
-    for (size_t i = 0; i < API_ROUTE_COUNT; i++) {
-        const struct api_route *route = &api_routes[i];
-
-        for (size_t k = 0; k < ARRAY_LEN(objects); k++) {
-            if (strncmp(route->path, objects[k].prefix, strlen(objects[k].prefix)) != 0 ||
-                strchr(route->path, '{') == NULL) {
-                continue;
-            }
-            for (size_t b = 0; b < ARRAY_LEN(bodies); b++) {
-                char path[TEXT_BYTES];
-
-                path_fill(route->path, objects[k].id, path);
-                wish = good_token(bob_id, "user");
-                (void)snprintf(api.token, sizeof api.token, "%s", token_craft(&wish));
-                api_call(&api,
-                         route->verb,
-                         path,
-                         has_body(route->verb) ? bodies[b] : NULL,
-                         has_body(route->verb) ? strlen(bodies[b]) : 0);
-                cases++;
-                if (api.status < 300) {
-                    json_t *list = api.body;
-
-                    /* A list under somebody's id is empty for others. */
-                    if (strcmp(route->verb, "GET") != 0 || json_array_size(list) > 0) {
-                        fail_msg("%s %s as another user: %ld", route->verb, path, api.status);
-                    }
-                }
-            }
-        }
-    }
-    done("objects of another user", from);
-    /* And all of them are as they were. */
-    (void)snprintf(api.token, sizeof api.token, "%s", ana_token);
-    assert_int_equal(api_get(&api, "/api/accounts"), 200);
-    assert_string_equal(json_string_value(json_object_get(json_array_get(api.body, 0), "name")),
-                        "Caja");
-    {
-        char path[TEXT_BYTES];
-
-        (void)snprintf(path, sizeof path, "/api/transactions/%s", objects[2].id);
-        assert_int_equal(api_get(&api, path), 200);
-        assert_string_equal(api_text(&api, "description"), "Renta");
-        assert_true(json_is_null(api_at(&api, "deleted_at")));
-    }
-    assert_int_equal(api_get(&api, "/api/api-keys"), 200);
-    assert_int_equal(json_array_size(api_at(&api, "api_keys")), 3);
-    assert_int_equal(api_get(&api, "/api/access-grants"), 200);
-    assert_int_equal(json_array_size(api_at(&api, "granted")), 3);
-}
-
 static void the_count_is_told(void **state)
 {
     (void)state;
@@ -649,7 +454,6 @@ int main(void)
         cmocka_unit_test(roles_open_what_they_have),
         cmocka_unit_test(keys_open_what_their_scopes_say),
         cmocka_unit_test(grants_open_what_they_grant),
-        cmocka_unit_test(other_peoples_objects_are_not_there),
         cmocka_unit_test(the_count_is_told),
     };
 

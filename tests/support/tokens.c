@@ -1,11 +1,15 @@
 #include "tests/support/tokens.h"
 
 #include "tests/support/check.h"
+#include "tests/support/scratch_pg.h"
+#include "tests/support/stack.h"
 
 #include "libcommon/base/clock.h"
+#include "libcommon/io/vault.h"
 
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <stdio.h>
 #include <string.h>
 
 static void put_base64url(struct buf *out, const void *bytes, size_t len)
@@ -86,4 +90,54 @@ const char *token_craft(const struct token_wish *wish)
     sign(&out, wish);
     assert_true(buf_terminate(&out));
     return text;
+}
+
+struct ecdsa_key *tokens_stack_key(char out_kid[TOKENS_KID_BYTES])
+{
+    char dsn[256];
+    char sealed_hex[256];
+    char purpose[64];
+    uint8_t secret[VAULT_KEY_BYTES];
+    uint8_t sealed[ECDSA_SCALAR_BYTES + VAULT_EXTRA_BYTES];
+    uint8_t scalar[ECDSA_SCALAR_BYTES];
+    size_t len = 0;
+    struct vault *vault = NULL;
+    struct ecdsa_key *key = NULL;
+    struct err err = {.code = OK};
+
+    (void)snprintf(dsn,
+                   sizeof dsn,
+                   "host=127.0.0.1 dbname=avanta_identity user=avanta_super port=%s",
+                   stack_value("PG_PORT"));
+    (void)snprintf(dsn + strlen(dsn),
+                   sizeof dsn - strlen(dsn),
+                   " password=%s",
+                   stack_value("PG_SUPER_PASSWORD"));
+    (void)snprintf(out_kid,
+                   TOKENS_KID_BYTES,
+                   "%s",
+                   scratch_pg_ask(dsn,
+                                  "SELECT kid FROM signing_key WHERE retired_at IS NULL ORDER BY "
+                                  "use_from LIMIT 1"));
+    (void)snprintf(
+        sealed_hex,
+        sizeof sealed_hex,
+        "%s",
+        scratch_pg_ask(dsn,
+                       "SELECT encode(sealed, 'hex') FROM signing_key WHERE retired_at IS "
+                       "NULL ORDER BY use_from LIMIT 1"));
+    assert_true(hex_decode(str_from(sealed_hex), sealed, sizeof sealed, &len));
+    assert_int_equal(len, sizeof sealed);
+    assert_true(hex_decode(str_from(stack_value("SECRETS_KEY")), secret, sizeof secret, &len));
+    vault = vault_open(secret);
+    (void)snprintf(purpose, sizeof purpose, "signing-key:%s", out_kid);
+    assert_int_equal(vault_unseal(vault,
+                                  str_from(purpose),
+                                  (struct str){(const char *)sealed, sizeof sealed},
+                                  scalar,
+                                  &err),
+                     OK);
+    vault_close(&vault);
+    assert_int_equal(ecdsa_open(scalar, &key, &err), OK);
+    return key;
 }

@@ -19,3 +19,9 @@ struct token_wish {
 };
 
 const char *token_craft(const struct token_wish *wish);
+
+#define TOKENS_KID_BYTES 32
+
+/* The key that signs in the stack of stack_setup(), unsealed as identity does; the caller closes
+ * it. */
+struct ecdsa_key *tokens_stack_key(char out_kid[TOKENS_KID_BYTES]);

@@ -1,6 +1,6 @@
-/* Keys for programs and access for accountants: what they open, what they do not, and that both end
- * at every gateway within a second. */
-#include "tests/support/api.h"
+/* Keys for programs: what they open, what they do not, and that they end at every gateway within a
+ * second. */
+#include "tests/support/people.h"
 #include "tests/support/stack.h"
 
 #include "libcommon/base/clock.h"
@@ -14,60 +14,26 @@
 #include <unistd.h>
 
 #define HEARD_MS_MAX 1000
-#define PASSWORD     "Una clave larga 7"
 
 static struct api admin;
 static struct api ana;   /* has books */
-static struct api carla; /* is an accountant */
+static struct api carla; /* has nothing to do with it */
 static const char *second_url;
 static char ana_id[64];
-static char carla_id[64];
 static char header[256];
-
-static void log_in(struct api *api, const char *url, const char *email, const char *password)
-{
-    api_open(api, url);
-    assert_int_equal(api_send(api,
-                              "POST",
-                              "/api/auth/login",
-                              json_pack("{s:s,s:s}", "email", email, "password", password)),
-                     200);
-    (void)snprintf(api->token, sizeof api->token, "%s", api_text(api, "token"));
-}
-
-static void id_of(struct api *api, char out[64])
-{
-    assert_int_equal(api_get(api, "/api/auth/me"), 200);
-    (void)snprintf(out, 64, "%s", api_text(api, "id"));
-}
-
-static void role_give(const char *id, const char *role)
-{
-    char path[128];
-
-    (void)snprintf(path, sizeof path, "/api/admin/users/%s", id);
-    assert_int_equal(api_send(&admin, "PUT", path, json_pack("{s:s}", "role", role)), 200);
-}
 
 static int setup(void **state)
 {
-    char email[256];
-
     if (stack_setup(state) != 0) {
         return 1;
     }
     second_url = stack_second_gateway();
-    (void)snprintf(email, sizeof email, "%s", stack_value("AVANTA_ADMIN_EMAIL"));
-    log_in(&admin, stack_url(), email, stack_value("AVANTA_ADMIN_PASSWORD"));
+    people_log_in_admin(&admin);
     api_open(&ana, stack_url());
     api_register(&ana, "ana");
-    id_of(&ana, ana_id);
+    people_id(&ana, ana_id);
     api_open(&carla, stack_url());
     api_register(&carla, "carla");
-    id_of(&carla, carla_id);
-    role_give(carla_id, "accountant");
-    api_close(&carla);
-    log_in(&carla, stack_url(), "carla@example.com", PASSWORD);
     assert_int_equal(
         api_send(
             &ana,
@@ -84,13 +50,6 @@ static int teardown(void **state)
     api_close(&ana);
     api_close(&carla);
     return stack_teardown(state);
-}
-
-static void expect(struct api *api, long status, const char *code)
-{
-    if (api->status != status || strcmp(api_text(api, "code"), code) != 0) {
-        fail_msg("%ld %s instead of %ld %s", api->status, api_text(api, "code"), status, code);
-    }
 }
 
 /* A client with a header in the place of a token. */
@@ -136,16 +95,16 @@ static void a_key_opens_what_its_scopes_say(void **state)
                         "Caja de Ana");
     api_send(
         &program, "POST", "/api/accounts", json_pack("{s:s,s:s}", "name", "X", "type", "cash"));
-    expect(&program, 403, "FORBIDDEN");
+    people_expect(&program, 403, "FORBIDDEN");
     api_get(&program, "/api/auth/me");
-    expect(&program, 403, "FORBIDDEN");
+    people_expect(&program, 403, "FORBIDDEN");
     api_get(&program, "/api/api-keys");
-    expect(&program, 403, "FORBIDDEN");
+    people_expect(&program, 403, "FORBIDDEN");
     api_send(&program,
              "POST",
              "/api/api-keys",
              json_pack("{s:s,s:[s]}", "name", "y", "scopes", "books:read"));
-    expect(&program, 403, "FORBIDDEN");
+    people_expect(&program, 403, "FORBIDDEN");
     api_close(&program);
     assert_int_equal(api_get(&ana, "/api/api-keys"), 200);
     assert_string_equal(api_text(&ana, "api_keys.0.name"), "n8n");
@@ -177,27 +136,27 @@ static void wishes_for_keys_are_checked(void **state)
              "POST",
              "/api/api-keys",
              json_pack("{s:s,s:[s]}", "name", "x", "scopes", "users:admin"));
-    expect(&ana, 400, "VALIDATION_ERROR");
+    people_expect(&ana, 400, "VALIDATION_ERROR");
     api_send(&ana,
              "POST",
              "/api/api-keys",
              json_pack("{s:s,s:[s]}", "name", "x", "scopes", "credentials"));
-    expect(&ana, 400, "VALIDATION_ERROR");
+    people_expect(&ana, 400, "VALIDATION_ERROR");
     api_send(&ana, "POST", "/api/api-keys", json_pack("{s:s,s:[]}", "name", "x", "scopes"));
-    expect(&ana, 400, "VALIDATION_ERROR");
+    people_expect(&ana, 400, "VALIDATION_ERROR");
     api_send(
         &ana,
         "POST",
         "/api/api-keys",
         json_pack(
             "{s:s,s:[s],s:[s]}", "name", "x", "scopes", "books:read", "allowed_ips", "10.0.0.1/8"));
-    expect(&ana, 400, "VALIDATION_ERROR");
+    people_expect(&ana, 400, "VALIDATION_ERROR");
     api_send(
         &ana,
         "POST",
         "/api/api-keys",
         json_pack("{s:s,s:[s],s:i}", "name", "x", "scopes", "books:read", "expires_in_days", 366));
-    expect(&ana, 400, "VALIDATION_ERROR");
+    people_expect(&ana, 400, "VALIDATION_ERROR");
 }
 
 static void a_key_is_good_from_its_addresses_only(void **state)
@@ -270,9 +229,9 @@ static void a_rotated_key_lives_on_for_the_overlap_and_a_revoked_one_not(void **
     wait_for_end(new_key, since_ms);
     assert_int_equal(with_key(stack_url(), old_key, "/api/accounts"), 200);
     api_call(&ana, "DELETE", path, NULL, 0);
-    expect(&ana, 404, "NOT_FOUND");
+    people_expect(&ana, 404, "NOT_FOUND");
     api_call(&carla, "DELETE", path, NULL, 0);
-    expect(&carla, 404, "NOT_FOUND");
+    people_expect(&carla, 404, "NOT_FOUND");
 }
 
 static void a_key_is_not_kept_for_a_repeated_request(void **state)
@@ -456,155 +415,6 @@ static void a_signing_key_is_rotated_and_revoked(void **state)
     assert_int_equal(send_signed(stack_url(), lines, hook, body), 401);
 }
 
-/* --- grants --- */
-
-static long as_accountant(const char *url, const char *verb, const char *path, const char *body)
-{
-    struct api acting;
-    long status = 0;
-
-    with_header(&acting, url, "X-Avanta-Account-Owner", ana_id);
-    (void)snprintf(acting.token, sizeof acting.token, "%s", carla.token);
-    status = api_call(&acting, verb, path, body, body == NULL ? 0 : strlen(body));
-    if (status == 200 && strcmp(verb, "GET") == 0 && strcmp(path, "/api/accounts") == 0) {
-        assert_string_equal(
-            json_string_value(json_object_get(json_array_get(acting.body, 0), "name")),
-            "Caja de Ana");
-    }
-    api_close(&acting);
-    return status;
-}
-
-static void grant(const char *access, char out_id[64])
-{
-    assert_int_equal(
-        api_send(&ana,
-                 "POST",
-                 "/api/access-grants",
-                 json_pack("{s:s,s:s}", "email", "Carla@example.com", "access", access)),
-        201);
-    (void)snprintf(out_id, 64, "%s", api_text(&ana, "id"));
-}
-
-static const char account[] = "{\"name\":\"De la contadora\",\"type\":\"checking\"}";
-
-static void without_a_grant_there_is_no_access(void **state)
-{
-    (void)state;
-    assert_int_equal(as_accountant(stack_url(), "GET", "/api/accounts", NULL), 403);
-    assert_int_equal(as_accountant(stack_url(), "POST", "/api/accounts", account), 403);
-    assert_int_equal(api_get(&carla, "/api/accounts"), 200); /* her own */
-    assert_int_equal(json_array_size(carla.body), 0);
-}
-
-static void a_grant_to_read_reads_and_one_to_write_books(void **state)
-{
-    char id[64];
-
-    (void)state;
-    assert_int_equal(as_accountant(second_url, "GET", "/api/accounts", NULL), 403);
-    grant("read", id);
-    assert_int_equal(as_accountant(stack_url(), "GET", "/api/accounts", NULL), 200);
-    assert_int_equal(as_accountant(stack_url(), "POST", "/api/accounts", account), 403);
-    assert_int_equal(api_get(&carla, "/api/access-grants"), 200);
-    assert_string_equal(api_text(&carla, "received.0.owner_id"), ana_id);
-    assert_string_equal(api_text(&carla, "received.0.access"), "read");
-    grant("write", id);
-    assert_int_equal(as_accountant(stack_url(), "POST", "/api/accounts", account), 201);
-    /* It is in Ana's books, and the trail says who did it. */
-    assert_int_equal(api_get(&ana, "/api/accounts"), 200);
-    assert_int_equal(json_array_size(ana.body), 2);
-    assert_int_equal(api_get(&carla, "/api/accounts"), 200);
-    assert_int_equal(json_array_size(carla.body), 0);
-    /* Nothing but the books. */
-    assert_int_equal(as_accountant(stack_url(), "GET", "/api/user-profile", NULL), 403);
-    assert_int_equal(as_accountant(stack_url(), "GET", "/api/api-keys", NULL), 403);
-    assert_int_equal(as_accountant(stack_url(), "POST", "/api/auth/sessions/end-others", NULL),
-                     403);
-}
-
-static void the_audit_trail_names_the_accountant(void **state)
-{
-    (void)state;
-    for (int i = 0; i < 200; i++) {
-        assert_int_equal(api_get(&ana, "/api/audit-log?entity_type=account&limit=50"), 200);
-        for (size_t k = 0; k < json_array_size(api_at(&ana, "logs")); k++) {
-            const char *actor = json_string_value(
-                json_object_get(json_array_get(api_at(&ana, "logs"), k), "actor_id"));
-
-            if (actor != NULL && strcmp(actor, carla_id) == 0) {
-                return;
-            }
-        }
-        (void)usleep(20000);
-    }
-    fail_msg("no record names the accountant");
-}
-
-static void nobody_else_acts_for_others(void **state)
-{
-    struct api acting;
-
-    (void)state;
-    with_header(&acting, stack_url(), "X-Avanta-Account-Owner", ana_id);
-    (void)snprintf(acting.token, sizeof acting.token, "%s", admin.token);
-    api_get(&acting, "/api/accounts");
-    expect(&acting, 403, "FORBIDDEN");
-    api_close(&acting);
-    with_header(&acting, stack_url(), "X-Avanta-Account-Owner", "no id");
-    (void)snprintf(acting.token, sizeof acting.token, "%s", carla.token);
-    api_get(&acting, "/api/accounts");
-    expect(&acting, 400, "VALIDATION_ERROR");
-    api_close(&acting);
-    with_header(&acting, stack_url(), "X-Avanta-Account-Owner", carla_id);
-    (void)snprintf(acting.token, sizeof acting.token, "%s", carla.token);
-    assert_int_equal(api_get(&acting, "/api/auth/me"), 200); /* oneself is nobody else */
-    api_close(&acting);
-}
-
-static void a_grant_taken_back_ends_at_once(void **state)
-{
-    char id[64];
-    char path[128];
-    uint64_t since_ms = 0;
-
-    (void)state;
-    grant("read", id);
-    assert_int_equal(as_accountant(stack_url(), "GET", "/api/accounts", NULL), 200);
-    assert_int_equal(as_accountant(second_url, "GET", "/api/accounts", NULL), 200);
-    (void)snprintf(path, sizeof path, "/api/access-grants/%s", id);
-    api_call(&admin, "DELETE", path, NULL, 0);
-    expect(&admin, 404, "NOT_FOUND");
-    assert_int_equal(api_call(&ana, "DELETE", path, NULL, 0), 200);
-    since_ms = clock_mono_ms();
-    while (as_accountant(stack_url(), "GET", "/api/accounts", NULL) == 200 ||
-           as_accountant(second_url, "GET", "/api/accounts", NULL) == 200) {
-        assert_true(clock_mono_ms() - since_ms <= HEARD_MS_MAX);
-        (void)usleep(5000);
-    }
-    print_message("  heard everywhere after %llu ms\n",
-                  (unsigned long long)(clock_mono_ms() - since_ms));
-    assert_int_equal(as_accountant(stack_url(), "GET", "/api/accounts", NULL), 403);
-}
-
-static void who_is_no_accountant_any_more_has_no_use_of_it(void **state)
-{
-    char id[64];
-
-    (void)state;
-    grant("write", id);
-    role_give(carla_id, "user");
-    api_close(&carla);
-    log_in(&carla, stack_url(), "carla@example.com", PASSWORD);
-    assert_int_equal(as_accountant(stack_url(), "GET", "/api/accounts", NULL), 403);
-    assert_int_equal(api_get(&carla, "/api/access-grants"), 200);
-    assert_int_equal(json_array_size(api_at(&carla, "received")), 0);
-    role_give(carla_id, "accountant");
-    api_close(&carla);
-    log_in(&carla, stack_url(), "carla@example.com", PASSWORD);
-    assert_int_equal(as_accountant(stack_url(), "GET", "/api/accounts", NULL), 200);
-}
-
 static void a_deactivated_users_keys_end(void **state)
 {
     char key[128];
@@ -620,7 +430,6 @@ static void a_deactivated_users_keys_end(void **state)
     assert_int_equal(api_call(&admin, "DELETE", path, NULL, 0), 200);
     since_ms = clock_mono_ms();
     wait_for_end(key, since_ms);
-    assert_int_equal(as_accountant(stack_url(), "GET", "/api/accounts", NULL), 403);
 }
 
 int main(void)
@@ -635,12 +444,6 @@ int main(void)
         cmocka_unit_test(a_signed_request_counts_once),
         cmocka_unit_test(what_was_not_signed_is_refused),
         cmocka_unit_test(a_signing_key_is_rotated_and_revoked),
-        cmocka_unit_test(without_a_grant_there_is_no_access),
-        cmocka_unit_test(a_grant_to_read_reads_and_one_to_write_books),
-        cmocka_unit_test(the_audit_trail_names_the_accountant),
-        cmocka_unit_test(nobody_else_acts_for_others),
-        cmocka_unit_test(a_grant_taken_back_ends_at_once),
-        cmocka_unit_test(who_is_no_accountant_any_more_has_no_use_of_it),
         cmocka_unit_test(a_deactivated_users_keys_end),
     };
 
