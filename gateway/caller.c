@@ -37,6 +37,7 @@ static enum caller_verdict asked_or_not(const struct caller *caller, bool asked,
 
 static void ask_begin(struct caller *caller)
 {
+    assert(caller->resume != NULL);
     caller->ask.worker = caller->worker;
     caller->ask.done = on_answer;
     caller->ask.ctx = caller;
@@ -87,6 +88,7 @@ static enum caller_verdict key_resolve(struct caller *caller, struct err *err)
     struct worker *worker = caller->worker;
     const struct lookup_answer *answer = NULL;
 
+    assert(caller->credential.kind == CREDENTIAL_KEY);
     lookup_key_digest(caller->credential.api_key, caller->ask.digest);
     answer = lookup_get(worker->lookup, caller->ask.digest, now_ms(caller));
     if (answer == NULL) {
@@ -175,6 +177,8 @@ static enum caller_verdict grant_resolve(struct caller *caller, struct err *err)
     const char *accountant_id = caller->credential.principal.user_id;
     const struct lookup_answer *answer = NULL;
 
+    assert(caller->owner_id[0] != '\0');
+    assert(caller->grant == GRANT_NONE);
     lookup_grant_digest(accountant_id, caller->owner_id, caller->ask.digest);
     answer = lookup_get(worker->lookup, caller->ask.digest, now_ms(caller));
     if (answer == NULL) {

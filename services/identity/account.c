@@ -23,6 +23,8 @@ static enum step profile_answer(struct req *r, const char *message)
 {
     Avanta__Identity__ProfileReply *out = req_out(r);
 
+    assert(req_rows(r) == 1);
+    assert(out->user == NULL);
     out->user = (Avanta__Identity__Profile *)(void *)req_row_new(r, 0);
     if (out->user == NULL) {
         return STEP_FAIL;
@@ -69,6 +71,7 @@ static enum step profile_updated(struct req *r)
     }
     step = profile_answer(r, "Profile updated successfully");
     if (step == STEP_DONE) {
+        assert(out->user->id != NULL);
         event.user = out->user;
         req_emit(r, &event.base, out->user->id);
     }
@@ -114,6 +117,7 @@ static enum step settings_reply(struct req *r)
 {
     Avanta__Identity__SettingsReply *out = req_out(r);
 
+    assert(out->settings == NULL);
     out->settings = settings_row(r);
     out->categories = identity_text(r, categories);
     if (out->settings == NULL) {
@@ -144,6 +148,7 @@ static bool updated_fill(struct req *r,
 {
     const ProtobufCMessageDescriptor *descriptor = given->descriptor;
 
+    assert(out->n_updated == 0);
     out->updated = arena_calloc(req_arena(r), descriptor->n_fields + 1, sizeof(char *));
     for (unsigned i = 0; out->updated != NULL && i < descriptor->n_fields; i++) {
         if (is_set(given, &descriptor->fields[i])) {
@@ -177,6 +182,7 @@ static void settings_emit(struct req *r, Avanta__Identity__Settings *settings)
 {
     Avanta__Identity__SettingsUpdated event = AVANTA__IDENTITY__SETTINGS_UPDATED__INIT;
 
+    assert(settings->theme != NULL); /* the defaults are in it */
     event.settings = settings;
     req_emit(r, &event.base, req_user_id(r));
 }

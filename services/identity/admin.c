@@ -111,6 +111,8 @@ static enum step change_update(struct req *r)
     struct change *change = change_of(r);
     bool still = false;
 
+    assert(change->wanted.id != NULL);
+    assert(change->row == NULL);
     for (size_t i = 0; i < req_rows(r); i++) {
         Avanta__Identity__AdminId row = AVANTA__IDENTITY__ADMIN_ID__INIT;
 
@@ -134,6 +136,7 @@ static enum step sessions_end(struct req *r, const char *user_id)
 {
     Avanta__Identity__OwnerSessions *end = arena_alloc(req_arena(r), sizeof *end);
 
+    assert(user_id != NULL);
     if (end == NULL) {
         return identity_no_memory(r);
     }
@@ -180,6 +183,7 @@ static bool change_tell(struct req *r)
     Avanta__Identity__AdminUser user = AVANTA__IDENTITY__ADMIN_USER__INIT;
     uint32_t count = 0;
 
+    assert(row != NULL);
     if (ends_sessions(row)) {
         if (!sessions_ended_publish(r, &count)) {
             return false;
@@ -216,6 +220,7 @@ static enum step deactivate_reply(struct req *r)
 {
     Avanta__Identity__AccountReply *out = req_out(r);
 
+    assert(!change_of(r)->row->is_active);
     if (!change_tell(r)) {
         return STEP_FAIL;
     }
@@ -236,6 +241,7 @@ static enum step sessions_select(struct req *r)
 {
     const Avanta__Identity__UserIdRequest *in = req_in(r);
 
+    assert(in->id != NULL);
     return session_list_select(r, in->id);
 }
 

@@ -89,6 +89,7 @@ static bool words(struct req *r, const char *text, size_t *out_count, char ***ou
     size_t count = 0;
 
     assert(out != NULL);
+    assert(out_count != NULL);
     *out = arena_calloc(req_arena(r), rest.len / 2 + 2, sizeof(char *));
     while (*out != NULL && rest.len > 0 && str_split(&rest, ' ', &word)) {
         (*out)[count] = arena_strdup(req_arena(r), word);
@@ -110,6 +111,8 @@ static Avanta__Identity__ApiKey *key_shown(struct req *r, const Avanta__Identity
 {
     Avanta__Identity__ApiKey *out = arena_alloc(req_arena(r), sizeof *out);
 
+    assert(row->id != NULL);
+    assert(row->scopes != NULL);
     if (out == NULL) {
         (void)identity_no_memory(r);
         return NULL;
@@ -173,6 +176,7 @@ static bool scope_can_be_given(struct req *r, const char *name)
     enum api_permission permission = API_PUBLIC;
     enum role role = ROLE_COUNT;
 
+    assert(name != NULL);
     return permission_find(str_from(name), &permission) && permission_keyed(permission) &&
            role_find(str_from(req_principal(r)->role), &role) &&
            (permission_roles(permission) & (1U << (unsigned)role)) != 0;
@@ -299,6 +303,7 @@ static enum step rotate_insert(struct req *r)
     Avanta__Identity__ApiKeyRotation *row = arena_alloc(req_arena(r), sizeof *row);
     struct new_key *key = NULL;
 
+    assert(in->id != NULL);
     if (!recent_good(r)) {
         return STEP_FAIL;
     }
@@ -332,6 +337,7 @@ static enum step rotate_reply(struct req *r)
 {
     const Avanta__Identity__RotateApiKeyRequest *in = req_in(r);
 
+    assert(req_rows(r) <= 1);
     if (req_rows(r) == 0) {
         return no_such_key(r);
     }
@@ -360,6 +366,8 @@ static enum step revoke_reply(struct req *r)
     Avanta__Identity__AccountReply *out = req_out(r);
     Avanta__Identity__ApiKeyRevoked event = AVANTA__IDENTITY__API_KEY_REVOKED__INIT;
 
+    assert(req_rows(r) <= 1);
+    assert(in->id != NULL);
     if (req_rows(r) == 0) {
         return no_such_key(r);
     }

@@ -22,6 +22,7 @@ static enum step received_select(struct req *r)
     Avanta__Identity__ListGrantsReply *out = req_out(r);
     ProtobufCMessage **rows = NULL;
 
+    assert(out->n_granted == 0);
     if (!req_rows_all(r, &out->n_granted, &rows)) {
         return STEP_FAIL;
     }
@@ -34,6 +35,7 @@ static enum step list_reply(struct req *r)
     Avanta__Identity__ListGrantsReply *out = req_out(r);
     ProtobufCMessage **rows = NULL;
 
+    assert(out->n_received == 0);
     if (!req_rows_all(r, &out->n_received, &rows)) {
         return STEP_FAIL;
     }
@@ -56,6 +58,8 @@ static enum step create_supersede(struct req *r)
 {
     const Avanta__Identity__CreateGrantRequest *in = req_in(r);
 
+    assert(in->email != NULL);
+    assert(in->access != NULL);
     if (!recent_good(r)) {
         return STEP_FAIL;
     }
@@ -139,6 +143,7 @@ static enum step revoke_reply(struct req *r)
     if (row == NULL) {
         return STEP_FAIL;
     }
+    assert(row->owner_id != NULL);
     req_publish(r, "ctl.revoke", str_from(row->id));
     event.id = row->id;
     req_audit_severity(r, "high");

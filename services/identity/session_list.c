@@ -114,6 +114,7 @@ void sessions_ended_emit(struct req *r, const char *user_id, uint32_t count, con
 {
     Avanta__Identity__SessionsEnded event = AVANTA__IDENTITY__SESSIONS_ENDED__INIT;
 
+    assert(r != NULL);
     assert(reason != NULL);
     event.has_count = true;
     event.count = count;
