@@ -272,27 +272,6 @@ static enum step keys_select(struct req *r)
     return req_query(r, Q_SIGNING_KEYS_LIVE);
 }
 
-/* From the table and not from what this replica had learnt: a key that was dropped is gone at once.
- */
-static enum step keys_load(struct req *r)
-{
-    Avanta__Identity__EndedQuery *query = arena_alloc(req_arena(r), sizeof *query);
-
-    if (query == NULL) {
-        return req_fail(r, ERR_TOO_LARGE, "the request needs too much memory");
-    }
-    if (signing_keys_take(r) != STEP_NEXT) {
-        return STEP_FAIL;
-    }
-    if (((const struct identity *)req_service(r))->keyring.count == 0) {
-        return req_fail(r, ERR_UNAVAILABLE, "there is no signing key yet");
-    }
-    avanta__identity__ended_query__init(query);
-    query->has_sessions_max = true;
-    query->sessions_max = SESSIONS_ENDED_MAX;
-    return req_query_from(r, Q_SESSIONS_ENDED, &query->base);
-}
-
 static bool key_fill(struct req *r, const struct keyring_key *from, Avanta__Identity__Key *key)
 {
     uint8_t x[32];
@@ -330,6 +309,31 @@ static bool keys_fill(struct req *r, Avanta__Identity__GetKeysReply *out)
     return out->keys != NULL;
 }
 
+/* From the table and not from what this replica had learnt: a key that was dropped is gone at once.
+ * The answer is filled in here, for the next step may find that another request with an older look
+ * at the table has changed the keyring. */
+static enum step keys_load(struct req *r)
+{
+    Avanta__Identity__EndedQuery *query = arena_alloc(req_arena(r), sizeof *query);
+
+    if (query == NULL) {
+        return req_fail(r, ERR_TOO_LARGE, "the request needs too much memory");
+    }
+    if (signing_keys_take(r) != STEP_NEXT) {
+        return STEP_FAIL;
+    }
+    if (((const struct identity *)req_service(r))->keyring.count == 0) {
+        return req_fail(r, ERR_UNAVAILABLE, "there is no signing key yet");
+    }
+    if (!keys_fill(r, req_out(r))) {
+        return req_fail(r, ERR_TOO_LARGE, "the answer needs too much memory");
+    }
+    avanta__identity__ended_query__init(query);
+    query->has_sessions_max = true;
+    query->sessions_max = SESSIONS_ENDED_MAX;
+    return req_query_from(r, Q_SESSIONS_ENDED, &query->base);
+}
+
 static enum step keys_reply(struct req *r)
 {
     Avanta__Identity__GetKeysReply *out = req_out(r);
@@ -341,7 +345,8 @@ static enum step keys_reply(struct req *r)
     }
     assert(count <= SESSIONS_ENDED_MAX);
     out->revoked_sessions = arena_calloc(req_arena(r), count + 1, sizeof *out->revoked_sessions);
-    if (out->revoked_sessions == NULL || !keys_fill(r, out)) {
+    assert(out->n_keys > 0);
+    if (out->revoked_sessions == NULL) {
         return req_fail(r, ERR_TOO_LARGE, "the answer needs too much memory");
     }
     for (size_t i = 0; i < count; i++) {

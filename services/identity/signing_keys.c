@@ -19,6 +19,8 @@
 
 /* A key that is being made. */
 struct rotation {
+    bool first;
+    bool due;
     bool made;
     const char *cause;
     char kid[TOKEN_KID_BYTES];
@@ -162,25 +164,34 @@ static void key_tell(struct req *r, const char *user_id)
 
 /* --- by the clock --- */
 
+/* Decides at once: by the next step another request with an older look at the table may have
+ * changed the keyring. */
 static enum step scheduled_expire(struct req *r)
 {
-    return signing_keys_take(r) == STEP_NEXT ? req_query(r, Q_SIGNING_KEYS_EXPIRE) : STEP_FAIL;
+    const struct identity *self = req_service(r);
+    const struct keyring *keyring = &self->keyring;
+    struct rotation *rotation = rotation_of(r);
+
+    if (signing_keys_take(r) != STEP_NEXT) {
+        return STEP_FAIL;
+    }
+    rotation->first = keyring->count == 0;
+    rotation->due = keyring_is_due(keyring,
+                                   clock_mono_ms(),
+                                   self->config.key_rotate_hours * 3600 * 1000,
+                                   self->config.key_ahead_s * 1000);
+    return req_query(r, Q_SIGNING_KEYS_EXPIRE);
 }
 
 static enum step scheduled_insert(struct req *r)
 {
     const struct identity *self = req_service(r);
-    const struct keyring *keyring = &self->keyring;
+    const struct rotation *rotation = rotation_of(r);
 
-    if (keyring->count == 0) { /* nobody can have a token yet, so nobody waits for it */
+    if (rotation->first) { /* nobody can have a token yet, so nobody waits for it */
         return key_insert(r, "first", 0);
     }
-    return keyring_is_due(keyring,
-                          clock_mono_ms(),
-                          self->config.key_rotate_hours * 3600 * 1000,
-                          self->config.key_ahead_s * 1000)
-               ? key_insert(r, "scheduled", self->config.key_ahead_s)
-               : STEP_DONE;
+    return rotation->due ? key_insert(r, "scheduled", self->config.key_ahead_s) : STEP_DONE;
 }
 
 static enum step scheduled_tell(struct req *r)

@@ -149,7 +149,12 @@ static void until_signed_by(const char *kid)
     int in_a_row = 0;
 
     while (in_a_row < ROUNDS) {
-        in_a_row = strcmp(signed_by(), kid) == 0 ? in_a_row + 1 : 0;
+        const char *got = signed_by();
+
+        in_a_row = strcmp(got, kid) == 0 ? in_a_row + 1 : 0;
+        if (got[0] == '\0') { /* what fails is counted, and guesses are bounded */
+            bus_rig_run(&rig.loop, 200);
+        }
         assert_true(clock_mono_ms() < end);
     }
 }

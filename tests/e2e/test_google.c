@@ -307,6 +307,11 @@ static void an_inactive_user_stays_out(void **state)
     (void)state;
     assert_int_equal(log_in(&t), 200);
     (void)snprintf(path, sizeof path, "/api/admin/users/%s", api_text(&api, "user.id"));
+    assert_int_equal(api_send(&admin, "PUT", path, json_pack("{s:s}", "role", "service")), 200);
+    assert_int_equal(log_in(&t), 401); /* programs come with API keys */
+    expect(401, "USER_INACTIVE");
+    assert_int_equal(api_send(&admin, "PUT", path, json_pack("{s:s}", "role", "user")), 200);
+    assert_int_equal(log_in(&t), 200);
     assert_int_equal(api_call(&admin, "DELETE", path, NULL, 0), 200);
     assert_int_equal(log_in(&t), 401);
     expect(401, "USER_INACTIVE");
