@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Migrates every service on a scratch PostgreSQL, prepares all of its statements there as the service's own role,
-# and checks that each touches only rows of its caller. Leaves nothing behind.
+# and checks that each touches only rows of its caller, that row-level security keeps every table with users' rows, and
+# that each role has the rights of tests/sql/grants.txt and no other. Leaves nothing behind.
 #
 #   BIN=dir-of-programs SQLGEN=path tests/check_sql.sh SERVICE...
 root=$(cd "$(dirname "$0")/.." && pwd -P)
@@ -51,5 +52,13 @@ for service in "$@"; do
     psql_super -At -d "avanta_$name" >"$STATE/tables" -c "SELECT table_name FROM information_schema.columns
         WHERE column_name = 'user_id' AND table_schema NOT IN ('pg_catalog', 'information_schema') ORDER BY 1"
     scopes "$service" "$root/services/$service"/sql/*.sql
+    psql_super -At -d "avanta_$name" -v role="$name" -f "$root/tests/sql/row_security.sql" >"$STATE/open"
+    if [ -s "$STATE/open" ]; then
+        cat "$STATE/open"
+        die "in $service, call user_rows() for these tables (libcommon/service/migrations/0003_row_security.sql)"
+    fi
+    psql_super -At -d "avanta_$name" -v service="$service" -v role="$name" -f "$root/tests/sql/grants.sql" >>"$STATE/grants"
 done
 scopes skeleton "$root"/libcommon/service/sql/*.sql
+diff -u "$root/tests/sql/grants.txt" "$STATE/grants" ||
+    die "rights changed (+: there is, -: there was): if that is meant, change tests/sql/grants.txt"
