@@ -273,7 +273,7 @@ $(O)/%.ok: $(O)/%
 	$(call say,TEST,$(O)/$*)AVANTA_BUILD=$(abspath $(O)) $< > $<.log 2>&1 || { cat $<.log; echo "FAILED: $<"; exit 1; }; \
 	  grep -E '^\[  (PASSED|FAILED)' $<.log; touch $@
 # Only tests of whole programs wait for the programs.
-whole.src := $(e2e.src) $(wildcard tests/model/model_*.c) tests/component/test_permissions.c $(foreach s,gateway $(services),$(wildcard tests/component/test_$(call under,$(s))*.c))
+whole.src := $(e2e.src) $(wildcard tests/model/model_*.c) tests/component/test_row_security.c tests/component/test_permissions.c $(foreach s,gateway $(services),$(wildcard tests/component/test_$(call under,$(s))*.c))
 $(whole.src:%.c=$(O)/%.ok): $(programs:%=$(O)/bin/%)
 $(O)/tests/unit/tools/test_sql_scan: $(O)/libcommon/tools/sql_scan.o
 $(patsubst %.c,$(O)/%.ok,$(wildcard tests/unit/tools/test_*.c)): $(apigen) $(sqlgen) $(tidy)
