@@ -2,7 +2,8 @@
 # What row-level security costs the ledger's own role, on a private PostgreSQL: the list of transactions and the
 # booking of one, and of 16 users' at once. Without it; with the policies as migrated, which let the service see every
 # row; and with policies that let it see the rows of one user, whom each statement has to name before. Interleaved
-# rounds, one client, the median of each. Leaves nothing behind. (docs/decisions/0008-row-level-security.md)
+# rounds, one client; prints the median of the CPU time that PostgreSQL needs for a transaction, and its ratio. Leaves
+# nothing behind. (docs/decisions/0008-row-level-security.md)
 #
 #   BIN=dir-of-programs tests/bench/row_security.sh [ROUNDS [SECONDS]]
 root=$(cd "$(dirname "$0")/../.." && pwd -P)
@@ -110,12 +111,16 @@ policies() {
         esac
     done | psql_super -d avanta_ledger -f -
 }
+# Of the sessions that have ended, in ticks of 10 ms.
+cpu() { awk '{ print $16 + $17 }' "/proc/$(as_postgres head -n 1 "$STATE/pg/data/postmaster.pid")/stat"; }
 measure() { # MODE OPERATION
-    local script=$2
+    local script=$2 before after
     [ "$1" != full ] || script=$2full
-    "$pgbin/pgbench" -n -M prepared -c 1 -T "$seconds" -h "$STATE/pg" -U ledger -f "$STATE/$script" \
-        avanta_ledger 2>"$STATE/err" | awk '/^tps/ { printf "%.1f", $3 }'
-    [ ! -s "$STATE/err" ] || ! grep -q ERROR "$STATE/err" || { cat "$STATE/err" >&2; exit 1; }
+    before=$(cpu)
+    "$pgbin/pgbench" -n -M prepared -c 1 -T "$seconds" -h "$STATE/pg" -U ledger -f "$STATE/$script" avanta_ledger \
+        >"$STATE/out" 2>"$STATE/err" || { cat "$STATE/err" >&2; exit 1; }
+    until after=$(cpu); [ "$after" != "$before" ]; do sleep 0.05; done # the session's end is noticed
+    awk -v ticks="$((after - before))" '/actually processed/ { printf "%.2f", ticks * 10000 / $6 }' "$STATE/out"
 }
 for round in $(seq "$rounds"); do
     for mode in none true full; do
@@ -135,6 +140,6 @@ awk '{ n[$1 " " $2]++; v[$1 " " $2, n[$1 " " $2]] = $3 + 0 }
         split("list book set", operations); split("none true full", modes)
         for (o = 1; o <= 3; o++) for (m = 1; m <= 3; m++) {
             k = operations[o] " " modes[m]
-            printf "%-5s %-5s %9.1f/s  %.3f\n", operations[o], modes[m], median(k), median(k) / median(operations[o] " none")
+            printf "%-5s %-5s %9.1f us  %.3f\n", operations[o], modes[m], median(k), median(k) / median(operations[o] " none")
         }
     }' "$STATE/result"

@@ -27,6 +27,7 @@ static struct {
     bool prepared;
     char directory[PATH_BYTES];
     char url[PATH_BYTES];
+    const char *configuration; /* another's, or NULL */
     int port;
     pid_t server;
     pid_t owner; /* the process that started it: a fork must not end it */
@@ -134,6 +135,18 @@ static void write_configuration(const struct scratch_nats_options *options)
 
 /* --- the process ------------------------------------------------------------------- */
 
+/* What a configuration that is not ours asks for. */
+static void environment_set(void)
+{
+    char value[2 * PATH_BYTES];
+
+    print_to(value, sizeof(value), "%d", scratch.port);
+    (void)setenv("NATS_HOST", "127.0.0.1", 1);
+    (void)setenv("NATS_PORT", value, 1);
+    print_to(value, sizeof(value), "\"%s/js\"", scratch.directory);
+    (void)setenv("NATS_STORE", value, 1);
+}
+
 /* The child's side of a start; the dying parent takes the server with it. */
 static __attribute__((noreturn)) void become(void)
 {
@@ -142,6 +155,10 @@ static __attribute__((noreturn)) void become(void)
     int fd = -1;
 
     print_to(configuration, sizeof(configuration), "%s/nats.conf", scratch.directory);
+    if (scratch.configuration != NULL) {
+        print_to(configuration, sizeof(configuration), "%s", scratch.configuration);
+        environment_set();
+    }
     print_to(log, sizeof(log), "%s/log", scratch.directory);
     fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (fd < 0 || dup2(fd, STDOUT_FILENO) < 0 || dup2(fd, STDERR_FILENO) < 0 || setsid() < 0 ||
@@ -266,6 +283,7 @@ const char *scratch_nats_start(const struct scratch_nats_options *options)
         give_up("atexit is refused");
     }
     make_directory();
+    scratch.configuration = options != NULL ? options->configuration : NULL;
     for (int i = 0; i < PORT_TRIES; i++) {
         scratch.port = free_port();
         if (launch(options)) {

@@ -17,6 +17,9 @@ struct scratch_nats_options {
     const struct scratch_nats_user *users; /* all in one account; none: anybody may connect */
     int user_count;
     const char *extra; /* more lines of configuration, or NULL */
+    /* A whole configuration instead, or NULL: a file that takes NATS_HOST, NATS_PORT and NATS_STORE
+     * from the environment; the rest of that is the test's. For scratch_nats_start() only. */
+    const char *configuration;
 };
 
 /* The URL, alive until the end of the process; options may be NULL. */
