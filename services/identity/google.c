@@ -240,8 +240,6 @@ static enum step login_decide(struct req *r)
                                             : AVANTA__REASON__GOOGLE_LINKED_OTHERWISE);
     }
     if (!row->is_active || !entry_may_be(row->role)) {
-    /* Programs come with API keys alone. */
-    if (!row->is_active || strcmp(row->role, role_name(ROLE_SERVICE)) == 0) {
         req_audit_failure(r, row->id, "login", "session", NULL);
         return req_refuse(r, AVANTA__REASON__USER_INACTIVE);
     }

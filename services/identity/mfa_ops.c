@@ -116,7 +116,7 @@ static enum step password_verify_given(struct req *r, const char *password)
         return STEP_FAIL;
     }
     if (state->user->password_hash == NULL) {
-        return req_refuse(r, AVANTA__REASON__INVALID_PASSWORD);
+        return STEP_NEXT;
     }
     state->password = str_from(password);
     return req_work(r, verify_work, state);
@@ -128,7 +128,7 @@ static enum step password_end(struct req *r)
 
     assert(state->user != NULL);
     assert(state->attempt.count > 0);
-    return attempt_end(r, &state->attempt, !state->good);
+    return attempt_end(r, &state->attempt, !state->good && state->user->password_hash != NULL);
 }
 
 /* At the head of the step behind it. False: refused, and counted. */
@@ -141,7 +141,9 @@ static bool password_good(struct req *r, const char *action)
     if (!attempt_ended(r, &state->attempt, state->user->id)) {
         return false;
     }
-    if (!state->good) {
+    if (state->user->password_hash == NULL) {
+        (void)req_refuse_keeping(r, AVANTA__REASON__NO_PASSWORD);
+    } else if (!state->good) {
         req_audit_failure(r, state->user->id, action, "mfa", state->user->id);
         (void)req_refuse_keeping(r, AVANTA__REASON__INVALID_PASSWORD);
     }

@@ -162,7 +162,10 @@ static char upper(char c)
     static const char small[] = "abcdefghijklmnopqrstuvwxyz";
     const char *at = c == '\0' ? NULL : strchr(small, c);
 
-    return at == NULL ? c : alphabet[at - small];
+    if (at != NULL) {
+        c = alphabet[at - small];
+    }
+    return c;
 }
 
 bool recovery_code_hash(struct str text, uint8_t out[SHA256_BYTES])

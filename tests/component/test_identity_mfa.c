@@ -83,6 +83,21 @@ static void it_takes_the_password_and_a_first_code(void **state)
                         "0"); /* all ended */
 }
 
+static void without_a_password_there_is_none(void **state)
+{
+    struct mfa_user gus;
+
+    (void)state;
+    mfa_user_make(&gus, &rig, "gus");
+    mfa_run(&gus, "UPDATE users SET google_sub = 'gus', password_hash = NULL WHERE id = '%s'");
+    mfa_expect(mfa_enroll(&gus, MFA_PASSWORD), AVANTA__REASON__NO_PASSWORD);
+    assert_string_equal(mfa_status(&gus), "0 0 0 0");
+    assert_string_equal(mfa_ask(&gus,
+                                "SELECT pending + failures FROM attempt"
+                                " WHERE kind = 'user' AND key = sha256('%s'::bytea)"),
+                        "0");
+}
+
 static void neither_secret_nor_codes_are_stored(void **state)
 {
     struct mfa_user eva;
@@ -389,6 +404,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_takes_the_password_and_a_first_code),
+        cmocka_unit_test(without_a_password_there_is_none),
         cmocka_unit_test(neither_secret_nor_codes_are_stored),
         cmocka_unit_test(a_seed_moved_to_another_user_does_not_open),
         cmocka_unit_test(a_login_takes_a_code_and_each_once),
