@@ -50,6 +50,7 @@ WHERE signing_key.retired_at IS NULL AND signing_key.honoured_until IS NULL;
 -- name: signing_keys_list
 -- in: none
 -- out: avanta.identity.SigningKey
+-- By the column: the text of that name has whole seconds.
 SELECT kid,
        CASE
            WHEN retired_at IS NOT NULL OR honoured_until <= clock_timestamp() THEN 'retired'
@@ -63,5 +64,5 @@ SELECT kid,
        to_char(honoured_until AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS honoured_until,
        to_char(retired_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS retired_at
 FROM signing_key
-ORDER BY published_at DESC, kid
+ORDER BY signing_key.published_at DESC, kid
 LIMIT 100;
