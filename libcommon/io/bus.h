@@ -22,9 +22,9 @@ struct bus_options {
     const char *url;  /* nats://127.0.0.1:4222 */
     const char *user; /* NULL or empty: none */
     const char *password;
-    /* PEM files, NULL or empty: none. With `ca_file` the connection is TLS 1.2 or newer, to a server
-     * whose certificate that file vouches for and which is for the URL's host, or is not made. The
-     * other two, both or none, say who we are. */
+    /* PEM files, NULL or empty: none. With `ca_file` the connection is TLS 1.2 or newer, to a
+     * server whose certificate that file vouches for and which is for the URL's host, or is not
+     * made. The other two, both or none, say who we are. */
     const char *ca_file;
     const char *cert_file;
     const char *key_file;

@@ -30,6 +30,7 @@ static _Thread_local SSL_CTX **wanted;
 static void
 context_made(void *parent, void *ptr, CRYPTO_EX_DATA *data, int index, long number, void *arg)
 {
+    assert(parent != NULL);
     (void)ptr;
     (void)data;
     (void)index;
@@ -42,6 +43,7 @@ context_made(void *parent, void *ptr, CRYPTO_EX_DATA *data, int index, long numb
 
 static void hook_set(void)
 {
+    assert(hook < 0);
     hook = SSL_CTX_get_ex_new_index(0, NULL, context_made, NULL, NULL);
 }
 
@@ -58,6 +60,7 @@ static long socket_used(BIO *bio,
     const bool used =
         operation == (BIO_CB_READ | BIO_CB_RETURN) || operation == (BIO_CB_WRITE | BIO_CB_RETURN);
 
+    assert(bio != NULL);
     (void)bytes;
     (void)len;
     (void)argi;
@@ -77,6 +80,7 @@ static void handshake_moved(const SSL *ssl, int where, int result)
     BIO *bio = SSL_get_rbio(ssl);
     const int fd = SSL_get_fd(ssl);
 
+    assert(ssl != NULL);
     (void)result;
     if ((where & SSL_CB_HANDSHAKE_START) != 0 && fd >= 0) {
         (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
@@ -95,6 +99,7 @@ static bool given(const char *path)
 static enum code refuse(struct err *err, natsStatus status, const char *setting, const char *path)
 {
     assert(status != NATS_OK);
+    assert(given(path));
     return err_set_field(
         err, ERR_INVALID, setting, "%s=%s: %s", setting, path, natsStatus_GetText(status));
 }
@@ -125,6 +130,7 @@ static enum code secure(natsOptions *o, struct err *err)
     SSL_CTX *context = NULL;
     natsStatus s = NATS_OK;
 
+    assert(wanted == NULL);
     (void)pthread_once(&once, hook_set);
     wanted = &context;
     s = natsOptions_SetSecure(o, true);
@@ -148,6 +154,7 @@ enum code bus_tls_open(natsOptions *o, const struct bus_options *options, struct
     enum code code = OK;
 
     assert(o != NULL);
+    assert(options->url != NULL);
     if (given(options->ca_file)) {
         code = secure(o, err);
         return code == OK ? load_files(o, options, err) : code;
@@ -162,6 +169,7 @@ enum code bus_tls_open(natsOptions *o, const struct bus_options *options, struct
 
 const char *bus_tls_advice(natsStatus status, bool secure)
 {
+    assert(status != NATS_OK);
     if (status == NATS_SECURE_CONNECTION_WANTED) {
         return "the server speaks no TLS: give it a certificate, or take AVANTA_NATS_CA_FILE away";
     }

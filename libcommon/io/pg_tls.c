@@ -7,6 +7,8 @@
 
 static const char *value_of(const PQconninfoOption *options, const char *keyword)
 {
+    assert(options != NULL);
+    assert(keyword[0] != '\0');
     for (const PQconninfoOption *o = options; o->keyword != NULL; o++) {
         if (strcmp(o->keyword, keyword) == 0) {
             return o->val == NULL ? "" : o->val;
@@ -18,6 +20,7 @@ static const char *value_of(const PQconninfoOption *options, const char *keyword
 /* Each of them, where there are several. */
 static bool hosts_are_named(const char *hosts)
 {
+    assert(hosts != NULL);
     for (const char *at = hosts;; at++) {
         if (*at == '\0' || *at == ',' || *at == '/' || *at == '@') {
             return false;

@@ -1,3 +1,4 @@
+/* tidy: allow lines here: one cluster and all that tests do to it */
 #include "tests/support/scratch_pg.h"
 
 #include <libpq-fe.h>
