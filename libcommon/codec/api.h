@@ -91,7 +91,7 @@ struct api_method {
     uint32_t deadline_ms;
     uint16_t status;
     bool writes;
-    bool secret;            /* the reply is shown once and kept nowhere */
+    bool secret;            /* holds a password or is shown once: kept nowhere */
     const char *media_type; /* NULL for application/json */
     const char *summary;
 };

@@ -3,6 +3,7 @@
 #include "identity_sql.gen.h"
 #include "services/identity/identity.h"
 
+#include "libcommon/codec/transcode.h"
 #include "libcommon/service/req.h"
 
 #include <assert.h>
@@ -152,12 +153,7 @@ static bool updated_fill(struct req *r,
     out->updated = arena_calloc(req_arena(r), descriptor->n_fields + 1, sizeof(char *));
     for (unsigned i = 0; out->updated != NULL && i < descriptor->n_fields; i++) {
         if (is_set(given, &descriptor->fields[i])) {
-            char *name = identity_text(r, descriptor->fields[i].name);
-
-            if (name == NULL) {
-                return false;
-            }
-            out->updated[out->n_updated++] = name;
+            out->updated[out->n_updated++] = transcode_constant(descriptor->fields[i].name);
         }
     }
     return out->updated != NULL;

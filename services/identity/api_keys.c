@@ -17,9 +17,9 @@
 #define KEYS_PER_USER_MAX 50
 #define DAYS_DEFAULT      90
 #define OVERLAP_DEFAULT   24
-#define KEY_SECRET_BYTES  32
-#define KEY_PREFIX_BYTES  6 /* told to people as hex */
-#define PREFIX_TEXT_BYTES (sizeof "avk_" + 2 * KEY_PREFIX_BYTES)
+#define KEY_SECRET_BYTES  32U
+#define KEY_PREFIX_BYTES  6U /* told to people as hex */
+#define PREFIX_TEXT_BYTES (sizeof "avk_" + 2UL * KEY_PREFIX_BYTES)
 #define KEY_TEXT_BYTES    (PREFIX_TEXT_BYTES + 44)
 
 _Static_assert(KEY_TEXT_BYTES - 1 == SIGNING_KEY_BYTES, "what is sealed is what is opened");
@@ -52,7 +52,7 @@ static struct new_key *key_make(struct req *r)
 {
     struct new_key *key = req_state(r, sizeof *key);
     uint8_t bytes[KEY_PREFIX_BYTES + KEY_SECRET_BYTES];
-    char hex[2 * KEY_PREFIX_BYTES + 1];
+    char hex[2UL * KEY_PREFIX_BYTES + 1];
     char secret[44];
     struct buf prefix;
     struct buf text;
