@@ -7,6 +7,7 @@
 #include "libcommon/base/clock.h"
 #include "libcommon/io/vault.h"
 
+#include <inttypes.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <stdio.h>
@@ -34,15 +35,15 @@ static void claims_write(struct buf *json, const struct token_wish *wish)
     buf_printf(json,
                "{\"iss\":\"avanta\",\"aud\":\"%s\",\"sub\":\"%s\",\"user_id\":\"%s\","
                "\"email\":\"x@example.com\",\"name\":\"x\",\"role\":\"%s\",\"sid\":\"%s\","
-               "\"jti\":\"j\",\"iat\":%lld,\"nbf\":%lld,\"exp\":%lld}",
+               "\"jti\":\"j\",\"iat\":%" PRId64 ",\"nbf\":%" PRId64 ",\"exp\":%" PRId64 "}",
                wish->audience == NULL ? "avanta-api" : wish->audience,
                wish->user_id,
                wish->user_id,
                wish->role,
                wish->session_id,
-               (long long)issued_s,
-               (long long)issued_s,
-               (long long)(now_s + wish->expires_s));
+               issued_s,
+               issued_s,
+               now_s + wish->expires_s);
 }
 
 static void sign(struct buf *out, const struct token_wish *wish)
