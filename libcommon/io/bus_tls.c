@@ -73,6 +73,7 @@ static long socket_used(BIO *bio,
     }
     return result;
 }
+/* NOLINTEND(readability-function-size,readability-non-const-parameter) */
 
 /* The handshake is on a pool thread and blocks. */
 static void handshake_moved(const SSL *ssl, int where, int result)
