@@ -65,7 +65,7 @@ static bool role_can_be_given(const char *name)
 static enum step change_begin(struct req *r, const Avanta__Identity__UpdateUserRequest *wanted)
 {
     struct change *change = change_of(r);
-    bool own = strcmp(wanted->id, req_user_id(r)) == 0;
+    bool own = str_eq_nocase(str_from(wanted->id), str_from(req_user_id(r)));
 
     assert(wanted->id != NULL);
     if (!recent_good(r)) {
@@ -256,6 +256,14 @@ const struct op op_identity_list_user_sessions = {
     TX_READ, {sessions_select, sessions_reply}
 };
 
+static enum step entries_end_first(struct req *r)
+{
+    const Avanta__Identity__UserIdRequest *in = req_in(r);
+
+    assert(in->id != NULL);
+    return entries_end(r, in->id);
+}
+
 static enum step sessions_exist(struct req *r)
 {
     const Avanta__Identity__UserIdRequest *in = req_in(r);
@@ -284,5 +292,5 @@ static enum step sessions_ended(struct req *r)
 }
 
 const struct op op_identity_end_user_sessions = {
-    TX_WRITE, {get_select, sessions_exist, sessions_ended}
+    TX_WRITE, {entries_end_first, sessions_exist, sessions_ended}
 };

@@ -335,17 +335,11 @@ static enum step no_such_key(struct req *r)
 
 static enum step rotate_reply(struct req *r)
 {
-    const Avanta__Identity__RotateApiKeyRequest *in = req_in(r);
-
     assert(req_rows(r) <= 1);
     if (req_rows(r) == 0) {
         return no_such_key(r);
     }
-    if (in->has_overlap_hours && in->overlap_hours == 0) {
-        req_publish(r, "ctl.revoke", str_from(in->id));
-    } else {
-        access_changed_publish(r, req_user_id(r)); /* gateways know the old expiry */
-    }
+    access_changed_publish(r, req_user_id(r)); /* gateways know the old expiry */
     return key_reply(r, "Keep the new key: it is not shown again");
 }
 
@@ -362,19 +356,23 @@ static enum step revoke_update(struct req *r)
 
 static enum step revoke_reply(struct req *r)
 {
-    const Avanta__Identity__ApiKeyIdRequest *in = req_in(r);
     Avanta__Identity__AccountReply *out = req_out(r);
     Avanta__Identity__ApiKeyRevoked event = AVANTA__IDENTITY__API_KEY_REVOKED__INIT;
+    const Avanta__Identity__AdminId *row = NULL;
 
     assert(req_rows(r) <= 1);
-    assert(in->id != NULL);
     if (req_rows(r) == 0) {
         return no_such_key(r);
     }
-    req_publish(r, "ctl.revoke", str_from(in->id));
-    event.id = in->id;
+    row = (const Avanta__Identity__AdminId *)(const void *)req_row_new(r, 0);
+    if (row == NULL) {
+        return STEP_FAIL;
+    }
+    assert(row->id != NULL);
+    req_publish(r, "ctl.revoke", str_from(row->id)); /* as gateways know it, not as it was spelt */
+    event.id = row->id;
     req_audit_severity(r, "high");
-    req_emit(r, &event.base, in->id);
+    req_emit(r, &event.base, row->id);
     out->has_success = true;
     out->success = true;
     out->message = identity_text(r, "API key revoked");

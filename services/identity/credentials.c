@@ -163,11 +163,16 @@ static enum step change_update(struct req *r)
     }
     avanta__identity__password_new__init(&proof->row);
     proof->row.password_hash = proof->hash;
+    proof->row.old_hash = proof->user->password_hash;
     return req_query_from(r, Q_PASSWORD_UPDATE, &proof->row.base);
 }
 
 static enum step change_end_others(struct req *r)
 {
+    assert(req_rows(r) <= 1);
+    if (req_rows(r) == 0) {
+        return req_refuse_keeping(r, AVANTA__REASON__INVALID_PASSWORD);
+    }
     return req_query(r, Q_SESSIONS_END_OTHERS);
 }
 

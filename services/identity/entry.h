@@ -17,6 +17,7 @@ struct entry {
     const char *stored_hash; /* NULL: nobody of that e-mail */
     bool good;
     char user_id[UUID_TEXT_BYTES];
+    int64_t entries_ended; /* of the user, as it was looked at */
     struct session_secrets secrets;
     Avanta__Identity__UserNew user_new;
     Avanta__Identity__SessionUser user;
@@ -31,5 +32,6 @@ bool entry_may_be(const char *role);
 struct entry *entry_of(struct req *r);
 /* entry->user has shown who he is and entry->good says so: a session and its first token. */
 enum step entry_session(struct req *r);
-/* The last step: the event, and the reply with token and cookies. */
+/* The last step: the event, and the reply with token and cookies. Refused when what ends sessions
+ * came in between. */
 enum step entry_reply(struct req *r);

@@ -198,6 +198,7 @@ static void user_take(struct entry *entry, const Avanta__Identity__GoogleUser *r
     entry->user.is_demo = row->is_demo;
     entry->user.created_at = row->created_at;
     entry->user.avatar_url = row->avatar_url;
+    entry->entries_ended = row->entries_ended;
     entry->secrets.has_mfa = row->has_mfa_sealed;
     entry->mfa_sealed = row->mfa_sealed;
 }

@@ -50,6 +50,20 @@ bool recent_good(struct req *r)
     return row.recent != 0;
 }
 
+enum step entries_end(struct req *r, const char *user_id)
+{
+    Avanta__Identity__OwnerSessions *query = arena_alloc(req_arena(r), sizeof *query);
+
+    assert(user_id != NULL);
+    if (query == NULL) {
+        return identity_no_memory(r);
+    }
+    avanta__identity__owner_sessions__init(query);
+    query->owner_id = identity_text(r, user_id);
+    return query->owner_id == NULL ? identity_no_memory(r)
+                                   : req_query_from(r, Q_ENTRIES_END, &query->base);
+}
+
 bool sessions_ended_publish(struct req *r, uint32_t *out_count)
 {
     ProtobufCMessage **rows = NULL;

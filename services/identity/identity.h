@@ -80,6 +80,9 @@ char *identity_text(struct req *r, const char *text);
 enum step recent_select(struct req *r);
 /* Its verdict, at the head of the next step: false with the refusal set. */
 bool recent_good(struct req *r) MUST_CHECK;
+/* A statement, before the one that ends a user's sessions: log-ins under way end too. No row: there
+ * is no such user. */
+enum step entries_end(struct req *r, const char *user_id);
 /* After a statement with rows of EndedNow: gateways refuse the tokens of these sessions once this
  * is committed. False: error set. */
 bool sessions_ended_publish(struct req *r, uint32_t *out_count) MUST_CHECK;

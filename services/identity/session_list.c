@@ -105,6 +105,11 @@ const struct op op_identity_end_session = {
 
 /* --- end all others --- */
 
+static enum step end_entries(struct req *r)
+{
+    return entries_end(r, req_user_id(r));
+}
+
 static enum step end_others(struct req *r)
 {
     return req_query(r, Q_SESSIONS_END_OTHERS);
@@ -140,7 +145,7 @@ static enum step end_others_reply(struct req *r)
 }
 
 const struct op op_identity_end_other_sessions = {
-    TX_WRITE, {end_others, end_others_reply}
+    TX_WRITE, {end_entries, end_others, end_others_reply}
 };
 
 /* --- old ones go --- */

@@ -147,6 +147,8 @@ enum step entry_session(struct req *r)
     entry->session.life_s = (int64_t)self->config.session_seconds;
     entry->session.has_sessions_kept = true;
     entry->session.sessions_kept = (int64_t)self->config.sessions_kept;
+    entry->session.has_entries_ended = true;
+    entry->session.entries_ended = entry->entries_ended;
     return req_query_from(r, Q_SESSION_INSERT, &entry->session.base);
 }
 
@@ -191,6 +193,11 @@ enum step entry_reply(struct req *r)
 
     assert(entry->user.id != NULL);
     assert(entry->secrets.session_id[0] != '\0');
+    assert(req_rows(r) <= 1);
+    if (req_rows(r) == 0) {
+        req_audit_failure(r, entry->user.id, "login", "session", NULL);
+        return req_refuse_keeping(r, AVANTA__REASON__INVALID_REFRESH_TOKEN);
+    }
     event.session_id = entry->secrets.session_id;
     req_emit_for(r, entry->user.id, &event.base, entry->secrets.session_id);
     return session_reply(r, &entry->secrets, &entry->user);
@@ -256,6 +263,7 @@ static enum step login_verify(struct req *r)
         entry->user.is_demo = row->is_demo;
         entry->user.created_at = row->created_at;
         entry->user.avatar_url = row->avatar_url;
+        entry->entries_ended = row->entries_ended;
         entry->secrets.has_mfa = row->has_mfa_sealed;
         entry->mfa_sealed = row->mfa_sealed;
     }

@@ -25,10 +25,12 @@ WHERE id = :user_id::uuid AND is_active;
 
 -- name: password_update
 -- in: avanta.identity.PasswordNew
--- out: none
+-- out: avanta.identity.AdminId
+-- No row: since the current one was looked at, it was changed.
 UPDATE users
-SET password_hash = :password_hash, updated_at = now() AT TIME ZONE 'UTC'
-WHERE id = :user_id::uuid AND is_active;
+SET password_hash = :password_hash, entries_ended = entries_ended + 1, updated_at = now() AT TIME ZONE 'UTC'
+WHERE id = :user_id::uuid AND is_active AND password_hash = :old_hash
+RETURNING id;
 
 -- name: settings_select
 -- in: none

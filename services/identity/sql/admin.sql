@@ -35,6 +35,9 @@ UPDATE users SET
     name = coalesce(:name::text, users.name),
     role = coalesce(:in_role::text, users.role),
     is_active = coalesce(:is_active::boolean, users.is_active),
+    entries_ended = users.entries_ended + CASE
+        WHEN coalesce(:in_role::text, users.role) = users.role
+            AND coalesce(:is_active::boolean, users.is_active) = users.is_active THEN 0 ELSE 1 END,
     updated_at = now() AT TIME ZONE 'UTC'
 FROM (SELECT id, role, is_active FROM users WHERE id = :id::uuid FOR UPDATE) AS old
 WHERE users.id = old.id

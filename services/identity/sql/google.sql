@@ -5,7 +5,7 @@
 -- The user of that Google account, else the one who has its e-mail.
 SELECT users.id, users.email, users.name, users.role, users.is_demo, users.created_at, users.avatar_url, users.is_active,
        users.password_hash IS NOT NULL AS has_password, users.google_sub IS NOT DISTINCT FROM :sub AS linked,
-       mfa.sealed AS mfa_sealed
+       users.entries_ended, mfa.sealed AS mfa_sealed
 FROM users
 LEFT JOIN mfa ON mfa.user_id = users.id AND mfa.enabled_at IS NOT NULL
 WHERE users.google_sub = :sub OR users.email = :email

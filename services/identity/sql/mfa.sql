@@ -71,6 +71,8 @@ FROM locking;
 WITH enabled AS (
     UPDATE mfa SET enabled_at = now() WHERE user_id = :user_id::uuid AND enabled_at IS NULL
     RETURNING user_id
+), entered AS (
+    UPDATE users SET entries_ended = entries_ended + 1 WHERE id = :user_id::uuid AND EXISTS (SELECT FROM enabled)
 )
 INSERT INTO recovery_code (user_id, code_hash)
 SELECT :user_id::uuid, hash
@@ -91,8 +93,13 @@ FROM unnest(:code_hashes::bytea[]) AS hash;
 -- in: none
 -- out: none
 -- Its recovery codes go with it.
-DELETE FROM mfa
-WHERE user_id = :user_id::uuid;
+WITH gone AS (
+    DELETE FROM mfa WHERE user_id = :user_id::uuid
+    RETURNING user_id
+)
+UPDATE users
+SET entries_ended = entries_ended + 1
+WHERE id = :user_id::uuid AND EXISTS (SELECT FROM gone);
 
 -- name: mfa_reset
 -- in: avanta.identity.ResetMfaRequest
@@ -102,6 +109,8 @@ WHERE user_id = :user_id::uuid;
 WITH gone AS (
     DELETE FROM mfa WHERE user_id = :id::uuid
     RETURNING user_id
+), entered AS (
+    UPDATE users SET entries_ended = entries_ended + 1 WHERE id = :id::uuid AND EXISTS (SELECT FROM gone)
 )
 SELECT id AS owner_id, EXISTS (SELECT FROM gone) AS removed
 FROM users

@@ -1,17 +1,21 @@
 -- name: session_insert
 -- in: avanta.identity.SessionNew
--- out: none
+-- out: avanta.identity.SessionEnd
 -- unscoped: a login has no session yet; the password was checked for owner_id
-WITH opened AS (
+-- No row: since the user was looked at, his sessions were ended. What ends them locks the user first, and so does this.
+WITH seen AS (
+    UPDATE users SET last_login_at = now() AT TIME ZONE 'UTC'
+    WHERE id = :owner_id::uuid AND entries_ended = :entries_ended
+    RETURNING id
+), opened AS (
     INSERT INTO session (id, user_id, client_ip, user_agent, expires_at)
-    VALUES (:in_session_id::uuid, :owner_id::uuid, :client_ip, :user_agent, now() + make_interval(secs => :life_s))
+    SELECT :in_session_id::uuid, id, :client_ip, :user_agent, now() + make_interval(secs => :life_s)
+    FROM seen
     RETURNING id, user_id
-), seen AS (
-    UPDATE users SET last_login_at = now() AT TIME ZONE 'UTC' WHERE id = :owner_id::uuid
 ), displaced AS (
     UPDATE session
     SET ended_at = now()
-    WHERE id IN (
+    WHERE EXISTS (SELECT FROM seen) AND id IN (
         SELECT id FROM session
         WHERE user_id = :owner_id::uuid AND ended_at IS NULL
         ORDER BY used_at DESC
@@ -20,7 +24,8 @@ WITH opened AS (
 )
 INSERT INTO refresh_token (token_hash, session_id, user_id)
 SELECT :token_hash, id, user_id
-FROM opened;
+FROM opened
+RETURNING session_id;
 
 -- name: refresh_use
 -- in: avanta.identity.RefreshUse
@@ -101,6 +106,16 @@ WHERE user_id = :owner_id::uuid AND ended_at IS NULL AND expires_at > now()
     AND used_at > now() - make_interval(secs => :idle_s)
 ORDER BY used_at DESC, id
 LIMIT 100;
+
+-- name: entries_end
+-- in: avanta.identity.OwnerSessions
+-- out: avanta.identity.AdminId
+-- unscoped: owner_id is the caller, or a user whose sessions an administrator ends
+-- A statement of its own before the one that ends the sessions: that one then sees those of log-ins it waited for.
+UPDATE users
+SET entries_ended = entries_ended + 1
+WHERE id = :owner_id::uuid
+RETURNING id;
 
 -- name: session_end_own
 -- in: avanta.identity.EndSessionRequest

@@ -12,7 +12,7 @@ RETURNING id, email, name, role, is_demo, created_at, avatar_url;
 -- out: avanta.identity.UserCredential
 -- unscoped: nobody is logged in yet
 SELECT users.id, users.email, users.name, users.role, users.is_demo, users.created_at, users.avatar_url,
-       users.password_hash, users.is_active, mfa.sealed AS mfa_sealed
+       users.password_hash, users.is_active, users.entries_ended, mfa.sealed AS mfa_sealed
 FROM users
 LEFT JOIN mfa ON mfa.user_id = users.id AND mfa.enabled_at IS NOT NULL
 WHERE users.email = :email;
