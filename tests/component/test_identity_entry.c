@@ -7,6 +7,7 @@
 #include "libcommon/base/clock.h"
 
 #include <libpq-fe.h>
+
 #include <stdio.h>
 #include <string.h>
 
@@ -268,12 +269,41 @@ static void administrators_cannot_be_their_own_by_another_spelling(void **state)
     assert_string_equal(mfa_ask(&admin, "SELECT role FROM users WHERE id = '%s'"), "admin");
 }
 
+/* What is kept for an Idempotency-Key has a fast hash of the request: none that holds a password.
+ */
+static void a_password_is_in_no_kept_request(void **state)
+{
+    Avanta__Identity__ReauthenticateRequest again = AVANTA__IDENTITY__REAUTHENTICATE_REQUEST__INIT;
+    Avanta__Identity__ChangePasswordRequest in = AVANTA__IDENTITY__CHANGE_PASSWORD_REQUEST__INIT;
+    struct service_call calls[2];
+    struct mfa_user user;
+
+    (void)state;
+    mfa_user_make(&user, &rig, "llave");
+    again.password = text(MFA_PASSWORD);
+    in.current_password = text(MFA_PASSWORD);
+    in.new_password = text(NEW_PASSWORD);
+    calls[0] = call_by(&user, "identity.Reauthenticate");
+    calls[0].in = &again.base;
+    calls[0].key = "a";
+    calls[1] = call_by(&user, "identity.ChangePassword");
+    calls[1].in = &in.base;
+    calls[1].key = "b";
+    for (size_t i = 0; i < 2; i++) {
+        (void)service_call(&rig, &calls[i]);
+        expect_done(&calls[i]);
+    }
+    assert_string_equal(mfa_ask(&user, "SELECT count(*) FROM idempotency WHERE user_id = '%s'"),
+                        "0");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_log_in_under_way_ends_with_the_sessions),
         cmocka_unit_test(a_password_is_changed_from_the_one_that_was_proved),
         cmocka_unit_test(administrators_cannot_be_their_own_by_another_spelling),
+        cmocka_unit_test(a_password_is_in_no_kept_request),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
