@@ -159,7 +159,7 @@ static bool owner_find(struct caller *caller)
     struct str value = str_trim(http_header_get(caller->http, OWNER_HEADER));
 
     caller->owner_id[0] = '\0';
-    if (value.len == 0 || str_eq(value, str_from(caller->credential.principal.user_id))) {
+    if (value.len == 0 || str_eq_nocase(value, str_from(caller->credential.principal.user_id))) {
         return true;
     }
     if (!uuid_valid(value) || value.len >= sizeof caller->owner_id) {

@@ -6,6 +6,7 @@
 #include "gateway/credential.h"
 
 #include "libcommon/base/id.h"
+#include "libcommon/base/limits.h"
 #include "libcommon/base/list.h"
 #include "libcommon/base/pool.h"
 #include "libcommon/base/table.h"
@@ -334,7 +335,7 @@ bool lookup_ask_signature(struct lookup_ask *ask,
     uint8_t body_hash[SHA256_BYTES];
     char key_id[64];
     char method[16];
-    char target[4096];
+    char target[HTTP_TARGET_BYTES_MAX + 1];
     bool fits = text_of(key_id, sizeof key_id, signature.key_id) &&
                 text_of(method, sizeof method, what->method) &&
                 text_of(target, sizeof target, what->target);

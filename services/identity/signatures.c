@@ -5,13 +5,14 @@
 #include "identity_sql.gen.h"
 #include "services/identity/identity.h"
 
+#include "libcommon/base/limits.h"
 #include "libcommon/io/digest.h"
 #include "libcommon/service/req.h"
 
 #include <assert.h>
 #include <string.h>
 
-#define SIGNED_BYTES_MAX 8192 /* of what is signed: the target is most of it */
+#define SIGNED_BYTES_MAX (HTTP_TARGET_BYTES_MAX + 256) /* of what is signed */
 
 struct str signing_purpose(const char *key_id, char out[SIGNING_PURPOSE_BYTES])
 {
