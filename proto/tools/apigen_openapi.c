@@ -19,8 +19,7 @@ static bool problem_applies(const struct gen_rpc *rpc, int status)
     switch (status) {
     case 400:
         return rpc->in->field_count > 0 || writes;
-    case 401:
-        return !public || writes; /* writing without a credential is logging in */
+    case 401: /* writing without a credential is logging in */
     case 403:
         return !public || writes;
     case 404:

@@ -32,7 +32,8 @@ RETURNING session_id;
 -- out: avanta.identity.RefreshState
 -- unscoped: the token itself is the proof, and its row names the user
 -- Marks the token used, if it was not, and tells in which state it was found. The row lock lets one
--- of two concurrent uses win; the other finds it used.
+-- of two concurrent uses win; the other finds it used. Usable is what the update of the session found: one that is
+-- being ended meanwhile is waited for, and has ended then.
 WITH found AS MATERIALIZED (
     SELECT token_hash, session_id, user_id, used_at
     FROM refresh_token
@@ -48,12 +49,12 @@ WITH found AS MATERIALIZED (
     SET used_at = now()
     FROM found
     WHERE session.id = found.session_id AND found.used_at IS NULL AND session.ended_at IS NULL
-        AND session.used_at > now() - make_interval(secs => :idle_s)
+        AND session.expires_at > now() AND session.used_at > now() - make_interval(secs => :idle_s)
+    RETURNING session.id
 )
 SELECT session.id AS session_id, users.id, users.email, users.name, users.role, users.is_demo, users.created_at,
        users.avatar_url, found.used_at IS NOT NULL AS reused,
-       found.used_at IS NULL AND session.ended_at IS NULL AND session.expires_at > now() AND users.is_active
-           AND session.used_at > now() - make_interval(secs => :idle_s) AS usable, mfa.user_id IS NOT NULL AS has_mfa
+       users.is_active AND EXISTS (SELECT FROM seen) AS usable, mfa.user_id IS NOT NULL AS has_mfa
 FROM found
 JOIN session ON session.id = found.session_id
 JOIN users ON users.id = found.user_id
