@@ -8,6 +8,7 @@
 #include "services/identity/mfa.h"
 #include "services/identity/password_policy.h"
 #include "services/identity/session_list.h"
+#include "services/identity/signatures.h"
 #include "services/identity/signing_keys.h"
 #include "services/identity/users.h"
 
@@ -33,6 +34,7 @@ static const struct config_row config_rows[] = {IDENTITY_CONFIG(CONFIG_ROW)};
 static const struct config_table config = {config_rows, ARRAY_LEN(config_rows), &instance.config};
 
 static const struct periodic_row periodics[] = {
+    {"signature purge",     FORGET_EVERY_MS,      &op_identity_purge_signatures,    false},
     {"session purge",       PURGE_EVERY_MS,       &op_identity_purge_sessions,      false},
     {"attempts_purge",      FORGET_EVERY_MS,      &op_identity_attempts_purge,      false},
     {"bootstrap",           BOOTSTRAP_EVERY_MS,   &op_identity_bootstrap,           true },

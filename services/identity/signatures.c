@@ -12,6 +12,7 @@
 #include <assert.h>
 #include <string.h>
 
+#define PURGE_ROWS_MAX   50000                         /* of one run, every few seconds */
 #define SIGNED_BYTES_MAX (HTTP_TARGET_BYTES_MAX + 256) /* of what is signed */
 
 struct str signing_purpose(const char *key_id, char out[SIGNING_PURPOSE_BYTES])
@@ -108,8 +109,6 @@ static enum step signature_check(struct req *r)
     seen->key_id = (*row)->id;
     seen->has_signature = true;
     seen->signature = in->signature;
-    seen->has_window_s = true;
-    seen->window_s = SIGNATURE_WINDOW_S;
     return req_query_from(r, Q_SIGNATURE_TAKE, &seen->base);
 }
 
@@ -136,4 +135,31 @@ static enum step signature_reply(struct req *r)
 
 const struct op op_identity_resolve_signature = {
     TX_WRITE, {signature_select, signature_check, signature_reply}
+};
+
+/* --- old ones go --- */
+
+static enum step purge(struct req *r)
+{
+    Avanta__Identity__SignaturePurge *query = arena_alloc(req_arena(r), sizeof *query);
+
+    if (query == NULL) {
+        return identity_no_memory(r);
+    }
+    avanta__identity__signature_purge__init(query);
+    query->has_window_s = true;
+    query->window_s = SIGNATURE_WINDOW_S;
+    query->has_rows_max = true;
+    query->rows_max = PURGE_ROWS_MAX;
+    return req_query_from(r, Q_SIGNATURE_PURGE, &query->base);
+}
+
+static enum step purged(struct req *r)
+{
+    assert(req_rows(r) == 0);
+    return STEP_DONE;
+}
+
+const struct op op_identity_purge_signatures = {
+    TX_WRITE, {purge, purged}
 };

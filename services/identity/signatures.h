@@ -3,6 +3,7 @@
  */
 
 #include "libcommon/base/str.h"
+#include "libcommon/service/op.h"
 
 #define SIGNING_KEY_BYTES     60 /* of its text, which is the HMAC's key */
 #define SIGNING_PURPOSE_BYTES 64
@@ -10,3 +11,6 @@
 
 /* What binds the sealed secret to its row in the vault; a view of `out`. */
 struct str signing_purpose(const char *key_id, char out[SIGNING_PURPOSE_BYTES]);
+
+/* Deletes those whose time is long over. */
+extern const struct op op_identity_purge_signatures;

@@ -94,17 +94,7 @@ WHERE k.id = :key_id::uuid AND k.sealed IS NOT NULL AND k.revoked_at IS NULL AND
 -- out: avanta.identity.AdminId
 -- unscoped: the key was proved by the signature
 -- No row: it was seen before. Two at once: the second waits for the first and finds it.
--- Old ones go a few at a time, and nobody waits for who else deletes them.
-WITH old AS (
-    DELETE FROM signature_seen
-    WHERE (key_id, signature) IN (
-        SELECT key_id, signature FROM signature_seen
-        WHERE seen_at < now() - make_interval(secs => 4 * :window_s)
-        ORDER BY seen_at
-        LIMIT 20
-        FOR UPDATE SKIP LOCKED
-    )
-), used AS (
+WITH used AS (
     UPDATE api_key
     SET used_at = now(), used_ip = :client_ip
     WHERE id = :key_id::uuid AND (used_at IS NULL OR used_at < now() - interval '1 minute')
@@ -113,3 +103,13 @@ INSERT INTO signature_seen (key_id, signature)
 VALUES (:key_id::uuid, :signature)
 ON CONFLICT DO NOTHING
 RETURNING key_id AS id;
+
+-- name: signature_purge
+-- in: avanta.identity.SignaturePurge
+-- out: none
+DELETE FROM signature_seen
+WHERE (key_id, signature) IN (
+    SELECT key_id, signature FROM signature_seen
+    WHERE seen_at < now() - make_interval(secs => 4 * :window_s)
+    LIMIT :rows_max::bigint
+);
