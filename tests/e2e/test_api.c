@@ -157,7 +157,7 @@ static void reuse_of_a_refresh_token_ends_the_session(void **state)
     {
         char both[400];
 
-        (void)snprintf(both, sizeof both, "%s\r\nSec-Fetch-Site: same-origin", cookie);
+        (void)snprintf(both, sizeof both, "%s\nSec-Fetch-Site: same-origin", cookie);
         thief.header = both;
         api_call(&thief, "POST", "/api/auth/refresh", "{}", 2);
         expect_problem(&thief, 401, "INVALID_REFRESH_TOKEN");
