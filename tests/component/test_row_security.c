@@ -172,7 +172,8 @@ static void fill(PGconn *pq)
     for (size_t i = 0; i < count; i++) {
         (void)snprintf(sql,
                        sizeof sql,
-                       "INSERT INTO \"%s\" (\"%s\") VALUES ('" ANA "'), ('" EVA "'), ('" EVA "')",
+                       "INSERT INTO \"%.63s\" (\"%.63s\") VALUES ('" ANA "'), ('" EVA "'), ('" EVA
+                       "')",
                        tables[i].name,
                        tables[i].owner);
         do_sql(pq, sql);
@@ -200,13 +201,14 @@ static void expect_users(PGconn *pq, const struct table *table, const char *want
 {
     char sql[512];
 
-    (void)snprintf(sql,
-                   sizeof sql,
-                   "SELECT coalesce(string_agg(right(\"%s\"::text, 1), '' ORDER BY \"%s\"), '') "
-                   "FROM \"%s\"",
-                   table->owner,
-                   table->owner,
-                   table->name);
+    (void)snprintf(
+        sql,
+        sizeof sql,
+        "SELECT coalesce(string_agg(right(\"%.63s\"::text, 1), '' ORDER BY \"%.63s\"), '') "
+        "FROM \"%.63s\"",
+        table->owner,
+        table->owner,
+        table->name);
     expect_answer(pq, sql, wanted);
 }
 
@@ -217,10 +219,11 @@ static void changes_are_refused(PGconn *pq, const struct table *table)
     char sql[4][256];
 
     (void)snprintf(
-        sql[0], sizeof sql[0], "INSERT INTO \"%s\" (\"%s\") VALUES ('" ANA "')", name, owner);
-    (void)snprintf(sql[1], sizeof sql[1], "UPDATE \"%s\" SET \"%s\" = '" NOBODY "'", name, owner);
-    (void)snprintf(sql[2], sizeof sql[2], "DELETE FROM \"%s\"", name);
-    (void)snprintf(sql[3], sizeof sql[3], "TRUNCATE \"%s\"", name);
+        sql[0], sizeof sql[0], "INSERT INTO \"%.63s\" (\"%.63s\") VALUES ('" ANA "')", name, owner);
+    (void)snprintf(
+        sql[1], sizeof sql[1], "UPDATE \"%.63s\" SET \"%.63s\" = '" NOBODY "'", name, owner);
+    (void)snprintf(sql[2], sizeof sql[2], "DELETE FROM \"%.63s\"", name);
+    (void)snprintf(sql[3], sizeof sql[3], "TRUNCATE \"%.63s\"", name);
     for (size_t i = 0; i < ARRAY_LEN(sql); i++) {
         expect_refused(pq, sql[i]);
     }
