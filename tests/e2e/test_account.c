@@ -159,6 +159,7 @@ static void one_session_ends_and_the_other_goes_on(void **state)
         api_call(&ana, "DELETE", path, NULL, 0);
         people_expect(&ana, 404, "NOT_FOUND");
         /* Another user's session is none at all. */
+        api_close(&phone);
         people_log_in(&phone, stack_url(), "ana@example.com", PEOPLE_PASSWORD);
         api_get(&admin, "/api/auth/sessions");
         (void)snprintf(
