@@ -26,8 +26,7 @@ static enum caller_verdict refuse(struct err *err, enum code code, const char *w
     return CALLER_REFUSED;
 }
 
-/* A question was asked, or cannot be: identity is away, or its answers are outdated as they come.
- */
+/* A question was asked, or cannot be: identity is away, or its answers expire as they come. */
 static enum caller_verdict asked_or_not(const struct caller *caller, bool asked, struct err *err)
 {
     assert(caller->ask.asks <= LOOKUP_ASKS_MAX);

@@ -222,12 +222,12 @@ static void answer_read(const Avanta__Identity__AccessReply *reply, struct looku
     out->grant = grant_find(str_from(reply->grant));
 }
 
-static uint64_t good_for_ms(const Avanta__Identity__AccessReply *reply)
+static uint64_t good_for_ms(const Avanta__Identity__AccessReply *reply, bool doubtful)
 {
-    uint64_t left = LOOKUP_GOOD_MS;
+    uint64_t left = doubtful ? LOOKUP_DOUBTFUL_MS : LOOKUP_GOOD_MS;
 
     if (reply->id == NULL) {
-        return LOOKUP_BAD_MS;
+        return doubtful ? LOOKUP_DOUBTFUL_MS : LOOKUP_BAD_MS;
     }
     if (reply->has_good_ms && (uint64_t)reply->good_ms < left) {
         left = reply->good_ms < 0 ? 0 : (uint64_t)reply->good_ms;
@@ -257,7 +257,7 @@ static void remember(struct lookup *lookup,
     memcpy(entry->digest, ask->digest, SHA256_BYTES);
     memcpy(entry->accountant_id, ask->accountant_id, sizeof entry->accountant_id);
     memcpy(entry->owner_id, ask->owner_id, sizeof entry->owner_id);
-    entry->until_ms = now_ms + good_for_ms(reply);
+    entry->until_ms = now_ms + good_for_ms(reply, ask->changes != lookup->changes);
     answer_read(reply, &entry->answer);
     put = table_put(lookup->by_digest, digest_text(entry->digest), entry);
     assert(put);
@@ -270,7 +270,7 @@ static void on_answer(void *ctx, enum code code, const ProtobufCMessage *reply)
     struct lookup *lookup = ask->worker->lookup;
 
     assert(ask->done != NULL);
-    if (code == OK && (ask->once || ask->changes == lookup->changes)) {
+    if (code == OK) {
         remember(lookup,
                  ask,
                  (const Avanta__Identity__AccessReply *)(const void *)reply,
@@ -346,7 +346,6 @@ bool lookup_ask_signature(struct lookup_ask *ask,
     memcpy(body_hash, what->body_hash, sizeof body_hash);
     ask->accountant_id[0] = '\0';
     ask->owner_id[0] = '\0';
-    ask->once = true;
     in.key_id = key_id;
     in.has_timestamp = true;
     in.timestamp = signature.timestamp_s;

@@ -4,7 +4,8 @@
  * for those that are good, a few seconds for those that are not. Entries are found by a SHA-256,
  * least recently used out first. What ends before is heard over ctl.revoke (its id, which the token
  * cache knows) and ctl.access (a user whose role, keys or grants changed). An answer that was under
- * way when such a message came is not remembered. One per worker; loop thread only.
+ * way when such a message came is remembered for half a second only. One per worker; loop thread
+ * only.
  */
 
 #include "gateway/auth.h"
@@ -13,11 +14,13 @@
 #include "libcommon/codec/network.h"
 #include "libcommon/io/digest.h"
 
-#define LOOKUP_MAX          4096
-#define LOOKUP_GOOD_MS      30000
-#define LOOKUP_BAD_MS       3000
+#define LOOKUP_MAX     4096
+#define LOOKUP_GOOD_MS 30000
+#define LOOKUP_BAD_MS  3000
+#define LOOKUP_DOUBTFUL_MS \
+    500 /* what something changed meanwhile: who loses access is out in a second */
 #define LOOKUP_NETWORKS_MAX 16
-#define LOOKUP_ASKS_MAX     3 /* for one request: an answer may be outdated when it comes */
+#define LOOKUP_ASKS_MAX     3 /* for one request: an answer may expire as it comes */
 
 struct credential_signature;
 struct worker;
@@ -58,7 +61,6 @@ struct lookup_ask {
     char owner_id[64];
     uint64_t changes; /* of the lookup when it was asked */
     uint32_t asks;
-    bool once; /* the answer is for one request and taken by it at once */
     void (*done)(void *ctx, enum code code); /* OK: look again */
     void *ctx;
 };

@@ -274,6 +274,32 @@ static void put_idempotency_key(struct gen_json *json)
     gen_json_end(json);
 }
 
+static void put_owner_parameter(struct gen_json *json)
+{
+    gen_json_object(json, "AccountOwner");
+    gen_json_string(json, "name", "X-Avanta-Account-Owner");
+    gen_json_string(json, "in", "header");
+    gen_json_string(json,
+                    "description",
+                    "The user whose books are meant, who granted the caller access; the caller's "
+                    "own when left out");
+    gen_json_object(json, "schema");
+    gen_json_string(json, "type", "string");
+    gen_json_string(json, "format", "uuid");
+    gen_json_end(json);
+    gen_json_end(json);
+}
+
+/* A credential in one header or cookie. */
+static void put_key_scheme(struct gen_json *json, const char *name, const char *in, const char *key)
+{
+    gen_json_object(json, name);
+    gen_json_string(json, "type", "apiKey");
+    gen_json_string(json, "in", in);
+    gen_json_string(json, "name", key);
+    gen_json_end(json);
+}
+
 static void put_security_schemes(struct gen_json *json)
 {
     gen_json_object(json, "securitySchemes");
@@ -282,11 +308,9 @@ static void put_security_schemes(struct gen_json *json)
     gen_json_string(json, "scheme", "bearer");
     gen_json_string(json, "bearerFormat", "JWT");
     gen_json_end(json);
-    gen_json_object(json, "cookieAuth");
-    gen_json_string(json, "type", "apiKey");
-    gen_json_string(json, "in", "cookie");
-    gen_json_string(json, "name", SESSION_COOKIE);
-    gen_json_end(json);
+    put_key_scheme(json, "cookieAuth", "cookie", SESSION_COOKIE);
+    put_key_scheme(json, "apiKeyAuth", "header", "X-API-Key");
+    put_key_scheme(json, "signatureAuth", "header", "X-Avanta-Signature");
     gen_json_end(json);
 }
 
@@ -306,6 +330,7 @@ void gen_schema_components(const struct gen *gen, struct gen_json *json)
     gen_json_end(json);
     gen_json_object(json, "parameters");
     put_idempotency_key(json);
+    put_owner_parameter(json);
     gen_json_end(json);
     put_security_schemes(json);
     gen_json_end(json);

@@ -191,6 +191,11 @@ put_parameters(struct gen_json *json, const struct gen_rpc *rpc, const struct ge
         gen_json_string(json, "$ref", "#/components/parameters/IdempotencyKey");
         gen_json_end(json);
     }
+    if (permission_grant(rpc->permission) != GRANT_NEVER) {
+        gen_json_object(json, NULL);
+        gen_json_string(json, "$ref", "#/components/parameters/AccountOwner");
+        gen_json_end(json);
+    }
     gen_json_end(json);
 }
 
@@ -219,11 +224,22 @@ static void put_request_body(struct gen_json *json, const struct gen_rpc *rpc)
 
 static void put_security(struct gen_json *json, const struct gen_rpc *rpc)
 {
-    static const char *const schemes[] = {"bearerAuth", "cookieAuth"};
+    static const struct {
+        const char *name;
+        bool key; /* where the permission may be a scope of an API key */
+    } schemes[] = {
+        {"bearerAuth",    false},
+        {"cookieAuth",    false},
+        {"apiKeyAuth",    true },
+        {"signatureAuth", true },
+    };
     gen_json_array(json, "security");
     for (size_t i = 0; i < ARRAY_LEN(schemes) && rpc->permission != API_PUBLIC; i++) {
+        if (schemes[i].key && !permission_keyed(rpc->permission)) {
+            continue;
+        }
         gen_json_object(json, NULL);
-        gen_json_array(json, schemes[i]);
+        gen_json_array(json, schemes[i].name);
         gen_json_end(json);
         gen_json_end(json);
     }

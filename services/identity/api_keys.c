@@ -94,11 +94,11 @@ static bool words(struct req *r, const char *text, size_t *out_count, char ***ou
     while (*out != NULL && rest.len > 0 && str_split(&rest, ' ', &word)) {
         (*out)[count] = arena_strdup(req_arena(r), word);
         if ((*out)[count] == NULL) {
-            break;
+            *out = NULL;
         }
         count++;
     }
-    if (*out == NULL || rest.len > 0 || (count > 0 && (*out)[count - 1] == NULL)) {
+    if (*out == NULL) {
         (void)identity_no_memory(r);
         return false;
     }
