@@ -257,13 +257,8 @@ static bool signature_good(const struct key *key, const struct jws *parts)
 
 static void text_copy(char *out, size_t cap, const char *text)
 {
-    struct buf b = buf_over(out, cap);
-    bool fits = false;
+    bool fits = str_copy(str_from(text), out, cap);
 
-    assert(out != NULL);
-    assert(cap > 0);
-    buf_text(&b, text);
-    fits = buf_terminate(&b);
     assert(fits); /* the rules bound the claims */
 }
 

@@ -161,12 +161,10 @@ static bool owner_find(struct caller *caller)
     if (value.len == 0 || str_eq_nocase(value, str_from(caller->credential.principal.user_id))) {
         return true;
     }
-    if (!uuid_valid(value) || value.len >= sizeof caller->owner_id) {
+    if (!uuid_valid(value) || !str_copy(value, caller->owner_id, sizeof caller->owner_id)) {
         violations_add(caller->violations, OWNER_HEADER, "format", "must be the id of a user");
         return false;
     }
-    memcpy(caller->owner_id, value.ptr, value.len);
-    caller->owner_id[value.len] = '\0';
     return true;
 }
 

@@ -4,17 +4,6 @@
 
 #include <assert.h>
 
-static bool text_copy(char *out, size_t cap, const char *text)
-{
-    struct buf b = buf_over(out, cap);
-
-    assert(text != NULL);
-    assert(out != NULL);
-    assert(cap > 0);
-    buf_text(&b, text);
-    return buf_terminate(&b) && b.len > 0;
-}
-
 static bool coordinate(const char *text, uint8_t out[32])
 {
     size_t len = 0;
@@ -31,10 +20,10 @@ static bool key_take(struct key *to, const Avanta__Identity__Key *from)
 
     assert(to->verifier == NULL);
     assert(from != NULL);
-    return text_copy(to->kid, sizeof to->kid, from->kid) &&
-           text_copy(to->x, sizeof to->x, from->x) && text_copy(to->y, sizeof to->y, from->y) &&
-           coordinate(to->x, x) && coordinate(to->y, y) &&
-           ecdsa_verifier_open(x, y, &to->verifier, &err) == OK;
+    return from->kid[0] != '\0' && str_copy(str_from(from->kid), to->kid, sizeof to->kid) &&
+           str_copy(str_from(from->x), to->x, sizeof to->x) &&
+           str_copy(str_from(from->y), to->y, sizeof to->y) && coordinate(to->x, x) &&
+           coordinate(to->y, y) && ecdsa_verifier_open(x, y, &to->verifier, &err) == OK;
 }
 
 static bool same(const struct key *a, const struct key *b)

@@ -158,24 +158,6 @@ void lookup_grant_digest(const char *accountant_id, const char *owner_id, uint8_
 
 /* --- answers --- */
 
-static bool text_copy(char *out, size_t cap, const char *text)
-{
-    struct buf b = buf_over(out, cap);
-
-    assert(out != NULL);
-    buf_text(&b, text == NULL ? "" : text);
-    return buf_terminate(&b);
-}
-
-static bool text_of(char *out, size_t cap, struct str text)
-{
-    struct buf b = buf_over(out, cap);
-
-    assert(out != NULL);
-    buf_str(&b, text);
-    return buf_terminate(&b);
-}
-
 static uint32_t scopes_read(struct str rest)
 {
     uint32_t scopes = 0;
@@ -213,10 +195,10 @@ static void answer_read(const Avanta__Identity__AccessReply *reply, struct looku
     if (reply->id == NULL || reply->user_id == NULL) {
         return; /* nobody */
     }
-    out->good = text_copy(out->id, sizeof out->id, reply->id) &&
-                text_copy(out->user_id, sizeof out->user_id, reply->user_id) &&
-                text_copy(out->email, sizeof out->email, reply->email) &&
-                text_copy(out->role, sizeof out->role, reply->role) &&
+    out->good = str_copy(str_from(reply->id), out->id, sizeof out->id) &&
+                str_copy(str_from(reply->user_id), out->user_id, sizeof out->user_id) &&
+                str_copy(str_from(reply->email), out->email, sizeof out->email) &&
+                str_copy(str_from(reply->role), out->role, sizeof out->role) &&
                 networks_read(str_from(reply->networks), out);
     out->scopes = scopes_read(str_from(reply->scopes));
     out->grant = grant_find(str_from(reply->grant));
@@ -336,9 +318,9 @@ bool lookup_ask_signature(struct lookup_ask *ask,
     char key_id[64];
     char method[16];
     char target[HTTP_TARGET_BYTES_MAX + 1];
-    bool fits = text_of(key_id, sizeof key_id, signature.key_id) &&
-                text_of(method, sizeof method, what->method) &&
-                text_of(target, sizeof target, what->target);
+    bool fits = str_copy(signature.key_id, key_id, sizeof key_id) &&
+                str_copy(what->method, method, sizeof method) &&
+                str_copy(what->target, target, sizeof target);
 
     if (!fits) {
         return false;

@@ -116,6 +116,19 @@ struct str str_trim(struct str s)
     return str_sub(s, from, to);
 }
 
+bool str_copy(struct str s, char *out, size_t cap)
+{
+    bool fits = s.len < cap;
+
+    assert(out != NULL);
+    assert(cap > 0);
+    if (fits && s.len > 0) {
+        memcpy(out, s.ptr, s.len);
+    }
+    out[fits ? s.len : 0] = '\0';
+    return fits;
+}
+
 bool str_find(struct str s, struct str needle, size_t *out_at)
 {
     const char *hit = NULL;

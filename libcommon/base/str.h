@@ -28,6 +28,8 @@ int str_cmp(struct str a, struct str b);
 bool str_starts(struct str s, struct str prefix);
 bool str_ends(struct str s, struct str suffix);
 struct str str_trim(struct str s); /* ASCII white space */
+/* NUL-ended into `out`; false, and nothing but the NUL, when it does not fit. */
+bool str_copy(struct str s, char *out, size_t cap);
 bool str_find(struct str s, struct str needle, size_t *out_at);
 bool str_find_char(struct str s, char c, size_t *out_at);
 /* Takes the part before `separator` off the front of *rest; false when *rest is exhausted ("a," has

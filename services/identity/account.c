@@ -8,11 +8,6 @@
 
 #include <assert.h>
 
-static enum step no_such_user(struct req *r)
-{
-    return req_fail(r, ERR_NOT_FOUND, "The user was not found");
-}
-
 /* --- profile --- */
 
 static enum step profile_select(struct req *r)
@@ -39,7 +34,7 @@ static enum step profile_answer(struct req *r, const char *message)
 static enum step profile_reply(struct req *r)
 {
     assert(req_rows(r) <= 1);
-    return req_rows(r) == 0 ? no_such_user(r) : profile_answer(r, NULL);
+    return req_rows(r) == 0 ? identity_no_such_user(r) : profile_answer(r, NULL);
 }
 
 const struct op op_identity_get_profile = {
@@ -68,7 +63,7 @@ static enum step profile_updated(struct req *r)
 
     assert(req_rows(r) <= 1);
     if (req_rows(r) == 0) {
-        return no_such_user(r);
+        return identity_no_such_user(r);
     }
     step = profile_answer(r, "Profile updated successfully");
     if (step == STEP_DONE) {
@@ -108,7 +103,7 @@ static Avanta__Identity__Settings *settings_row(struct req *r)
 {
     assert(req_rows(r) <= 1);
     if (req_rows(r) == 0) {
-        (void)no_such_user(r);
+        (void)identity_no_such_user(r);
         return NULL;
     }
     return (Avanta__Identity__Settings *)(void *)req_row_new(r, 0);

@@ -10,11 +10,6 @@
 #include <assert.h>
 #include <string.h>
 
-static enum step no_such_user(struct req *r)
-{
-    return req_fail(r, ERR_NOT_FOUND, "The user was not found");
-}
-
 /* --- list and get --- */
 
 static enum step list_select(struct req *r)
@@ -114,7 +109,7 @@ static enum step change_update(struct req *r)
     assert(change->wanted.id != NULL);
     assert(change->row == NULL);
     for (size_t i = 0; i < req_rows(r); i++) {
-        Avanta__Identity__AdminId row = AVANTA__IDENTITY__ADMIN_ID__INIT;
+        Avanta__Identity__RowId row = AVANTA__IDENTITY__ROW_ID__INIT;
 
         if (!req_row(r, i, &row.base)) {
             return STEP_FAIL;
@@ -152,7 +147,7 @@ static enum step change_end_sessions(struct req *r)
 
     assert(req_rows(r) <= 1);
     if (req_rows(r) == 0) {
-        return no_such_user(r);
+        return identity_no_such_user(r);
     }
     change->row = (const Avanta__Identity__UserChange *)(const void *)req_row_new(r, 0);
     if (change->row == NULL) {
@@ -218,16 +213,11 @@ const struct op op_identity_update_user = {
 
 static enum step deactivate_reply(struct req *r)
 {
-    Avanta__Identity__AccountReply *out = req_out(r);
-
     assert(!change_of(r)->row->is_active);
     if (!change_tell(r)) {
         return STEP_FAIL;
     }
-    out->has_success = true;
-    out->success = true;
-    out->message = identity_text(r, "User deactivated successfully");
-    return out->message == NULL ? identity_no_memory(r) : STEP_DONE;
+    return identity_done(r, "User deactivated successfully");
 }
 
 const struct op op_identity_deactivate_user = {
@@ -269,7 +259,7 @@ static enum step sessions_exist(struct req *r)
     const Avanta__Identity__UserIdRequest *in = req_in(r);
 
     assert(req_rows(r) <= 1);
-    return req_rows(r) == 0 ? no_such_user(r) : sessions_end(r, in->id);
+    return req_rows(r) == 0 ? identity_no_such_user(r) : sessions_end(r, in->id);
 }
 
 static enum step sessions_ended(struct req *r)

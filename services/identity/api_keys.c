@@ -356,15 +356,14 @@ static enum step revoke_update(struct req *r)
 
 static enum step revoke_reply(struct req *r)
 {
-    Avanta__Identity__AccountReply *out = req_out(r);
     Avanta__Identity__ApiKeyRevoked event = AVANTA__IDENTITY__API_KEY_REVOKED__INIT;
-    const Avanta__Identity__AdminId *row = NULL;
+    const Avanta__Identity__RowId *row = NULL;
 
     assert(req_rows(r) <= 1);
     if (req_rows(r) == 0) {
         return no_such_key(r);
     }
-    row = (const Avanta__Identity__AdminId *)(const void *)req_row_new(r, 0);
+    row = (const Avanta__Identity__RowId *)(const void *)req_row_new(r, 0);
     if (row == NULL) {
         return STEP_FAIL;
     }
@@ -373,10 +372,7 @@ static enum step revoke_reply(struct req *r)
     event.id = row->id;
     req_audit_severity(r, "high");
     req_emit(r, &event.base, row->id);
-    out->has_success = true;
-    out->success = true;
-    out->message = identity_text(r, "API key revoked");
-    return out->message == NULL ? identity_no_memory(r) : STEP_DONE;
+    return identity_done(r, "API key revoked");
 }
 
 const struct op op_identity_revoke_api_key = {
@@ -390,13 +386,6 @@ static enum step resolve_select(struct req *r)
     return req_query(r, Q_API_KEY_RESOLVE);
 }
 
-/* Nobody is an answer too. */
-static enum step resolve_reply(struct req *r)
-{
-    assert(req_rows(r) <= 1);
-    return req_rows(r) == 0 ? STEP_DONE : req_reply_row(r);
-}
-
 const struct op op_identity_resolve_api_key = {
-    TX_WRITE, {resolve_select, resolve_reply}
+    TX_WRITE, {resolve_select, identity_reply_row_or_nobody}
 };

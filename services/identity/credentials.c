@@ -176,16 +176,6 @@ static enum step change_end_others(struct req *r)
     return req_query(r, Q_SESSIONS_END_OTHERS);
 }
 
-static enum step reply(struct req *r, const char *message)
-{
-    Avanta__Identity__AccountReply *out = req_out(r);
-
-    out->has_success = true;
-    out->success = true;
-    out->message = identity_text(r, message);
-    return out->message == NULL ? identity_no_memory(r) : STEP_DONE;
-}
-
 static enum step change_reply(struct req *r)
 {
     Avanta__Identity__PasswordChanged event = AVANTA__IDENTITY__PASSWORD_CHANGED__INIT;
@@ -198,7 +188,7 @@ static enum step change_reply(struct req *r)
     event.sessions_ended = count;
     req_audit_severity(r, "high");
     req_emit(r, &event.base, req_user_id(r));
-    return reply(r, "Password changed successfully");
+    return identity_done(r, "Password changed successfully");
 }
 
 const struct op op_identity_change_password = {
@@ -243,7 +233,7 @@ static enum step again_reply(struct req *r)
 
     event.session_id = req_principal(r)->session_id;
     req_emit(r, &event.base, event.session_id);
-    return reply(r, "Password confirmed");
+    return identity_done(r, "Password confirmed");
 }
 
 const struct op op_identity_reauthenticate = {

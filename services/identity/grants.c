@@ -78,7 +78,7 @@ static enum step create_insert(struct req *r)
         return identity_no_memory(r);
     }
     for (size_t i = 0; i < req_rows(r); i++) {
-        Avanta__Identity__AdminId old = AVANTA__IDENTITY__ADMIN_ID__INIT;
+        Avanta__Identity__RowId old = AVANTA__IDENTITY__ROW_ID__INIT;
 
         if (!req_row(r, i, &old.base)) {
             return STEP_FAIL;
@@ -131,7 +131,6 @@ static enum step revoke_update(struct req *r)
 
 static enum step revoke_reply(struct req *r)
 {
-    Avanta__Identity__AccountReply *out = req_out(r);
     Avanta__Identity__GrantRevoked event = AVANTA__IDENTITY__GRANT_REVOKED__INIT;
     const Avanta__Identity__GrantOwner *row = NULL;
 
@@ -148,10 +147,7 @@ static enum step revoke_reply(struct req *r)
     event.id = row->id;
     req_audit_severity(r, "high");
     req_emit_for(r, row->owner_id, &event.base, row->id);
-    out->has_success = true;
-    out->success = true;
-    out->message = identity_text(r, "Access revoked");
-    return out->message == NULL ? identity_no_memory(r) : STEP_DONE;
+    return identity_done(r, "Access revoked");
 }
 
 const struct op op_identity_revoke_grant = {
@@ -165,12 +161,6 @@ static enum step resolve_select(struct req *r)
     return req_query(r, Q_GRANT_RESOLVE);
 }
 
-static enum step resolve_reply(struct req *r)
-{
-    assert(req_rows(r) <= 1);
-    return req_rows(r) == 0 ? STEP_DONE : req_reply_row(r);
-}
-
 const struct op op_identity_resolve_grant = {
-    TX_READ, {resolve_select, resolve_reply}
+    TX_READ, {resolve_select, identity_reply_row_or_nobody}
 };

@@ -21,6 +21,29 @@ char *identity_text(struct req *r, const char *text)
     return arena_strdup(req_arena(r), str_from(text));
 }
 
+enum step identity_done(struct req *r, const char *message)
+{
+    Avanta__Identity__AccountReply *out = req_out(r);
+
+    assert(out->base.descriptor == &avanta__identity__account_reply__descriptor);
+    assert(message != NULL);
+    out->has_success = true;
+    out->success = true;
+    out->message = identity_text(r, message);
+    return out->message == NULL ? identity_no_memory(r) : STEP_DONE;
+}
+
+enum step identity_no_such_user(struct req *r)
+{
+    return req_fail(r, ERR_NOT_FOUND, "The user was not found");
+}
+
+enum step identity_reply_row_or_nobody(struct req *r)
+{
+    assert(req_rows(r) <= 1);
+    return req_rows(r) == 0 ? STEP_DONE : req_reply_row(r);
+}
+
 enum step recent_select(struct req *r)
 {
     const struct identity *self = req_service(r);

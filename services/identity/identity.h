@@ -75,6 +75,11 @@ struct session_secrets {
 enum step identity_no_memory(struct req *r);
 /* A copy in the request's arena; NULL when it is full. */
 char *identity_text(struct req *r, const char *text);
+/* The last step of what answers with an AccountReply: it was done, and what to tell people. */
+enum step identity_done(struct req *r, const char *message);
+enum step identity_no_such_user(struct req *r);
+/* The last step of what gateways ask: row 0, or an empty reply. Nobody is an answer too. */
+enum step identity_reply_row_or_nobody(struct req *r);
 
 /* First step of a sensitive change, in person: asks whether the password was given lately. */
 enum step recent_select(struct req *r);

@@ -370,7 +370,6 @@ static enum step disable_delete(struct req *r)
 
 static enum step disable_reply(struct req *r)
 {
-    Avanta__Identity__AccountReply *out = req_out(r);
     Avanta__Identity__MfaDisabled event = AVANTA__IDENTITY__MFA_DISABLED__INIT;
     uint32_t count = 0;
 
@@ -382,10 +381,7 @@ static enum step disable_reply(struct req *r)
     event.sessions_ended = count;
     req_audit_severity(r, "high");
     req_emit(r, &event.base, req_user_id(r));
-    out->has_success = true;
-    out->success = true;
-    out->message = identity_text(r, "The second factor is disabled");
-    return out->message == NULL ? identity_no_memory(r) : STEP_DONE;
+    return identity_done(r, "The second factor is disabled");
 }
 
 const struct op op_identity_disable_mfa = {
@@ -470,7 +466,6 @@ static enum step reset_end_sessions(struct req *r)
 static enum step reset_reply(struct req *r)
 {
     const Avanta__Identity__ResetMfaRequest *in = req_in(r);
-    Avanta__Identity__AccountReply *out = req_out(r);
     Avanta__Identity__MfaReset event = AVANTA__IDENTITY__MFA_RESET__INIT;
     uint32_t count = 0;
 
@@ -484,10 +479,7 @@ static enum step reset_reply(struct req *r)
     event.sessions_ended = count;
     req_audit_severity(r, "critical");
     req_emit_for(r, in->id, &event.base, in->id);
-    out->has_success = true;
-    out->success = true;
-    out->message = identity_text(r, "The user's second factor is removed");
-    return out->message == NULL ? identity_no_memory(r) : STEP_DONE;
+    return identity_done(r, "The user's second factor is removed");
 }
 
 const struct op op_identity_reset_mfa = {

@@ -79,7 +79,6 @@ static enum step end_one(struct req *r)
 static enum step end_one_reply(struct req *r)
 {
     const Avanta__Identity__EndSessionRequest *in = req_in(r);
-    Avanta__Identity__AccountReply *out = req_out(r);
     Avanta__Identity__UserLoggedOut event = AVANTA__IDENTITY__USER_LOGGED_OUT__INIT;
     uint32_t count = 0;
 
@@ -93,10 +92,7 @@ static enum step end_one_reply(struct req *r)
     }
     event.session_id = in->id;
     req_emit(r, &event.base, in->id);
-    out->has_success = true;
-    out->success = true;
-    out->message = identity_text(r, "Session ended");
-    return out->message == NULL ? identity_no_memory(r) : STEP_DONE;
+    return identity_done(r, "Session ended");
 }
 
 const struct op op_identity_end_session = {

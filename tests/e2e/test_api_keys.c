@@ -20,7 +20,6 @@ static struct api ana;   /* has books */
 static struct api carla; /* has nothing to do with it */
 static const char *second_url;
 static char ana_id[64];
-static char header[256];
 
 static int setup(void **state)
 {
@@ -52,14 +51,6 @@ static int teardown(void **state)
     return stack_teardown(state);
 }
 
-/* A client with a header in the place of a token. */
-static void with_header(struct api *api, const char *url, const char *name, const char *value)
-{
-    api_open(api, url);
-    (void)snprintf(header, sizeof header, "%s: %s", name, value);
-    api->header = header;
-}
-
 /* --- API keys --- */
 
 static void key_make(json_t *wishes, char out_key[128], char out_id[64])
@@ -74,7 +65,7 @@ static long with_key(const char *url, const char *key, const char *path)
     struct api program;
     long status = 0;
 
-    with_header(&program, url, "X-API-Key", key);
+    people_with_header(&program, url, "X-API-Key", key);
     status = api_get(&program, path);
     api_close(&program);
     return status;
@@ -89,7 +80,7 @@ static void a_key_opens_what_its_scopes_say(void **state)
     (void)state;
     key_make(json_pack("{s:s,s:[s]}", "name", "n8n", "scopes", "books:read"), key, id);
     assert_true(strlen(key) == 60);
-    with_header(&program, stack_url(), "X-API-Key", key);
+    people_with_header(&program, stack_url(), "X-API-Key", key);
     assert_int_equal(api_get(&program, "/api/accounts"), 200);
     assert_string_equal(json_string_value(json_object_get(json_array_get(program.body, 0), "name")),
                         "Caja de Ana");

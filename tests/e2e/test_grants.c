@@ -17,7 +17,6 @@ static struct api carla; /* is an accountant */
 static const char *second_url;
 static char ana_id[64];
 static char carla_id[64];
-static char header[256];
 
 static int setup(void **state)
 {
@@ -53,20 +52,12 @@ static int teardown(void **state)
     return stack_teardown(state);
 }
 
-/* A client with a header in the place of a token. */
-static void with_header(struct api *api, const char *url, const char *name, const char *value)
-{
-    api_open(api, url);
-    (void)snprintf(header, sizeof header, "%s: %s", name, value);
-    api->header = header;
-}
-
 static long as_accountant(const char *url, const char *verb, const char *path, const char *body)
 {
     struct api acting;
     long status = 0;
 
-    with_header(&acting, url, "X-Avanta-Account-Owner", ana_id);
+    people_with_header(&acting, url, "X-Avanta-Account-Owner", ana_id);
     (void)snprintf(acting.token, sizeof acting.token, "%s", carla.token);
     status = api_call(&acting, verb, path, body, body == NULL ? 0 : strlen(body));
     if (status == 200 && strcmp(verb, "GET") == 0 && strcmp(path, "/api/accounts") == 0) {
@@ -149,17 +140,17 @@ static void nobody_else_acts_for_others(void **state)
     struct api acting;
 
     (void)state;
-    with_header(&acting, stack_url(), "X-Avanta-Account-Owner", ana_id);
+    people_with_header(&acting, stack_url(), "X-Avanta-Account-Owner", ana_id);
     (void)snprintf(acting.token, sizeof acting.token, "%s", admin.token);
     api_get(&acting, "/api/accounts");
     people_expect(&acting, 403, "FORBIDDEN");
     api_close(&acting);
-    with_header(&acting, stack_url(), "X-Avanta-Account-Owner", "no id");
+    people_with_header(&acting, stack_url(), "X-Avanta-Account-Owner", "no id");
     (void)snprintf(acting.token, sizeof acting.token, "%s", carla.token);
     api_get(&acting, "/api/accounts");
     people_expect(&acting, 400, "VALIDATION_ERROR");
     api_close(&acting);
-    with_header(&acting, stack_url(), "X-Avanta-Account-Owner", carla_id);
+    people_with_header(&acting, stack_url(), "X-Avanta-Account-Owner", carla_id);
     (void)snprintf(acting.token, sizeof acting.token, "%s", carla.token);
     assert_int_equal(api_get(&acting, "/api/auth/me"), 200); /* oneself is nobody else */
     api_close(&acting);

@@ -38,6 +38,15 @@ void people_give_role(struct api *admin, const char *id, const char *role)
     assert_int_equal(api_send(admin, "PUT", path, json_pack("{s:s}", "role", role)), 200);
 }
 
+void people_with_header(struct api *api, const char *url, const char *name, const char *value)
+{
+    static char header[256];
+
+    api_open(api, url);
+    (void)snprintf(header, sizeof header, "%s: %s", name, value);
+    api->header = header;
+}
+
 void people_expect(struct api *api, long status, const char *code)
 {
     if (api->status != status || strcmp(api_text(api, "code"), code) != 0) {

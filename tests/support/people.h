@@ -14,5 +14,7 @@ void people_log_in_admin(struct api *api);
 void people_id(struct api *api, char out[PEOPLE_ID_BYTES]);
 /* By an administrator; the user's sessions end. */
 void people_give_role(struct api *admin, const char *id, const char *role);
+/* A client with a header in the place of a token; one at a time has it. */
+void people_with_header(struct api *api, const char *url, const char *name, const char *value);
 /* The last answer was this refusal. */
 void people_expect(struct api *api, long status, const char *code);

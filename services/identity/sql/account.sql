@@ -25,7 +25,7 @@ WHERE id = :user_id::uuid AND is_active;
 
 -- name: password_update
 -- in: avanta.identity.PasswordNew
--- out: avanta.identity.AdminId
+-- out: avanta.identity.RowId
 -- No row: since the current one was looked at, it was changed.
 UPDATE users
 SET password_hash = :password_hash, entries_ended = entries_ended + 1, updated_at = now() AT TIME ZONE 'UTC'

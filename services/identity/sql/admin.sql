@@ -20,7 +20,7 @@ WHERE id = :id::uuid;
 
 -- name: admins_lock
 -- in: none
--- out: avanta.identity.AdminId
+-- out: avanta.identity.RowId
 -- Two administrators who take the role from each other at once: one waits here and finds himself the last.
 SELECT id
 FROM users

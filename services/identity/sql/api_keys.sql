@@ -52,7 +52,7 @@ RETURNING k.id, k.name, k.prefix, array_to_string(k.scopes, ' ') AS scopes,
 
 -- name: api_key_revoke
 -- in: avanta.identity.ApiKeyIdRequest
--- out: avanta.identity.AdminId
+-- out: avanta.identity.RowId
 UPDATE api_key
 SET revoked_at = now()
 WHERE user_id = :user_id::uuid AND id = :id::uuid AND revoked_at IS NULL
@@ -91,7 +91,7 @@ WHERE k.id = :key_id::uuid AND k.sealed IS NOT NULL AND k.revoked_at IS NULL AND
 
 -- name: signature_take
 -- in: avanta.identity.SignatureSeen
--- out: avanta.identity.AdminId
+-- out: avanta.identity.RowId
 -- unscoped: the key was proved by the signature
 -- No row: it was seen before. Two at once: the second waits for the first and finds it.
 WITH used AS (

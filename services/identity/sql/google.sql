@@ -23,7 +23,7 @@ RETURNING id, email, name, role, is_demo, created_at, avatar_url;
 
 -- name: google_link
 -- in: avanta.identity.GoogleQuery
--- out: avanta.identity.AdminId
+-- out: avanta.identity.RowId
 -- No row: the user has another Google account or is not active, or the account is another user's.
 UPDATE users
 SET google_sub = :sub, updated_at = now() AT TIME ZONE 'UTC'

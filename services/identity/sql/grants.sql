@@ -23,7 +23,7 @@ LIMIT 1000;
 
 -- name: grant_supersede
 -- in: avanta.identity.CreateGrantRequest
--- out: avanta.identity.AdminId
+-- out: avanta.identity.RowId
 UPDATE access_grant
 SET revoked_at = now()
 WHERE user_id = :user_id::uuid AND grantee_email = :email AND revoked_at IS NULL

@@ -110,7 +110,7 @@ LIMIT 100;
 
 -- name: entries_end
 -- in: avanta.identity.OwnerSessions
--- out: avanta.identity.AdminId
+-- out: avanta.identity.RowId
 -- A statement of its own before the one that ends the sessions: that one then sees those of log-ins it waited for.
 UPDATE users
 SET entries_ended = entries_ended + 1

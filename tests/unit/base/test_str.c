@@ -216,9 +216,24 @@ static void constant_time_comparison_compares(void **state)
     assert_true(bytes_eq_constant_time(NULL, NULL, 0));
 }
 
+static void a_copy_fits_or_is_nothing(void **state)
+{
+    char out[4] = "xxx";
+
+    (void)state;
+    assert_true(str_copy(STR("abc"), out, sizeof out));
+    assert_string_equal(out, "abc");
+    assert_false(str_copy(STR("abcd"), out, sizeof out));
+    assert_string_equal(out, "");
+    assert_true(str_copy(str_from(NULL), out, sizeof out));
+    assert_string_equal(out, "");
+    assert_false(str_copy(STR("a"), out, 1));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_copy_fits_or_is_nothing),
         cmocka_unit_test(compares),
         cmocka_unit_test(starts_and_ends),
         cmocka_unit_test(takes_parts),
