@@ -27,26 +27,43 @@ struct entry {
     struct lookup_answer answer;
 };
 
-struct lookup {
+/* Entries of one kind: none of them takes room from another kind's. */
+struct shelf {
     struct pool *entries;
     struct table *by_digest;
     struct list used; /* most recent first */
-    uint64_t changes; /* what was asked before the last one may be outdated */
 };
+
+enum {
+    SHELF_GOOD,
+    SHELF_BAD,
+    SHELF_COUNT
+};
+
+struct lookup {
+    struct shelf shelves[SHELF_COUNT];
+    uint64_t changes;                     /* what was asked before the last ones may be outdated */
+    char changed[LOOKUP_CHANGES_MAX][64]; /* users, by the number of the change */
+};
+
+static bool shelf_open(struct shelf *shelf, uint32_t entries_max)
+{
+    uint64_t seed = 0;
+
+    assert(entries_max > 0);
+    random_bytes(&seed, sizeof seed);
+    list_init(&shelf->used);
+    shelf->entries = pool_open(sizeof(struct entry), entries_max);
+    shelf->by_digest = table_open(entries_max, seed);
+    return shelf->entries != NULL && shelf->by_digest != NULL;
+}
 
 struct lookup *lookup_open(void)
 {
     struct lookup *lookup = calloc(1, sizeof *lookup);
-    uint64_t seed = 0;
 
-    if (lookup == NULL) {
-        return NULL;
-    }
-    random_bytes(&seed, sizeof seed);
-    list_init(&lookup->used);
-    lookup->entries = pool_open(sizeof(struct entry), LOOKUP_MAX);
-    lookup->by_digest = table_open(LOOKUP_MAX, seed);
-    if (lookup->entries == NULL || lookup->by_digest == NULL) {
+    if (lookup != NULL && (!shelf_open(&lookup->shelves[SHELF_GOOD], LOOKUP_MAX) ||
+                           !shelf_open(&lookup->shelves[SHELF_BAD], LOOKUP_BAD_MAX))) {
         lookup_close(&lookup);
     }
     return lookup;
@@ -55,12 +72,12 @@ struct lookup *lookup_open(void)
 void lookup_close(struct lookup **lookup)
 {
     assert(lookup != NULL);
-    if (*lookup != NULL) {
-        table_close(&(*lookup)->by_digest);
-        pool_close(&(*lookup)->entries);
-        free(*lookup);
-        *lookup = NULL;
+    for (int i = 0; *lookup != NULL && i < SHELF_COUNT; i++) {
+        table_close(&(*lookup)->shelves[i].by_digest);
+        pool_close(&(*lookup)->shelves[i].entries);
     }
+    free(*lookup);
+    *lookup = NULL;
 }
 
 static struct str digest_text(const uint8_t digest[SHA256_BYTES])
@@ -69,29 +86,46 @@ static struct str digest_text(const uint8_t digest[SHA256_BYTES])
     return (struct str){(const char *)digest, SHA256_BYTES};
 }
 
-static void forget(struct lookup *lookup, struct entry *entry)
+static void forget(struct shelf *shelf, struct entry *entry)
 {
-    void *gone = table_remove(lookup->by_digest, digest_text(entry->digest));
+    void *gone = table_remove(shelf->by_digest, digest_text(entry->digest));
 
     assert(gone == entry);
     list_remove(&entry->by_use);
-    pool_give(lookup->entries, entry);
+    pool_give(shelf->entries, entry);
+}
+
+static struct shelf *shelf_of(struct lookup *lookup, const struct entry *entry)
+{
+    return &lookup->shelves[entry->answer.good ? SHELF_GOOD : SHELF_BAD];
+}
+
+static struct entry *find(struct lookup *lookup, const uint8_t digest[SHA256_BYTES])
+{
+    struct entry *entry = NULL;
+
+    for (int i = 0; entry == NULL && i < SHELF_COUNT; i++) {
+        entry = table_get(lookup->shelves[i].by_digest, digest_text(digest));
+    }
+    return entry;
 }
 
 const struct lookup_answer *
 lookup_get(struct lookup *lookup, const uint8_t digest[SHA256_BYTES], uint64_t now_ms)
 {
-    struct entry *entry = table_get(lookup->by_digest, digest_text(digest));
+    struct entry *entry = find(lookup, digest);
+    struct shelf *shelf = NULL;
 
     if (entry == NULL) {
         return NULL;
     }
+    shelf = shelf_of(lookup, entry);
     if (entry->until_ms <= now_ms) {
-        forget(lookup, entry);
+        forget(shelf, entry);
         return NULL;
     }
     list_remove(&entry->by_use);
-    list_push_front(&lookup->used, &entry->by_use);
+    list_push_front(&shelf->used, &entry->by_use);
     return &entry->answer;
 }
 
@@ -99,42 +133,81 @@ bool lookup_take(struct lookup *lookup,
                  const uint8_t digest[SHA256_BYTES],
                  struct lookup_answer *out)
 {
-    struct entry *entry = table_get(lookup->by_digest, digest_text(digest));
+    struct entry *entry = find(lookup, digest);
 
     assert(out != NULL);
     if (entry == NULL) {
         return false;
     }
     *out = entry->answer;
-    forget(lookup, entry);
+    forget(shelf_of(lookup, entry), entry);
     return true;
+}
+
+/* --- changes --- */
+
+static bool is_about(const struct entry *entry, struct str user_id)
+{
+    return str_eq(str_from(entry->answer.user_id), user_id) ||
+           str_eq(str_from(entry->accountant_id), user_id) ||
+           str_eq(str_from(entry->owner_id), user_id);
+}
+
+static void shelf_forget(struct shelf *shelf, struct str user_id)
+{
+    LIST_EACH_SAFE(&shelf->used, node, following)
+    {
+        struct entry *entry = LIST_ENTRY(node, struct entry, by_use);
+
+        if (is_about(entry, user_id)) {
+            forget(shelf, entry);
+        }
+    }
 }
 
 void lookup_forget(struct lookup *lookup, struct str user_id)
 {
-    struct list *at = lookup->used.next;
+    char *to = lookup->changed[lookup->changes % LOOKUP_CHANGES_MAX];
 
+    if (!str_copy(user_id, to, sizeof lookup->changed[0])) {
+        lookup_forget_all(lookup); /* no user of ours: rather too much than too little */
+        return;
+    }
     lookup->changes++;
-    while (at != &lookup->used) {
-        struct entry *entry = LIST_ENTRY(at, struct entry, by_use);
-
-        at = at->next;
-        if (str_eq(str_from(entry->answer.user_id), user_id) ||
-            str_eq(str_from(entry->accountant_id), user_id) ||
-            str_eq(str_from(entry->owner_id), user_id)) {
-            forget(lookup, entry);
-        }
+    for (int i = 0; i < SHELF_COUNT; i++) {
+        shelf_forget(&lookup->shelves[i], user_id);
     }
 }
 
 void lookup_forget_all(struct lookup *lookup)
 {
-    lookup->changes++;
-    while (!list_empty(&lookup->used)) {
-        forget(lookup, LIST_ENTRY(lookup->used.next, struct entry, by_use));
+    lookup->changes += LOOKUP_CHANGES_MAX + 1; /* more than are remembered: doubt everything */
+    for (int i = 0; i < SHELF_COUNT; i++) {
+        struct shelf *shelf = &lookup->shelves[i];
+
+        while (!list_empty(&shelf->used)) {
+            forget(shelf, LIST_ENTRY(shelf->used.next, struct entry, by_use));
+        }
+        assert(table_count(shelf->by_digest) == 0);
+        assert(pool_used(shelf->entries) == 0);
     }
-    assert(table_count(lookup->by_digest) == 0);
-    assert(pool_used(lookup->entries) == 0);
+}
+
+/* Something changed since it was asked that it may not know of. */
+static bool is_doubtful(const struct lookup *lookup, const struct entry *entry, uint64_t asked)
+{
+    const bool names_nobody = entry->answer.user_id[0] == '\0' && entry->owner_id[0] == '\0';
+
+    assert(asked <= lookup->changes);
+    if (lookup->changes - asked > LOOKUP_CHANGES_MAX) {
+        return true;
+    }
+    for (uint64_t i = asked; i < lookup->changes; i++) {
+        if (names_nobody || is_about(entry, str_from(lookup->changed[i % LOOKUP_CHANGES_MAX]))) {
+            return true;
+        }
+    }
+    return false;
 }
 
 void lookup_key_digest(struct str key, uint8_t out[SHA256_BYTES])
@@ -204,46 +277,57 @@ static void answer_read(const Avanta__Identity__AccessReply *reply, struct looku
     out->grant = grant_find(str_from(reply->grant));
 }
 
-static uint64_t good_for_ms(const Avanta__Identity__AccessReply *reply, bool doubtful)
+static uint64_t good_for_ms(const Avanta__Identity__AccessReply *reply, bool good, bool doubtful)
 {
-    uint64_t left = doubtful ? LOOKUP_DOUBTFUL_MS : LOOKUP_GOOD_MS;
+    uint64_t left = good ? LOOKUP_GOOD_MS : LOOKUP_BAD_MS;
 
-    if (reply->id == NULL) {
-        return doubtful ? LOOKUP_DOUBTFUL_MS : LOOKUP_BAD_MS;
-    }
-    if (reply->has_good_ms && (uint64_t)reply->good_ms < left) {
+    left = doubtful ? LOOKUP_DOUBTFUL_MS : left;
+    if (good && reply->has_good_ms && (uint64_t)reply->good_ms < left) {
         left = reply->good_ms < 0 ? 0 : (uint64_t)reply->good_ms;
     }
     return left;
 }
 
-static void remember(struct lookup *lookup,
+/* Room for one more, if need be that of the one used longest ago. */
+static struct entry *shelf_take(struct shelf *shelf)
+{
+    struct pool_handle handle;
+    struct entry *entry = pool_take(shelf->entries, &handle);
+
+    if (entry == NULL) {
+        assert(!list_empty(&shelf->used));
+        forget(shelf, LIST_ENTRY(shelf->used.prev, struct entry, by_use));
+        entry = pool_take(shelf->entries, &handle);
+    }
+    assert(entry != NULL);
+    return entry;
+}
+
+void lookup_remember(struct lookup *lookup,
                      const struct lookup_ask *ask,
                      const Avanta__Identity__AccessReply *reply,
                      uint64_t now_ms)
 {
-    struct pool_handle handle;
-    struct entry *entry = table_get(lookup->by_digest, digest_text(ask->digest));
+    struct entry *entry = find(lookup, ask->digest);
+    struct lookup_answer answer;
+    struct shelf *shelf = NULL;
     bool put = false;
 
     if (entry != NULL) {
-        forget(lookup, entry); /* two requests asked at once */
+        forget(shelf_of(lookup, entry), entry); /* two requests asked at once */
     }
-    entry = pool_take(lookup->entries, &handle);
-    if (entry == NULL) {
-        assert(!list_empty(&lookup->used));
-        forget(lookup, LIST_ENTRY(lookup->used.prev, struct entry, by_use));
-        entry = pool_take(lookup->entries, &handle);
-    }
-    assert(entry != NULL);
+    answer_read(reply, &answer);
+    shelf = &lookup->shelves[answer.good ? SHELF_GOOD : SHELF_BAD];
+    entry = shelf_take(shelf);
+    entry->answer = answer;
     memcpy(entry->digest, ask->digest, SHA256_BYTES);
     memcpy(entry->accountant_id, ask->accountant_id, sizeof entry->accountant_id);
     memcpy(entry->owner_id, ask->owner_id, sizeof entry->owner_id);
-    entry->until_ms = now_ms + good_for_ms(reply, ask->changes != lookup->changes);
-    answer_read(reply, &entry->answer);
-    put = table_put(lookup->by_digest, digest_text(entry->digest), entry);
+    entry->until_ms =
+        now_ms + good_for_ms(reply, answer.good, is_doubtful(lookup, entry, ask->changes));
+    put = table_put(shelf->by_digest, digest_text(entry->digest), entry);
     assert(put);
-    list_push_front(&lookup->used, &entry->by_use);
+    list_push_front(&shelf->used, &entry->by_use);
 }
 
 static void on_answer(void *ctx, enum code code, const ProtobufCMessage *reply)
@@ -253,12 +337,19 @@ static void on_answer(void *ctx, enum code code, const ProtobufCMessage *reply)
 
     assert(ask->done != NULL);
     if (code == OK) {
-        remember(lookup,
-                 ask,
-                 (const Avanta__Identity__AccessReply *)(const void *)reply,
-                 loop_now_ms(ask->worker->loop));
+        lookup_remember(lookup,
+                        ask,
+                        (const Avanta__Identity__AccessReply *)(const void *)reply,
+                        loop_now_ms(ask->worker->loop));
     }
     ask->done(ask->ctx, code);
+}
+
+void lookup_ask_begin(struct lookup *lookup, struct lookup_ask *ask)
+{
+    assert(ask->asks < LOOKUP_ASKS_MAX);
+    ask->asks++;
+    ask->changes = lookup->changes;
 }
 
 static bool send(struct lookup_ask *ask,
@@ -280,8 +371,7 @@ static bool send(struct lookup_ask *ask,
     if (ask->asks == LOOKUP_ASKS_MAX) {
         return false;
     }
-    ask->asks++;
-    ask->changes = ask->worker->lookup->changes;
+    lookup_ask_begin(ask->worker->lookup, ask);
     return ask_identity(ask->worker, &question);
 }
 

@@ -2,10 +2,12 @@
 /*
  * What identity says of API keys and of grants, remembered for a short time: up to half a minute
  * for those that are good, a few seconds for those that are not. Entries are found by a SHA-256,
- * least recently used out first. What ends before is heard over ctl.revoke (its id, which the token
- * cache knows) and ctl.access (a user whose role, keys or grants changed). An answer that was under
- * way when such a message came is remembered for half a second only. One per worker; loop thread
- * only.
+ * least recently used out first; those that are not good have a small room of their own, so that
+ * guesses push out nothing but guesses. What ends before is heard over ctl.revoke (its id, which
+ * the token cache knows) and ctl.access (a user whose role, keys or grants changed). An answer
+ * about that user which was under way when such a message came is remembered for half a second
+ * only; so is one that names nobody, and any when more came meanwhile than are remembered. One per
+ * worker; loop thread only.
  */
 
 #include "gateway/auth.h"
@@ -14,14 +16,17 @@
 #include "libcommon/codec/network.h"
 #include "libcommon/io/digest.h"
 
-#define LOOKUP_MAX     4096
-#define LOOKUP_GOOD_MS 30000
-#define LOOKUP_BAD_MS  3000
+#define LOOKUP_MAX         4096
+#define LOOKUP_BAD_MAX     1024
+#define LOOKUP_CHANGES_MAX 64 /* of one question's time: they are rare */
+#define LOOKUP_GOOD_MS     30000
+#define LOOKUP_BAD_MS      3000
 #define LOOKUP_DOUBTFUL_MS \
     500 /* what something changed meanwhile: who loses access is out in a second */
 #define LOOKUP_NETWORKS_MAX 16
 #define LOOKUP_ASKS_MAX     3 /* for one request: an answer may expire as it comes */
 
+struct Avanta__Identity__AccessReply;
 struct credential_signature;
 struct worker;
 struct lookup;
@@ -64,6 +69,13 @@ struct lookup_ask {
     void (*done)(void *ctx, enum code code); /* OK: look again */
     void *ctx;
 };
+
+/* What lookup_ask_...() do at once: the question begins, its answer is remembered. */
+void lookup_ask_begin(struct lookup *lookup, struct lookup_ask *ask);
+void lookup_remember(struct lookup *lookup,
+                     const struct lookup_ask *ask,
+                     const struct Avanta__Identity__AccessReply *reply,
+                     uint64_t now_ms);
 
 void lookup_key_digest(struct str key, uint8_t out[SHA256_BYTES]);
 void lookup_grant_digest(const char *accountant_id,
