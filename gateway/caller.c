@@ -108,37 +108,45 @@ static enum caller_verdict key_resolve(struct caller *caller, struct err *err)
 /* --- signed requests: the answer is for this one alone --- */
 
 /* Apart from API keys and grants, and from any other request. */
-static void signed_digest(const struct caller *caller, struct lookup_signed *out, uint8_t digest[])
+static void signed_digest(const struct caller *caller, uint8_t digest[SHA256_BYTES])
 {
     const struct credential_signature *signature = &caller->credential.signature;
     char memory[128];
     struct buf text = buf_over(memory, sizeof memory);
 
-    *out = (struct lookup_signed){
-        .signature = signature,
-        .method = caller->http->method,
-        .target = caller->http->target,
-    };
-    sha256(caller->http->body.ptr == NULL ? STR_EMPTY : caller->http->body, out->body_hash);
     buf_printf(&text, "signed %p ", (const void *)caller); /* of no meaning beyond this process */
     buf_append(&text, signature->signature, sizeof signature->signature);
     assert(!text.overflow);
     sha256(buf_view(&text), digest);
 }
 
+static bool ask_signature(struct caller *caller)
+{
+    struct lookup_signed what = {
+        .signature = &caller->credential.signature,
+        .method = caller->http->method,
+        .target = caller->http->target,
+    };
+
+    assert(caller->ask.asks == 0);
+    sha256(caller->http->body.ptr == NULL ? STR_EMPTY : caller->http->body, what.body_hash);
+    signed_digest(caller, caller->ask.digest);
+    ask_begin(caller);
+    return lookup_ask_signature(&caller->ask, &what, caller->peer);
+}
+
+/* Asked once, and no more: the answer to a second question would be that it was used before. */
 static enum caller_verdict signature_resolve(struct caller *caller, struct err *err)
 {
     struct worker *worker = caller->worker;
-    struct lookup_signed what;
     struct lookup_answer answer;
 
-    signed_digest(caller, &what, caller->ask.digest);
-    if (!lookup_take(worker->lookup, caller->ask.digest, &answer)) {
-        ask_begin(caller);
-        return asked_or_not(caller,
-                            caller->asked == OK && caller->ask.asks == 0 &&
-                                lookup_ask_signature(&caller->ask, &what, caller->peer),
-                            err);
+    assert(caller->credential.kind == CREDENTIAL_SIGNATURE);
+    if (caller->ask.asks == 0) {
+        return asked_or_not(caller, ask_signature(caller), err);
+    }
+    if (caller->asked != OK || !lookup_take(worker->lookup, caller->ask.digest, &answer)) {
+        return asked_or_not(caller, false, err);
     }
     if (!answer.good || auth_is_revoked(worker->auth, str_from(answer.id))) {
         return refuse(err, ERR_UNAUTHENTICATED, "unknown key, wrong signature, time or repeated");
