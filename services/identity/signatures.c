@@ -49,7 +49,7 @@ static bool signed_text(const Avanta__Identity__ResolveSignatureRequest *in, str
     return !out->overflow;
 }
 
-static bool signature_is_good(struct req *r, const Avanta__Identity__SigningSecret *row)
+static bool signature_is_good(struct req *r, const Avanta__Identity__KeyFound *row)
 {
     const struct identity *self = req_service(r);
     const Avanta__Identity__ResolveSignatureRequest *in = req_in(r);
@@ -84,26 +84,34 @@ static enum step signature_select(struct req *r)
     return req_query(r, Q_SIGNING_SECRET);
 }
 
-/* Of the reply first, so that the next step has it. */
+/* Who guesses costs no transaction. */
 static enum step signature_check(struct req *r)
 {
-    const Avanta__Identity__ResolveSignatureRequest *in = req_in(r);
-    Avanta__Identity__SignatureSeen *seen = arena_alloc(req_arena(r), sizeof *seen);
-    const Avanta__Identity__SigningSecret **row = req_state(r, sizeof(void *));
+    const Avanta__Identity__KeyFound **row = req_state(r, sizeof(void *));
 
     assert(req_rows(r) <= 1);
     if (req_rows(r) == 0) {
-        return STEP_DONE;
+        return STEP_DONE; /* nobody */
     }
-    if (seen == NULL || row == NULL) {
+    if (row == NULL) {
         return identity_no_memory(r);
     }
-    *row = (const Avanta__Identity__SigningSecret *)(const void *)req_row_new(r, 0);
+    *row = (const Avanta__Identity__KeyFound *)(const void *)req_row_new(r, 0);
     if (*row == NULL) {
         return STEP_FAIL;
     }
-    if (!signature_is_good(r, *row)) {
-        return STEP_DONE;
+    return signature_is_good(r, *row) ? STEP_NEXT : STEP_DONE;
+}
+
+static enum step signature_take(struct req *r)
+{
+    const Avanta__Identity__ResolveSignatureRequest *in = req_in(r);
+    const Avanta__Identity__KeyFound **row = req_state(r, sizeof(void *));
+    Avanta__Identity__SignatureSeen *seen = arena_alloc(req_arena(r), sizeof *seen);
+
+    assert(*row != NULL);
+    if (seen == NULL) {
+        return identity_no_memory(r);
     }
     avanta__identity__signature_seen__init(seen);
     seen->key_id = (*row)->id;
@@ -114,27 +122,19 @@ static enum step signature_check(struct req *r)
 
 static enum step signature_reply(struct req *r)
 {
-    const Avanta__Identity__SigningSecret **row = req_state(r, sizeof(void *));
-    Avanta__Identity__AccessReply *out = req_out(r);
+    const Avanta__Identity__KeyFound **row = req_state(r, sizeof(void *));
 
     assert(req_rows(r) <= 1);
     assert(*row != NULL);
-    if (req_rows(r) == 0) {
-        return STEP_DONE; /* it was used before */
+    if (req_rows(r) > 0) { /* else it was used before */
+        key_found_reply(r, *row);
     }
-    out->id = (*row)->id;
-    out->user_id = (*row)->user_id;
-    out->email = (*row)->email;
-    out->role = (*row)->role;
-    out->scopes = (*row)->scopes;
-    out->networks = (*row)->networks;
-    out->has_good_ms = (*row)->has_good_ms;
-    out->good_ms = (*row)->good_ms;
     return STEP_DONE;
 }
 
 const struct op op_identity_resolve_signature = {
-    TX_WRITE, {signature_select, signature_check, signature_reply}
+    TX_WRITE,
+    {signature_select, signature_check, req_transaction, signature_take, signature_reply}
 };
 
 /* --- old ones go --- */

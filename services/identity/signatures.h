@@ -14,3 +14,7 @@ struct str signing_purpose(const char *key_id, char out[SIGNING_PURPOSE_BYTES]);
 
 /* Deletes those whose time is long over. */
 extern const struct op op_identity_purge_signatures;
+
+struct Avanta__Identity__KeyFound;
+/* What gateways are told of a key that is good: views of the row. api_keys.c. */
+void key_found_reply(struct req *r, const struct Avanta__Identity__KeyFound *key);

@@ -381,6 +381,45 @@ static void what_was_not_signed_is_refused(void **state)
     }
 }
 
+/* --- what guessing costs --- */
+
+#define GUESSES 40
+
+/* Transactions of identity that write, of which its own jobs make a few. */
+static int64_t identity_writes(void)
+{
+    return stack_metric("identity", "avanta_group_commits_total{size=\"1\"}");
+}
+
+static void guesses_cost_no_transaction(void **state)
+{
+    char secret[128];
+    char id[64];
+    char lines[512];
+    char text[128];
+    const char *const body = "{}";
+    int64_t before = 0;
+
+    (void)state;
+    key_make(json_pack("{s:s,s:[s],s:b}", "name", "guessed", "scopes", "books:write", "signing", 1),
+             secret,
+             id);
+    before = identity_writes();
+    for (int i = 0; i < GUESSES; i++) {
+        struct api guess;
+
+        (void)snprintf(text, sizeof text, "X-API-Key: avk_%012x_%043d", (unsigned)i, i);
+        api_open(&guess, stack_url());
+        guess.header = text;
+        assert_int_equal(api_get(&guess, "/api/accounts"), 401);
+        api_close(&guess);
+        (void)snprintf(text, sizeof text, "no secret %d", i);
+        sign(&(struct signing){text, id, 0, "POST", hook, body}, lines);
+        assert_int_equal(send_signed(stack_url(), lines, hook, body), 401);
+    }
+    assert_true(identity_writes() - before < GUESSES / 2);
+}
+
 static void a_signing_key_is_rotated_and_revoked(void **state)
 {
     static const char body[] = "{\"updates\":[{\"id\":1,\"category\":\"avanta\"}]}";
@@ -434,6 +473,7 @@ int main(void)
         cmocka_unit_test(a_key_is_not_kept_for_a_repeated_request),
         cmocka_unit_test(a_signed_request_counts_once),
         cmocka_unit_test(what_was_not_signed_is_refused),
+        cmocka_unit_test(guesses_cost_no_transaction),
         cmocka_unit_test(a_signing_key_is_rotated_and_revoked),
         cmocka_unit_test(a_deactivated_users_keys_end),
     };

@@ -60,27 +60,28 @@ RETURNING id;
 
 -- name: api_key_resolve
 -- in: avanta.identity.ResolveApiKeyRequest
--- out: avanta.identity.AccessReply
+-- out: avanta.identity.KeyFound
 -- unscoped: the key itself is the proof, and its row names the user
+SELECT k.id, k.user_id, users.email, users.role, array_to_string(k.scopes, ' ') AS scopes,
+       array_to_string(k.networks, ' ') AS networks,
+       greatest(0, extract(epoch FROM k.expires_at - now()) * 1000)::bigint AS good_ms,
+       k.used_at IS NULL OR k.used_at < now() - interval '1 minute' AS use_due
+FROM api_key k
+JOIN users ON users.id = k.user_id
+WHERE k.key_hash = :key_hash AND k.revoked_at IS NULL AND k.expires_at > now() AND users.is_active;
+
+-- name: api_key_used
+-- in: avanta.identity.KeyUsed
+-- out: none
+-- unscoped: the key itself was the proof
 -- Gateways ask every half minute of use; the time of use is written once a minute at most.
-WITH found AS (
-    SELECT k.id, k.user_id, k.scopes, k.networks, k.expires_at, k.used_at, users.email, users.role
-    FROM api_key k
-    JOIN users ON users.id = k.user_id
-    WHERE k.key_hash = :key_hash AND k.revoked_at IS NULL AND k.expires_at > now() AND users.is_active
-), used AS (
-    UPDATE api_key
-    SET used_at = now(), used_ip = :client_ip
-    FROM found
-    WHERE api_key.id = found.id AND (found.used_at IS NULL OR found.used_at < now() - interval '1 minute')
-)
-SELECT id, user_id, email, role, array_to_string(scopes, ' ') AS scopes, array_to_string(networks, ' ') AS networks,
-       NULL::text AS "grant", greatest(0, extract(epoch FROM expires_at - now()) * 1000)::bigint AS good_ms
-FROM found;
+UPDATE api_key
+SET used_at = now(), used_ip = :client_ip
+WHERE id = :key_id::uuid AND (used_at IS NULL OR used_at < now() - interval '1 minute');
 
 -- name: signing_secret
 -- in: avanta.identity.ResolveSignatureRequest
--- out: avanta.identity.SigningSecret
+-- out: avanta.identity.KeyFound
 -- unscoped: the signature is the proof, and the key's row names the user
 SELECT k.id, k.user_id, users.email, users.role, array_to_string(k.scopes, ' ') AS scopes,
        array_to_string(k.networks, ' ') AS networks,
