@@ -33,6 +33,7 @@ struct exchange {
     const struct http_request *http;
     struct arena *arena;
     struct route_match match;
+    struct forwarded from; /* the client, also behind a proxy */
     struct caller caller;
     struct violations *violations;
     ProtobufCMessage *in;
@@ -149,8 +150,11 @@ static void answer(struct exchange *e, const ProtobufCMessage *out, uint16_t sta
     code = transcode_to_json(
         out, method->out, method->body_field, e->arena, RESPONSE_BYTES_MAX, &response->body, &err);
     if (code == OK) {
-        code = bind_cookies(
-            out, method->out, e->worker->gateway->config.secure_cookies, e->arena, response);
+        code = bind_cookies(out,
+                            method->out,
+                            e->from.secure || e->worker->gateway->config.secure_cookies,
+                            e->arena,
+                            response);
     }
     if (code != OK) {
         fail_err(e, ERR_INTERNAL, &err);
@@ -332,7 +336,9 @@ static enum code envelope_fill(struct exchange *e)
     request->traceparent = e->traceparent;
     request->has_body = true;
     request->body = (ProtobufCBinaryData){size, body};
-    request->client_ip = arena_strdup(e->arena, http_exchange_peer(e->x));
+    request->client_ip = arena_strdup(e->arena, str_from(e->from.client));
+    request->has_secure = true;
+    request->secure = e->from.secure;
     request->user_agent = agent.ptr == NULL || !utf8_valid(agent)
                               ? NULL
                               : arena_strdup(e->arena, utf8_cut(agent, AGENT_BYTES_MAX));
@@ -454,10 +460,11 @@ void exchange_begin(void *ctx, struct http_exchange *x)
     e->http = http_exchange_request(x);
     e->arena = arena;
     e->violations = violations;
+    forwarded_read(&e->worker->gateway->proxies, e->http, http_exchange_peer(x), &e->from);
     e->caller = (struct caller){
         .worker = ctx,
         .http = e->http,
-        .peer = http_exchange_peer(x),
+        .peer = str_from(e->from.client),
         .violations = violations,
         .resume = proceed,
         .ctx = e,

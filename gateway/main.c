@@ -306,10 +306,11 @@ static int ask_ready(const struct config_table *table, const struct gateway_conf
 }
 
 static enum code load(const struct config_table *table,
-                      const struct gateway_config *config,
+                      struct gateway *gateway,
                       enum log_level *out_level,
                       struct err *err)
 {
+    const struct gateway_config *config = &gateway->config;
     static const char *const known[] = {"AVANTA_STATE", NULL};
     enum code code = config_load(table, 1, known, err);
 
@@ -318,6 +319,10 @@ static enum code load(const struct config_table *table,
                              ERR_INVALID,
                              "AVANTA_LOG_LEVEL",
                              "AVANTA_LOG_LEVEL is none of debug, info, warn, error");
+    }
+    if (code == OK &&
+        proxies_parse(str_from(config->trusted_proxies), &gateway->proxies, err) != OK) {
+        code = err_prefix(err, "AVANTA_TRUSTED_PROXIES");
     }
     return code;
 }
@@ -350,7 +355,7 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "gateway: unknown option %s; --help lists them\n", option);
         return EXIT_SETTINGS;
     }
-    if (load(&table, &process.gateway.config, &level, &err) != OK) {
+    if (load(&table, &process.gateway, &level, &err) != OK) {
         (void)fprintf(stderr, "gateway: %s\n", err.text);
         return EXIT_SETTINGS;
     }

@@ -14,6 +14,7 @@
 #include "libcommon/base/list.h"
 #include "libcommon/base/metric.h"
 #include "libcommon/codec/api.h"
+#include "libcommon/codec/forwarded.h"
 #include "libcommon/io/bus.h"
 #include "libcommon/io/envelope.h"
 #include "libcommon/io/http_server.h"
@@ -49,6 +50,7 @@ extern const struct metric_row gateway_metric_rows[GATEWAY_METRIC_COUNT];
 /* Shared by all workers and constant while they run, but for the metrics. */
 struct gateway {
     struct gateway_config config;
+    struct proxies proxies;
     struct router *router;
     struct metrics *metrics;
     local_fn *const *locals; /* by method index, NULL where a service answers */

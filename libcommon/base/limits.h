@@ -6,6 +6,8 @@
 #define HTTP_CONNECTIONS_MAX           16384 /* per loop thread */
 #define HTTP_HEADER_BYTES_MAX          16384 /* request line and all header fields */
 #define HTTP_HEADERS_MAX               64
+#define HTTP_PROXIES_MAX               32 /* networks of proxies that are believed */
+#define HTTP_FORWARDED_MAX             32 /* elements of X-Forwarded-For looked at */
 #define HTTP_TARGET_BYTES_MAX          8192
 #define HTTP_BODY_BYTES_MAX            (768 * 1024)
 #define HTTP_PIPELINE_MAX              16 /* parsed and not yet answered on one connection */

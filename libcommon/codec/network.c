@@ -7,9 +7,10 @@
 #define BITS_V6     128
 #define BITS_MAPPED 96 /* of the prefix ::ffff:0:0 */
 
+static const uint8_t mapped[BITS_MAPPED / 8] = {[10] = 0xff, [11] = 0xff};
+
 static bool address_parse(struct str text, uint8_t out[16], uint32_t *out_first_bit)
 {
-    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
     char zero_ended[NETWORK_TEXT_BYTES];
 
     assert(out_first_bit != NULL);
@@ -79,5 +80,23 @@ bool network_contains(const struct network *network, struct str address)
             return false;
         }
     }
+    return true;
+}
+
+bool address_rewrite(struct str text, char out[ADDRESS_TEXT_BYTES])
+{
+    uint8_t bytes[16];
+    uint32_t first = 0;
+    const char *written = NULL;
+
+    assert(out != NULL);
+    out[0] = '\0';
+    if (!address_parse(text, bytes, &first)) {
+        return false;
+    }
+    written = memcmp(bytes, mapped, sizeof mapped) == 0
+                  ? inet_ntop(AF_INET, bytes + sizeof mapped, out, ADDRESS_TEXT_BYTES)
+                  : inet_ntop(AF_INET6, bytes, out, ADDRESS_TEXT_BYTES);
+    assert(written == out);
     return true;
 }

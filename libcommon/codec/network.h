@@ -8,6 +8,7 @@
 #include "libcommon/base/str.h"
 
 #define NETWORK_TEXT_BYTES 64
+#define ADDRESS_TEXT_BYTES 46 /* the longest address and its end */
 
 struct network {
     uint8_t address[16]; /* IPv4 mapped into IPv6 */
@@ -17,3 +18,5 @@ struct network {
 /* An address alone is a network of one. False: neither, or bits beyond the prefix are set. */
 bool network_parse(struct str text, struct network *out);
 bool network_contains(const struct network *network, struct str address);
+/* An address alone, in the one form it has in records (RFC 5952; mapped IPv4 as IPv4). */
+bool address_rewrite(struct str text, char out[ADDRESS_TEXT_BYTES]);
