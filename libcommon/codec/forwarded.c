@@ -64,13 +64,13 @@ static bool line_read(const struct proxies *proxies,
         struct str element = split_last(&rest);
         char address[ADDRESS_TEXT_BYTES];
 
+        if (element.len == 0) {
+            continue; /* RFC 9110, 5.6.1.2: none; the header's bytes bound how many */
+        }
         if (*elements == HTTP_FORWARDED_MAX) {
             return false;
         }
         ++*elements;
-        if (element.len == 0) {
-            continue; /* RFC 9110, 5.6.1.2: none */
-        }
         if (!address_rewrite(element, address)) {
             return false;
         }

@@ -75,8 +75,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     char *copy = NULL;
 
     if (size > INPUT_MAX || !str_split(&rest, '\n', &text) || !str_split(&rest, '\n', &peer) ||
-        rest.ptr == NULL || peer.len >= ADDRESS_TEXT_BYTES ||
-        proxies_parse(text, &proxies, &err) != OK) {
+        rest.ptr == NULL || memchr(peer.ptr, '\0', peer.len) != NULL ||
+        peer.len >= ADDRESS_TEXT_BYTES || proxies_parse(text, &proxies, &err) != OK) {
         return 0;
     }
     copy = malloc(rest.len + 1); /* of exactly its length, so that a read past the end is found */
