@@ -33,6 +33,8 @@
     X(UINT, lock_s,               "AVANTA_LOCK_SECONDS",         "30", 1, 86400, PLAIN,      "length of the first lock; each further failure doubles it") \
     X(UINT, lock_max_s,           "AVANTA_LOCK_SECONDS_MAX",     "900", 1, 86400, PLAIN,     "length of the longest lock")     \
     X(UINT, failures_forget_s,    "AVANTA_FAILURES_FORGET_SECONDS", "86400", 1, 2592000, PLAIN, "so long after the last failure they count no more") \
+    X(UINT, address_decay_s,      "AVANTA_ADDRESS_FAILURE_FORGET_SECONDS", "3600", 1, 2592000, PLAIN, "so often one failure of an address is forgotten while there is no other") \
+    X(UINT, registrations_max,    "AVANTA_REGISTRATIONS_MAX",    "20", 1, 1000000, PLAIN,    "accounts made from one address (IPv6: /64) in an hour") \
     X(TEXT, mfa_required_roles, "AVANTA_MFA_REQUIRED_ROLES", "", 0, 128, PLAIN,    "roles, with commas between, whose users must set up a second factor") \
     X(TEXT, google_client_id, "AVANTA_GOOGLE_CLIENT_ID", "", 0, 255, PLAIN,         "`aud` of Google ID tokens; empty: no login with Google") \
     X(TEXT, google_jwks_file, "AVANTA_GOOGLE_JWKS_FILE", "", 0, 1000, PLAIN,        "file with the keys that sign them (JWKS); read again when it changes") \

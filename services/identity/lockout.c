@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define PURGE_ROWS_MAX    20000
+#define HOUR_S            3600
 #define IPV6_BYTES        16
 #define IPV6_PREFIX_BYTES 8 /* one subscriber's network */
 #define KEY_TEXT_BYTES    1024
@@ -21,19 +22,32 @@ static const char nobody[] = "00000000-0000-0000-0000-000000000000";
 
 static char kind_address[] = "address";
 static char kind_email[] = "email";
+static char kind_registered[] = "registered";
 static char kind_registration[] = "registration";
 static char kind_user[] = "user";
 
 /* --- keys ------------------------------------------------------------------------------------ */
 
-static void key_add(struct attempt *attempt, const char *kind, struct str what, uint64_t failures)
+/* When what is counted for a key locks it, and how it is forgotten. */
+struct bounds {
+    uint64_t failures_max;
+    uint64_t forget_s;
+    uint64_t decay_s; /* 0: not one by one */
+};
+
+static void
+key_add(struct attempt *attempt, const char *kind, struct str what, const struct bounds *bounds)
 {
     const size_t at = attempt->count;
 
     assert(at < ARRAY_LEN(attempt->kinds));
     assert(at == 0 || strcmp(attempt->kinds[at - 1], kind) < 0); /* rows are locked in order */
+    assert(bounds->failures_max > 0);
+    assert(bounds->forget_s > 0);
     attempt->kinds[at] = kind;
-    attempt->failures_max[at] = (int64_t)failures;
+    attempt->failures_max[at] = (int64_t)bounds->failures_max;
+    attempt->forget_s[at] = (int64_t)bounds->forget_s;
+    attempt->decay_s[at] = (int64_t)bounds->decay_s;
     sha256(what, attempt->keys[at]);
     attempt->count++;
 }
@@ -59,16 +73,28 @@ static struct str address_of(const char *client_ip, uint8_t out[IPV6_BYTES])
     return (struct str){(const char *)out, len};
 }
 
-static void address_add(struct attempt *attempt, struct req *r, const char *kind)
+static void
+address_add(struct attempt *attempt, struct req *r, const char *kind, const struct bounds *bounds)
 {
-    const struct identity *self = req_service(r);
     uint8_t address[IPV6_BYTES];
 
-    assert(self != NULL);
-    assert(self->config.address_failures_max > 0);
     attempt->client_ip = req_client_ip(r);
-    key_add(
-        attempt, kind, address_of(attempt->client_ip, address), self->config.address_failures_max);
+    key_add(attempt, kind, address_of(attempt->client_ip, address), bounds);
+}
+
+static struct bounds address_bounds(const struct identity *self)
+{
+    assert(self != NULL);
+    return (struct bounds){self->config.address_failures_max,
+                           self->config.failures_forget_s,
+                           self->config.address_decay_s};
+}
+
+/* A success starts them anew, nothing else but time does. */
+static struct bounds account_bounds(const struct identity *self)
+{
+    assert(self != NULL);
+    return (struct bounds){self->config.login_failures_max, self->config.failures_forget_s, 0};
 }
 
 static char lower(char c)
@@ -78,32 +104,37 @@ static char lower(char c)
 
 void attempt_of_login(struct attempt *attempt, struct req *r, const char *email)
 {
-    const struct identity *self = req_service(r);
+    const struct bounds address = address_bounds(req_service(r));
+    const struct bounds account = account_bounds(req_service(r));
     char memory[KEY_TEXT_BYTES];
     struct buf text = buf_over(memory, sizeof memory);
 
     assert(email != NULL);
-    assert(self->config.login_failures_max > 0);
     *attempt = (struct attempt){.count = 0};
-    address_add(attempt, r, kind_address);
+    address_add(attempt, r, kind_address, &address);
     for (const char *c = email; *c != '\0'; c++) {
         buf_char(&text, lower(*c));
     }
-    key_add(attempt, kind_email, buf_view(&text), self->config.login_failures_max);
+    key_add(attempt, kind_email, buf_view(&text), &account);
 }
 
 void attempt_of_registration(struct attempt *attempt, struct req *r)
 {
+    const struct identity *self = req_service(r);
+    const struct bounds made = {self->config.registrations_max, HOUR_S, 0};
+    const struct bounds taken = address_bounds(self);
+
     *attempt = (struct attempt){.count = 0};
-    address_add(attempt, r, kind_registration);
+    address_add(attempt, r, kind_registered, &made);
+    address_add(attempt, r, kind_registration, &taken);
 }
 
 void attempt_of_user(struct attempt *attempt, struct req *r)
 {
-    const struct identity *self = req_service(r);
+    const struct bounds account = account_bounds(req_service(r));
 
     *attempt = (struct attempt){.count = 0, .client_ip = req_client_ip(r)};
-    key_add(attempt, kind_user, str_from(req_user_id(r)), self->config.login_failures_max);
+    key_add(attempt, kind_user, str_from(req_user_id(r)), &account);
 }
 
 /* --- begin -------------------------------------------------------------------------------------
@@ -114,6 +145,8 @@ struct lists {
     char *kinds[2];
     ProtobufCBinaryData keys[2];
     int64_t failures_max[2];
+    int64_t forget_s[2];
+    int64_t decay_s[2];
 };
 
 static struct lists *lists_of(struct req *r, const struct attempt *attempt)
@@ -132,28 +165,29 @@ static struct lists *lists_of(struct req *r, const struct attempt *attempt)
         memcpy(key, attempt->keys[i], SHA256_BYTES);
         lists->keys[i] = (ProtobufCBinaryData){SHA256_BYTES, key};
         lists->failures_max[i] = attempt->failures_max[i];
+        lists->forget_s[i] = attempt->forget_s[i];
+        lists->decay_s[i] = attempt->decay_s[i];
     }
     return lists;
 }
 
 enum step attempt_begin(struct req *r, const struct attempt *attempt)
 {
-    const struct identity *self = req_service(r);
     Avanta__Identity__AttemptAsk *ask = arena_alloc(req_arena(r), sizeof *ask);
     struct lists *lists = lists_of(r, attempt);
 
-    assert(self != NULL);
-    assert(self->config.failures_forget_s > 0);
+    assert(attempt->count > 0);
     if (ask == NULL || lists == NULL) {
         return req_fail(r, ERR_TOO_LARGE, "the request needs too much memory");
     }
     avanta__identity__attempt_ask__init(ask);
-    ask->n_kinds = ask->n_keys = ask->n_failures_max = attempt->count;
+    ask->n_kinds = ask->n_keys = ask->n_failures_max = ask->n_forget_s = ask->n_decay_s =
+        attempt->count;
     ask->kinds = lists->kinds;
     ask->keys = lists->keys;
     ask->failures_max = lists->failures_max;
-    ask->has_forget_s = true;
-    ask->forget_s = (int64_t)self->config.failures_forget_s;
+    ask->forget_s = lists->forget_s;
+    ask->decay_s = lists->decay_s;
     return req_query_from(r, Q_ATTEMPT_BEGIN, &ask->base);
 }
 
@@ -189,12 +223,14 @@ enum step attempt_end(struct req *r, const struct attempt *attempt, bool failed)
         return req_fail(r, ERR_TOO_LARGE, "the request needs too much memory");
     }
     avanta__identity__attempt_end__init(end);
-    end->n_kinds = end->n_keys = end->n_failures_max = attempt->count;
+    end->n_kinds = end->n_keys = end->n_failures_max = end->n_forget_s = end->n_decay_s =
+        attempt->count;
     end->kinds = lists->kinds;
     end->keys = lists->keys;
     end->failures_max = lists->failures_max;
-    end->has_forget_s = end->has_failed = end->has_lock_s = end->has_lock_max_s = true;
-    end->forget_s = (int64_t)self->config.failures_forget_s;
+    end->forget_s = lists->forget_s;
+    end->decay_s = lists->decay_s;
+    end->has_failed = end->has_lock_s = end->has_lock_max_s = true;
     end->failed = failed;
     end->lock_s = (int64_t)self->config.lock_s;
     end->lock_max_s = (int64_t)self->config.lock_max_s;
@@ -237,7 +273,7 @@ static void tell_address(struct req *r,
     assert(state->failures > 0);
     assert(state->locked_s > 0);
     event.client_ip = copied(r, attempt->client_ip);
-    event.attempt = strcmp(state->kind, kind_registration) == 0 ? kind_registration : login;
+    event.attempt = strcmp(state->kind, kind_address) == 0 ? login : copied(r, state->kind);
     event.has_failures = event.has_seconds = true;
     event.failures = state->failures;
     event.seconds = state->locked_s;
@@ -282,6 +318,7 @@ static enum step purge(struct req *r)
     avanta__identity__attempt_purge__init(purge_in);
     purge_in->has_forget_s = purge_in->has_rows_max = true;
     purge_in->forget_s = (int64_t)self->config.failures_forget_s;
+    purge_in->forget_s = purge_in->forget_s < HOUR_S ? HOUR_S : purge_in->forget_s;
     purge_in->rows_max = PURGE_ROWS_MAX;
     return req_query_from(r, Q_ATTEMPT_PURGE, &purge_in->base);
 }

@@ -2,7 +2,8 @@
 /*
  * Guessing is slowed down: attempts to log in are counted by e-mail, as it was typed and whether or
  * not somebody has it, and by the client's address (of IPv6 its /64); attempts to register by
- * address; the password of who is logged in, where it is asked for again, by user. Room for an
+ * address, and so are the accounts that are made; the password of who is logged in, where it is
+ * asked for again, by user. What is counted by address wears off. Room for an
  * attempt is taken, and committed, before a password is looked at, so many at once gain nothing;
  * every attempt that was begun is ended in the transaction that answers it. How many failures lock,
  * and for how long, is in the settings. The counts are in the database: all replicas see the same
@@ -21,6 +22,8 @@ struct attempt {
     const char *kinds[2];
     uint8_t keys[2][SHA256_BYTES];
     int64_t failures_max[2];
+    int64_t forget_s[2];
+    int64_t decay_s[2];
     size_t count;
     const char *client_ip;
 };

@@ -9,7 +9,7 @@ BIN=build/release/bin
 STATE=$(mktemp -d /tmp/avanta-bench-XXXXXX)
 export BIN STATE PORT=18480
 # All load comes from one address: what is measured is not the lock of that address, but what comes without it.
-export IDENTITY_SETTINGS="AVANTA_ADDRESS_FAILURES_MAX=1000000"
+export IDENTITY_SETTINGS="AVANTA_ADDRESS_FAILURES_MAX=1000000 AVANTA_REGISTRATIONS_MAX=1000000"
 nginx_pid=
 finish() {
     [ -z "$nginx_pid" ] || kill "$nginx_pid" 2>/dev/null || true

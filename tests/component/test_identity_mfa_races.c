@@ -14,6 +14,7 @@ static int setup(void **state)
 {
     (void)state;
     service_rig_setting("AVANTA_SECRETS_KEY", SECRETS_KEY);
+    service_rig_setting("AVANTA_REGISTRATIONS_MAX", "1000000");
     service_rig_setting("AVANTA_ARGON2_KIB", "8");
     service_rig_setting("AVANTA_ARGON2_PASSES", "1");
     service_rig_setting("AVANTA_WORK_WAITING", "200");

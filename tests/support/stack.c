@@ -61,9 +61,15 @@ void stack_gateway_settings(const char *settings)
     assert_int_equal(setenv("GATEWAY_SETTINGS", settings, 1), 0);
 }
 
+/* All users of a test come from one address. */
+#define MANY_REGISTRATIONS "AVANTA_REGISTRATIONS_MAX=1000000"
+
 void stack_identity_settings(const char *settings)
 {
-    assert_int_equal(setenv("IDENTITY_SETTINGS", settings, 1), 0);
+    char text[2 * PATH_BYTES];
+
+    (void)snprintf(text, sizeof text, MANY_REGISTRATIONS " %s", settings);
+    assert_int_equal(setenv("IDENTITY_SETTINGS", text, 1), 0);
 }
 
 static int use_running(void)
@@ -90,6 +96,7 @@ int stack_setup(void **state)
     }
     (void)snprintf(directory, sizeof directory, "/tmp/avanta-e2e-XXXXXX");
     assert_non_null(mkdtemp(directory));
+    assert_int_equal(setenv("IDENTITY_SETTINGS", MANY_REGISTRATIONS, 0), 0);
     (void)snprintf(value, sizeof value, "%s/bin", build);
     assert_int_equal(setenv("BIN", value, 1), 0);
     port = free_port();

@@ -14,7 +14,8 @@
 /* Settings of the gateway beside those of deploy/up.sh, "NAME=value NAME=value"; before
  * stack_setup(). */
 void stack_gateway_settings(const char *settings);
-void stack_identity_settings(const char *settings); /* the same of identity */
+/* The same of identity, which registers users without limit here. */
+void stack_identity_settings(const char *settings);
 int stack_setup(void **state);
 /* Also fails when a program ended badly or a sanitizer reported something in its log. */
 int stack_teardown(void **state);
