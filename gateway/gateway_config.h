@@ -14,7 +14,7 @@
     X(UINT, idle_ms,         "AVANTA_HTTP_IDLE_MS",   "60000", 100, 600000, PLAIN, "time a connection may wait for its next request") \
     X(UINT, write_ms,        "AVANTA_HTTP_WRITE_MS",  "30000", 100, 300000, PLAIN, "time a client may take no byte of an answer") \
     X(BOOL, secure_cookies,  "AVANTA_SECURE_COOKIES", "false", 0, 1, PLAIN,       "mark cookies Secure: set it where clients come over TLS") \
-    X(TEXT, trusted_proxies, "AVANTA_TRUSTED_PROXIES", "", 0, 1000, PLAIN,        "addresses and networks of proxies, with commas between, whose X-Forwarded-For and X-Forwarded-Proto are believed") \
+    X(TEXT, trusted_proxies, "AVANTA_TRUSTED_PROXIES", "", 0, 1000, PLAIN,        "networks of proxies, with commas between, whose X-Forwarded-For and -Proto are believed") \
     X(TEXT, environment,     "AVANTA_ENVIRONMENT",    "production", 1, 32, PLAIN, "name shown by /api/health")              \
     X(TEXT, token_issuer,    "AVANTA_TOKEN_ISSUER",   "avanta", 1, 128, PLAIN,    "`iss` an access token must carry")      \
     X(TEXT, token_audience,  "AVANTA_TOKEN_AUDIENCE", "avanta-api", 1, 128, PLAIN, "`aud` an access token must carry")     \

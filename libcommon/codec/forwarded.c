@@ -43,7 +43,7 @@ static bool is_proxy(const struct proxies *proxies, struct str address)
 static struct str split_last(struct str *rest)
 {
     size_t begin = rest->len;
-    struct str element = STR_EMPTY;
+    struct str element;
 
     while (begin > 0 && rest->ptr[begin - 1] != ',') {
         begin--;
