@@ -2,6 +2,7 @@
 /* The gateway's settings, declared once. */
 
 #include "libcommon/base/config.h"
+#include "libcommon/base/log_config.h"
 
 /* clang-format off */
 #define GATEWAY_CONFIG(X)                                                                                                  \
@@ -29,7 +30,7 @@
     X(TEXT, key_audit_log,   "AVANTA_ENVELOPE_KEY_AUDIT_LOG", NULL, 64, 64, SECRET, "hex key that signs what goes to audit-log") \
     X(TEXT, admin_address,   "AVANTA_ADMIN_ADDRESS",  "127.0.0.1", 2, 64, PLAIN,  "address of /livez, /readyz and /metrics") \
     X(UINT, admin_port,      "AVANTA_ADMIN_PORT",     "9480", 0, 65535, PLAIN,    "port of /livez, /readyz and /metrics")  \
-    X(TEXT, log_level,       "AVANTA_LOG_LEVEL",      "info", 4, 5, PLAIN,        "debug, info, warn or error")
+    LOG_CONFIG(X)
 /* clang-format on */
 
 CONFIG_STRUCT(gateway_config, GATEWAY_CONFIG);

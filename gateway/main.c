@@ -4,10 +4,12 @@
 #include "gateway/worker_run.h"
 #include "gateway_local.gen.h"
 
-#include "libcommon/base/log.h"
+#include "libcommon/base/id.h"
+#include "libcommon/base/log_ship.h"
 #include "libcommon/base/version.h"
 #include "libcommon/service/admin.h"
 #include "libcommon/service/admin_ask.h"
+#include "libcommon/service/log_bus.h"
 
 #include <assert.h>
 #include <pthread.h>
@@ -51,6 +53,9 @@ const struct metric_row gateway_metric_rows[GATEWAY_METRIC_COUNT] = {
     [GATEWAY_METRIC_VERIFICATIONS] = {METRIC_COUNTER,
                                   "avanta_gateway_token_verifications_total",          NULL,
                                   NULL,                                                               "signatures of access tokens verified"                           },
+    [GATEWAY_METRIC_LOG_LOST] = {METRIC_GAUGE,
+                                  "avanta_log_lines_not_shipped",                      NULL,
+                                  NULL,                                                               "lines of the log that should have gone to the bus and did not"  },
 };
 
 #define CONFIG_TARGET struct gateway_config
@@ -180,8 +185,11 @@ static bool keys_are_ready(void *ctx)
 
 static void write_metrics(void *ctx, struct buf *out)
 {
+    struct metrics *rows = ((const struct process *)ctx)->gateway.metrics;
+
     assert(out != NULL);
-    metrics_write(((const struct process *)ctx)->gateway.metrics, out);
+    metric_set(rows, GATEWAY_METRIC_LOG_LOST, 0, (int64_t)log_ship_lost());
+    metrics_write(rows, out);
 }
 
 static enum code admin_start(struct process *process, struct err *err)
@@ -208,8 +216,12 @@ static enum code admin_start(struct process *process, struct err *err)
 
 static void log_tick(void *arg)
 {
-    (void)arg;
+    const struct process *process = arg;
+
     log_flush();
+    if (process->workers[0].log_bus != NULL) {
+        log_bus_tick(process->workers[0].log_bus);
+    }
 }
 
 static enum code process_open(struct process *process, struct err *err)
@@ -236,7 +248,7 @@ static enum code process_open(struct process *process, struct err *err)
         return code;
     }
     first = process->workers[0].loop;
-    process->log_timer = loop_timer_open(first, log_tick, NULL);
+    process->log_timer = loop_timer_open(first, log_tick, process);
     loop_timer_start(process->log_timer, THREAD_LOG_FLUSH_MS, THREAD_LOG_FLUSH_MS);
     loop_on_signal(first, SIGTERM, on_signal, process);
     loop_on_signal(first, SIGINT, on_signal, process);
@@ -307,18 +319,18 @@ static int ask_ready(const struct config_table *table, const struct gateway_conf
 
 static enum code load(const struct config_table *table,
                       struct gateway *gateway,
-                      enum log_level *out_level,
+                      struct log_options *out_log,
                       struct err *err)
 {
     const struct gateway_config *config = &gateway->config;
     static const char *const known[] = {"AVANTA_STATE", NULL};
     enum code code = config_load(table, 1, known, err);
 
-    if (code == OK && !log_level_parse(str_from(config->log_level), out_level)) {
-        code = err_set_field(err,
-                             ERR_INVALID,
-                             "AVANTA_LOG_LEVEL",
-                             "AVANTA_LOG_LEVEL is none of debug, info, warn, error");
+    out_log->sample = config->log_sample;
+    out_log->slow_ms = config->log_slow_ms;
+    if (code == OK) {
+        code = log_config_read(
+            config->log_level, config->log_format, config->log_ship, out_log, err);
     }
     if (code == OK &&
         proxies_parse(str_from(config->trusted_proxies), &gateway->proxies, err) != OK) {
@@ -334,7 +346,7 @@ int main(int argc, char **argv)
         config_rows, ARRAY_LEN(config_rows), &process.gateway.config};
     const char *option = argc > 1 ? argv[1] : "";
     struct err err = {.code = OK};
-    enum log_level level = LOG_INFO;
+    struct log_options log = {.service = "gateway", .instance = instance_id()};
 
     if (strcmp(option, "--help") == 0) {
         return usage(&table);
@@ -355,7 +367,7 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "gateway: unknown option %s; --help lists them\n", option);
         return EXIT_SETTINGS;
     }
-    if (load(&table, &process.gateway, &level, &err) != OK) {
+    if (load(&table, &process.gateway, &log, &err) != OK) {
         (void)fprintf(stderr, "gateway: %s\n", err.text);
         return EXIT_SETTINGS;
     }
@@ -367,7 +379,7 @@ int main(int argc, char **argv)
         return ask_ready(&table, &process.gateway.config);
     }
     (void)signal(SIGPIPE, SIG_IGN);
-    log_open("gateway", level);
+    log_open(&log);
     if (process_open(&process, &err) != OK) {
         (void)fprintf(stderr, "gateway: %s\n", err.text);
         return config_exit_status(&err);

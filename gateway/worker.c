@@ -6,6 +6,7 @@
 
 #include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
+#include "libcommon/service/log_bus.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -245,6 +246,9 @@ static enum code bus_start(struct worker *worker, struct err *err)
                              &worker->access_changes,
                              err);
     }
+    if (code == OK && worker->number == 0) {
+        code = log_bus_open(worker->bus, "gateway", &worker->log_bus, err);
+    }
     return code;
 }
 
@@ -311,6 +315,7 @@ static void on_bus_drained(void *arg)
     bus_unsubscribe(&worker->revocations);
     bus_unsubscribe(&worker->key_changes);
     bus_unsubscribe(&worker->access_changes);
+    log_bus_close(&worker->log_bus);
     bus_close(&worker->bus);
     show(worker);
     loop_timer_close(&worker->tick_timer);

@@ -37,6 +37,7 @@ enum gateway_metric {
     GATEWAY_METRIC_ENDED,
     GATEWAY_METRIC_FORGOTTEN,
     GATEWAY_METRIC_VERIFICATIONS,
+    GATEWAY_METRIC_LOG_LOST,
     GATEWAY_METRIC_COUNT
 };
 /* Series of GATEWAY_METRIC_ENDED. */
@@ -79,6 +80,7 @@ struct worker {
     struct bus_subscription *revocations;
     struct bus_subscription *key_changes;
     struct bus_subscription *access_changes;
+    struct log_bus *log_bus; /* of the first worker: it ships for all */
     struct worker_view view;
     struct http_server_stats counted; /* what is in the metrics of this worker's connections */
     uint64_t counted_verifications;   /* the same, of its tokens */

@@ -138,3 +138,18 @@ bool uuid_valid(struct str s)
     }
     return true;
 }
+
+static char instance[UUID_TEXT_BYTES];
+
+static void instance_make(void)
+{
+    uuid_v7(instance);
+}
+
+const char *instance_id(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    (void)pthread_once(&once, instance_make);
+    return instance;
+}

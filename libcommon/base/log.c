@@ -1,7 +1,9 @@
 #include "libcommon/base/log.h"
 
-#include "libcommon/base/buf.h"
 #include "libcommon/base/clock.h"
+#include "libcommon/base/log_line.h"
+#include "libcommon/base/log_mask.h"
+#include "libcommon/base/log_ship.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -12,31 +14,40 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SERVICE_BYTES_MAX 32
-#define BUFFER_BYTES      65536
-#define TAIL_BYTES        16 /* kept back for `" cut=true` and the newline */
-#define FIELDS_MAX        32
-#define WRITE_WAIT_MS     20 /* for a reader that is behind; then lines stay in the buffer */
-#define INTERRUPTS_MAX    100
-#define RATE_MS           1000
-#define REPLACEMENT       "\\ufffd"
+#define BUFFER_BYTES   65536
+#define WRITE_WAIT_MS  20 /* for a reader that is behind; then lines stay in the buffer */
+#define INTERRUPTS_MAX 100
+#define RATE_MS        1000
 
 _Static_assert(LOG_LINE_BYTES_MAX <= PIPE_BUF, "a line reaches a pipe in one piece");
 
-static const char *const level_names[LOG_LEVEL_COUNT] = {"debug", "info", "warn", "error"};
-
 static atomic_int threshold = LOG_INFO;
+/* Of log_wants_request(). */
+static atomic_uint_fast64_t sample;
+static atomic_uint_fast64_t slow_us;
 
 /* Everything below is guarded by `mutex`. */
 static struct {
     pthread_mutex_t mutex;
-    char service[SERVICE_BYTES_MAX];
+    char service[LOG_SERVICE_BYTES];
+    char instance[LOG_INSTANCE_BYTES];
+    enum log_format format;
+    enum log_level level;   /* of the options */
+    enum log_level shipped; /* from which level on */
+    uint64_t
+        level_until_ms; /* monotonic: then the level of the options is back; 0: it is in force */
     char lines[BUFFER_BYTES];
     size_t len;
     uint64_t lost;
     uint64_t reported; /* part of a "log_lost" line that is still in `lines` */
     bool stuck;        /* the last write failed: do not wait again until one succeeds */
-} sink = {.mutex = PTHREAD_MUTEX_INITIALIZER, .service = "-"};
+} sink = {.mutex = PTHREAD_MUTEX_INITIALIZER,
+          .service = "-",
+          .instance = "-",
+          .level = LOG_INFO,
+          .shipped = LOG_LEVEL_COUNT};
+
+static struct log_ship ship; /* the same */
 
 static void lock(void)
 {
@@ -138,160 +149,7 @@ static void flush_locked(void)
     sink.len -= done;
 }
 
-/* --- one line ------------------------------------------------------------------ */
-
-/* Values of these characters need no quotes and stay easy to search for. */
-static bool is_plain(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           (c != '\0' && strchr("-_.:/@+,*%~", c) != NULL);
-}
-
-static bool needs_quotes(struct str s)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        if (!is_plain(s.ptr[i])) {
-            return true;
-        }
-    }
-    return s.len == 0;
-}
-
-/* Events and keys come from our own sources, never from input. */
-static bool is_key(const char *key)
-{
-    assert(key != NULL);
-    for (size_t i = 0; key[i] != '\0'; i++) {
-        if ((key[i] < 'a' || key[i] > 'z') && (key[i] < '0' || key[i] > '9') && key[i] != '_') {
-            return false;
-        }
-    }
-    return key[0] != '\0';
-}
-
-/* Escapes are those of JSON, which logfmt readers understand. */
-static void put_ascii(struct buf *line, unsigned char c)
-{
-    static const char digits[] = "0123456789abcdef";
-    char escape[] = {'\\', 'u', '0', '0', digits[c >> 4], digits[c & 0x0Fu]};
-
-    switch (c) {
-    case '"':
-        buf_str(line, STR("\\\""));
-        break;
-    case '\\':
-        buf_str(line, STR("\\\\"));
-        break;
-    case '\n':
-        buf_str(line, STR("\\n"));
-        break;
-    case '\r':
-        buf_str(line, STR("\\r"));
-        break;
-    case '\t':
-        buf_str(line, STR("\\t"));
-        break;
-    default:
-        if (c < 0x20 || c == 0x7F) {
-            buf_append(line, escape, sizeof(escape));
-        } else {
-            buf_char(line, (char)c);
-        }
-        break;
-    }
-}
-
-/* A sequence of a valid text. What terminals obey and what readers take for the end of a line (C1
- * controls, U+2028, U+2029) is spelled out. Returns the bytes consumed. */
-static size_t put_sequence(struct buf *line, const unsigned char *at, size_t left)
-{
-    size_t len = at[0] >= 0xF0 ? 4 : at[0] >= 0xE0 ? 3 : 2;
-
-    assert(at[0] >= 0xC2);
-    assert(len <= left);
-    if (at[0] == 0xC2 && at[1] <= 0x9F) {
-        char escape[8];
-        struct buf text = buf_over(escape, sizeof(escape));
-
-        buf_printf(&text, "\\u00%02x", at[1]);
-        buf_str(line, buf_view(&text));
-    } else if (at[0] == 0xE2 && at[1] == 0x80 && (at[2] & 0xFEu) == 0xA8) {
-        buf_str(line, at[2] == 0xA8 ? STR("\\u2028") : STR("\\u2029"));
-    } else {
-        buf_append(line, at, len);
-    }
-    return len;
-}
-
-/* Each sequence and each escape goes in whole or not at all, so a cut line is still well formed. */
-static void put_quoted(struct buf *line, struct str s)
-{
-    const unsigned char *bytes = (const unsigned char *)s.ptr;
-    bool valid = utf8_valid(s);
-    size_t at = 0;
-
-    while (at < s.len && !line->overflow) {
-        if (bytes[at] < 0x80) {
-            put_ascii(line, bytes[at]);
-            at++;
-        } else if (valid) {
-            at += put_sequence(line, bytes + at, s.len - at);
-        } else {
-            buf_str(line, STR(REPLACEMENT));
-            at++;
-        }
-    }
-}
-
-/* " key=value". A value that does not fit is cut inside its quotes: then the answer is true and the
- * closing quote still to come. A number that does not fit is left out. */
-static bool put_field(struct buf *line, const struct log_field *field)
-{
-    size_t start = line->len;
-    size_t needs = strlen(field->key) + sizeof(" =") - 1 + field->text.len;
-    bool quoted = field->type == LOG_FIELD_STR &&
-                  (needs > line->cap - line->len || needs_quotes(field->text));
-
-    assert(is_key(field->key));
-    buf_char(line, ' ');
-    buf_text(line, field->key);
-    buf_str(line, quoted ? STR("=\"") : STR("="));
-    if (quoted && !line->overflow) {
-        put_quoted(line, field->text);
-        buf_char(line, '"');
-        return line->overflow;
-    }
-    if (field->type == LOG_FIELD_STR) {
-        buf_str(line, field->text);
-    } else if (field->type == LOG_FIELD_INT) {
-        buf_int64(line, field->number);
-    } else {
-        buf_uint64(line, field->unsigned_number);
-    }
-    if (line->overflow) {
-        line->len = start;
-    }
-    return false;
-}
-
-/* The fields every line begins with; they always fit. Called with the lock, for the service's name.
- */
-static void put_head(struct buf *line, enum log_level level, const char *event)
-{
-    char timestamp[TIMESTAMP_TEXT_BYTES];
-
-    assert((unsigned)level < LOG_LEVEL_COUNT);
-    timestamp_format(clock_wall_ms(), timestamp);
-    buf_str(line, STR("ts="));
-    buf_text(line, timestamp);
-    buf_str(line, STR(" level="));
-    buf_text(line, level_names[level]);
-    buf_str(line, STR(" service="));
-    buf_text(line, sink.service);
-    buf_str(line, STR(" event="));
-    buf_text(line, event);
-    assert(!line->overflow);
-}
+/* --- lines ------------------------------------------------------------------------ */
 
 /* The newest lines are the ones to go when the buffer is full: what led to the trouble is kept. */
 static void append_locked(struct str line)
@@ -309,62 +167,46 @@ static void append_locked(struct str line)
     sink.len += line.len;
 }
 
+static struct log_head head_of(enum log_level level, const char *event)
+{
+    return (struct log_head){.format = sink.format,
+                             .level = level,
+                             .wall_ms = clock_wall_ms(),
+                             .service = sink.service,
+                             .instance = sink.instance,
+                             .event = event};
+}
+
 /* Once lines go through again, the log says how many are missing. */
 static void report_lost_locked(void)
 {
     char memory[LOG_LINE_BYTES_MAX];
-    struct buf line = buf_over(memory, sizeof(memory));
+    struct log_head head = head_of(LOG_WARN, "log_lost");
+    struct log_line line;
 
     if (sink.lost == 0 || sink.stuck || sizeof(sink.lines) - sink.len < LOG_LINE_BYTES_MAX) {
         return;
     }
-    put_head(&line, LOG_WARN, "log_lost");
-    buf_str(&line, STR(" lines="));
-    buf_uint64(&line, sink.lost);
-    buf_char(&line, '\n');
+    log_line_begin(&line, memory, &head);
+    log_line_field(&line, &LOG_U("lines", sink.lost));
     sink.reported = sink.lost;
     sink.lost = 0;
-    append_locked(buf_view(&line));
+    append_locked(log_line_end(&line));
 }
 
-/* --- interface ----------------------------------------------------------------- */
+/* --- levels ------------------------------------------------------------------------ */
 
-void log_open(const char *service, enum log_level level)
+static void level_put(enum log_level level, uint64_t until_ms)
 {
-    size_t len = 0;
-
-    assert(service != NULL);
-    assert((unsigned)level < LOG_LEVEL_COUNT);
-    len = strlen(service);
-    assert(len > 0);
-    assert(len < SERVICE_BYTES_MAX);
-    assert(!needs_quotes(str_from(service)));
-    lock();
-    memcpy(sink.service, service, len + 1);
-    unlock();
+    sink.level_until_ms = until_ms;
     atomic_store_explicit(&threshold, (int)level, memory_order_relaxed);
 }
 
-void log_close(void)
+static void level_due_locked(void)
 {
-    lock();
-    flush_locked();
-    sink.len = 0;
-    sink.lost = 0;
-    sink.reported = 0;
-    sink.stuck = false;
-    memcpy(sink.service, "-", 2);
-    unlock();
-    atomic_store_explicit(&threshold, LOG_INFO, memory_order_relaxed);
-}
-
-void log_flush(void)
-{
-    lock();
-    flush_locked();
-    report_lost_locked();
-    flush_locked();
-    unlock();
+    if (sink.level_until_ms != 0 && clock_mono_ms() >= sink.level_until_ms) {
+        level_put(sink.level, 0);
+    }
 }
 
 bool log_enabled(enum log_level level)
@@ -377,7 +219,7 @@ bool log_level_parse(struct str s, enum log_level *out)
 {
     assert(out != NULL);
     for (int i = 0; i < LOG_LEVEL_COUNT; i++) {
-        if (str_eq(s, str_from(level_names[i]))) {
+        if (str_eq(s, str_from(log_level_name((enum log_level)i)))) {
             *out = (enum log_level)i;
             return true;
         }
@@ -385,22 +227,182 @@ bool log_level_parse(struct str s, enum log_level *out)
     return false;
 }
 
-/* Ends a line; the room for this was kept back. */
-static void put_tail(struct buf *line, bool in_quotes)
+void log_level_set(enum log_level level, uint64_t seconds)
 {
-    bool cut = line->overflow;
+    assert((unsigned)level < LOG_LEVEL_COUNT);
+    assert(seconds > 0);
+    assert(seconds <= LOG_LEVEL_SECONDS_MAX);
+    lock();
+    level_put(level, clock_mono_ms() + seconds * 1000);
+    unlock();
+    log_event(LOG_WARN,
+              "log_level_changed",
+              LOG_S("to", log_level_name(level)),
+              LOG_U("seconds", seconds));
+}
 
-    assert(line->cap + TAIL_BYTES <= LOG_LINE_BYTES_MAX);
-    line->cap += TAIL_BYTES;
-    line->overflow = false;
-    if (in_quotes) {
-        buf_char(line, '"');
+enum log_level log_level_now(uint64_t *out_seconds)
+{
+    enum log_level level = LOG_INFO;
+
+    assert(out_seconds != NULL);
+    lock();
+    level_due_locked();
+    level = (enum log_level)atomic_load_explicit(&threshold, memory_order_relaxed);
+    *out_seconds =
+        sink.level_until_ms == 0 ? 0 : (sink.level_until_ms - clock_mono_ms() + 999) / 1000;
+    unlock();
+    return level;
+}
+
+bool log_wants_request(struct str request_id, bool failed, uint64_t us)
+{
+    uint64_t one_of = atomic_load_explicit(&sample, memory_order_relaxed);
+    uint64_t slow = atomic_load_explicit(&slow_us, memory_order_relaxed);
+
+    if (log_enabled(LOG_DEBUG)) {
+        return true;
     }
-    if (cut) {
-        buf_str(line, STR(" cut=true"));
+    if (!log_enabled(LOG_INFO)) {
+        return false;
     }
-    buf_char(line, '\n');
-    assert(!line->overflow);
+    if (failed || (slow > 0 && us >= slow) || one_of <= 1) {
+        return true;
+    }
+    return hash_bytes(request_id.ptr, request_id.len, 0) % one_of == 0;
+}
+
+/* --- interface ----------------------------------------------------------------- */
+
+static void name_put(char *out, size_t cap, const char *name)
+{
+    bool fits = str_copy(str_from(name), out, cap);
+
+    assert(fits);
+    assert(log_value_plain(str_from(name)));
+}
+
+void log_open(const struct log_options *options)
+{
+    assert((unsigned)options->level < LOG_LEVEL_COUNT);
+    assert((unsigned)options->ship <= LOG_LEVEL_COUNT);
+    assert(options->service != NULL);
+    lock();
+    name_put(sink.service, sizeof sink.service, options->service);
+    name_put(
+        sink.instance, sizeof sink.instance, options->instance == NULL ? "-" : options->instance);
+    sink.format = options->format;
+    sink.level = options->level;
+    sink.shipped = options->ship;
+    level_put(options->level, 0);
+    unlock();
+    atomic_store_explicit(&sample, options->sample, memory_order_relaxed);
+    atomic_store_explicit(&slow_us, options->slow_ms * 1000, memory_order_relaxed);
+}
+
+void log_close(void)
+{
+    const struct log_options none = {.service = "-", .level = LOG_INFO, .ship = LOG_LEVEL_COUNT};
+
+    lock();
+    flush_locked();
+    sink.len = 0;
+    sink.lost = 0;
+    sink.reported = 0;
+    sink.stuck = false;
+    ship.first = 0;
+    ship.count = 0;
+    ship.lost = 0;
+    unlock();
+    log_open(&none);
+}
+
+void log_flush(void)
+{
+    lock();
+    level_due_locked();
+    flush_locked();
+    report_lost_locked();
+    flush_locked();
+    unlock();
+}
+
+static void put_locked(enum log_level level, struct str line)
+{
+    bool tried = false;
+
+    if (sink.stuck && sink.len > 0) {
+        flush_locked();
+        tried = sink.stuck; /* one attempt per line is enough */
+    }
+    report_lost_locked();
+    append_locked(line);
+    if (level >= LOG_WARN && !tried) {
+        flush_locked();
+    }
+}
+
+/* The field as it may be shown. */
+static struct log_field
+masked(const struct log_field *field, char memory[LOG_MASK_BYTES], bool *out_cut)
+{
+    struct log_field shown = *field;
+
+    *out_cut = false;
+    if (log_mask_key(field->key)) {
+        return LOG_S(field->key, LOG_MASK);
+    }
+    if (field->type == LOG_FIELD_STR) {
+        shown.text = log_mask_text(field->text, memory, out_cut);
+    }
+    return shown;
+}
+
+static void write_fields(const struct log_head *head,
+                         const struct log_field *fields,
+                         size_t count,
+                         struct log_record *record)
+{
+    char memory[LOG_LINE_BYTES_MAX];
+    char shown[LOG_MASK_BYTES];
+    struct log_line line;
+
+    log_line_begin(&line, memory, head);
+    for (size_t i = 0; i < count && !line.cut; i++) {
+        bool cut = false;
+        struct log_field field = masked(&fields[i], shown, &cut);
+
+        log_line_field(&line, &field);
+        line.cut = line.cut || cut;
+        if (record != NULL) {
+            log_record_add(record, &field);
+        }
+    }
+    put_locked(head->level, log_line_end(&line));
+}
+
+static void log_put(enum log_level level,
+                    const char *event,
+                    const struct log_field *fields,
+                    size_t count,
+                    bool may_ship)
+{
+    struct log_head head;
+    struct log_record *record = NULL;
+
+    assert(event != NULL);
+    assert(fields != NULL || count == 0);
+    assert(count <= LOG_FIELDS_MAX);
+    if (!log_enabled(level)) {
+        return;
+    }
+    lock();
+    head = head_of(level, event);
+    if (may_ship && level >= sink.shipped) {
+        record = log_ship_begin(&ship, head.wall_ms, level, event);
+    }
+    write_fields(&head, fields, count, record);
+    unlock();
 }
 
 void log_fields(enum log_level level,
@@ -408,34 +410,48 @@ void log_fields(enum log_level level,
                 const struct log_field *fields,
                 size_t count)
 {
-    char memory[LOG_LINE_BYTES_MAX];
-    struct buf line = buf_over(memory, sizeof(memory) - TAIL_BYTES);
-    bool in_quotes = false;
-    bool tried = false;
+    log_put(level, event, fields, count, true);
+}
 
-    assert(event != NULL);
-    assert(fields != NULL || count == 0);
-    assert(count <= FIELDS_MAX);
-    if (!log_enabled(level)) {
-        return;
-    }
-    assert(is_key(event));
+void log_fields_here(enum log_level level,
+                     const char *event,
+                     const struct log_field *fields,
+                     size_t count)
+{
+    log_put(level, event, fields, count, false);
+}
+
+bool log_ship_take(struct log_record *out)
+{
+    bool any = false;
+
+    assert(out != NULL);
     lock();
-    put_head(&line, level, event);
-    for (size_t i = 0; i < count && !line.overflow; i++) {
-        in_quotes = put_field(&line, &fields[i]);
-    }
-    put_tail(&line, in_quotes);
-    if (sink.stuck && sink.len > 0) {
-        flush_locked();
-        tried = sink.stuck; /* one attempt per line is enough */
-    }
-    report_lost_locked();
-    append_locked(buf_view(&line));
-    if (level >= LOG_WARN && !tried) {
-        flush_locked();
+    any = ship.count > 0;
+    if (any) {
+        *out = ship.records[ship.first];
+        ship.first = (ship.first + 1) % LOG_SHIP_WAITING_MAX;
+        ship.count--;
     }
     unlock();
+    return any;
+}
+
+void log_ship_lose(void)
+{
+    lock();
+    ship.lost++;
+    unlock();
+}
+
+uint64_t log_ship_lost(void)
+{
+    uint64_t lost = 0;
+
+    lock();
+    lost = ship.lost;
+    unlock();
+    return lost;
 }
 
 bool log_rate_allows(uint64_t *last_ms)

@@ -21,6 +21,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* Apart from the bus, which may be gone when libuv lets go of the handle. */
@@ -84,6 +85,13 @@ connection_error(natsConnection *nc, natsSubscription *nats, natsStatus status, 
         return;
     }
     (void)natsConnection_GetLastError(nc, &text);
+    if (text != NULL && strstr(text, "\"log.") != NULL) { /* its own line would be refused again */
+        log_event_here(LOG_WARN,
+                       "log_ship_refused",
+                       LOG_S("status", natsStatus_GetText(status)),
+                       LOG_S("text", text));
+        return;
+    }
     log_event(
         LOG_WARN, "bus_error", LOG_S("status", natsStatus_GetText(status)), LOG_S("text", text));
 }

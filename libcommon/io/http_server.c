@@ -357,7 +357,7 @@ enum code http_server_open(struct loop *loop,
     server->listening = true;
     log_event(LOG_INFO,
               "http_listening",
-              LOG_S("address", options->address),
+              LOG_S("listener", options->address),
               LOG_U("port", server->port));
     *out = server;
     return OK;

@@ -36,7 +36,7 @@ static void finish(void *ctx, struct req *r)
     if (r->code != OK && code_http(r->code) < 500) { /* worse ones the runner logs */
         log_event(LOG_WARN,
                   "periodic_failed",
-                  LOG_S("name", periodic->row->name),
+                  LOG_S("job", periodic->row->name),
                   LOG_S("code", code_wire(r->code)));
     }
 }

@@ -5,6 +5,7 @@
 
 #include "libcommon/base/limits.h"
 #include "libcommon/base/log.h"
+#include "libcommon/base/log_ship.h"
 #include "libcommon/service/idempotency.h"
 
 #include <assert.h>
@@ -93,6 +94,7 @@ static void write_metrics(void *ctx, struct buf *out)
     metric_set(metrics, METRIC_PG_LOST, 0, (int64_t)pg.lost);
     metric_set(metrics, METRIC_BUS_CONNECTED, 0, bus_connected(p->bus) ? 1 : 0);
     metric_set(metrics, METRIC_BUS_OVERFLOWS, 0, (int64_t)bus.ring_overflows);
+    metric_set(metrics, METRIC_LOG_LOST, 0, (int64_t)log_ship_lost());
     service_metrics_write(p->metrics, out);
 }
 
@@ -256,6 +258,7 @@ static enum code bus_make(struct process *p, struct err *err)
 
     p->effects.bus = p->bus;
     streams.bus = p->bus;
+    code = code == OK ? log_bus_open(p->bus, p->self->name, &p->log_bus, err) : code;
     return code == OK ? streams_open(&streams, &p->streams, err) : code;
 }
 

@@ -6,6 +6,7 @@
 #include "libcommon/service/admin.h"
 #include "libcommon/service/consumer.h"
 #include "libcommon/service/dispatch.h"
+#include "libcommon/service/log_bus.h"
 #include "libcommon/service/periodic.h"
 #include "libcommon/service/relay.h"
 #include "libcommon/service/runner.h"
@@ -50,6 +51,7 @@ struct process {
     struct sealer *sealer;
     struct replay_guard *guard;
     struct streams *streams;
+    struct log_bus *log_bus;
     bool serving; /* the bus knows our subscriptions */
     /* parts */
     struct real_effects effects;

@@ -6,6 +6,7 @@
  */
 #include "libcommon/service/service.h"
 
+#include "libcommon/base/id.h"
 #include "libcommon/base/limits.h"
 #include "libcommon/base/log.h"
 #include "libcommon/service/process.h"
@@ -43,6 +44,7 @@ static void process_close(struct process *p)
     admin_close(&p->admin);
     pg_pool_close(&p->pool);
     pg_pool_close(&p->relay_pool);
+    log_bus_close(&p->log_bus);
     if (p->bus != NULL) {
         bus_close(&p->bus);
     }
@@ -204,7 +206,6 @@ static void on_confirmed(void *ctx, enum code code, struct str payload)
     log_event(LOG_INFO,
               "ready",
               LOG_S("version", p->self->version),
-              LOG_S("instance", srv_protocol_id(p->srv)),
               LOG_U("admin_port", admin_port(p->admin)));
     log_flush();
 }
@@ -307,8 +308,12 @@ void process_on_committed(void *ctx, const struct outbox_rows *rows)
 
 static void on_log_timer(void *arg)
 {
-    (void)arg;
+    const struct process *p = arg;
+
     log_flush();
+    if (p->log_bus != NULL) {
+        log_bus_tick(p->log_bus);
+    }
 }
 
 static enum code timers_open(struct process *p, struct err *err)
@@ -380,13 +385,17 @@ static int process_main(struct process *p)
 int service_main(int argc, char **argv, const struct service *self)
 {
     static struct process process; /* too large for the stack */
+    const struct log_options log = {.service = self->name,
+                                    .instance = instance_id(),
+                                    .level = LOG_INFO,
+                                    .ship = LOG_LEVEL_COUNT};
     int status = EXIT_SUCCESS;
 
     assert(self->name != NULL);
     assert(self->version != NULL);
     (void)signal(SIGPIPE, SIG_IGN);
     process.self = self;
-    log_open(self->name, LOG_INFO);
+    log_open(&log);
     if (service_options(argc, argv, self, &process.config, &status)) {
         return status;
     }

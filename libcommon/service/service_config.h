@@ -2,6 +2,7 @@
 /* The settings every service has, declared once. A service's own are in its `struct service`. */
 
 #include "libcommon/base/config.h"
+#include "libcommon/base/log_config.h"
 
 /* clang-format off */
 #define SERVICE_CONFIG(X)                                                                                                   \
@@ -21,7 +22,7 @@
     X(UINT, stream_mib,     "AVANTA_STREAM_MIB",     "1024", 1, 1048576, PLAIN, "space of each stream, for whoever makes it first; the bus sets it aside") \
     X(TEXT, admin_address,  "AVANTA_ADMIN_ADDRESS",  "127.0.0.1", 2, 64, PLAIN, "address of /livez, /readyz and /metrics")  \
     X(UINT, admin_port,     "AVANTA_ADMIN_PORT",     "0", 0, 65535, PLAIN,      "port of /livez, /readyz and /metrics; 0: any free one, logged at start") \
-    X(TEXT, log_level,      "AVANTA_LOG_LEVEL",      "info", 4, 5, PLAIN,       "debug, info, warn or error")
+    LOG_CONFIG(X)
 /* clang-format on */
 
 CONFIG_STRUCT(service_config, SERVICE_CONFIG);

@@ -3,6 +3,7 @@
 #include "service_migrations.gen.h"
 #include "service_sql.gen.h"
 
+#include "libcommon/base/id.h"
 #include "libcommon/base/limits.h"
 #include "libcommon/base/log.h"
 #include "libcommon/io/pg_migrate.h"
@@ -143,26 +144,22 @@ static enum code load_relaxed(const struct service *self,
 }
 
 static enum code
-log_level_read(const struct service_config *config, enum log_level *out, struct err *err)
+log_options_read(const struct service_config *config, struct log_options *out, struct err *err)
 {
-    if (log_level_parse(str_from(config->log_level), out)) {
-        return OK;
-    }
-    return err_set_field(err,
-                         ERR_INVALID,
-                         "AVANTA_LOG_LEVEL",
-                         "AVANTA_LOG_LEVEL is none of debug, info, warn, error");
+    out->sample = config->log_sample;
+    out->slow_ms = config->log_slow_ms;
+    return log_config_read(config->log_level, config->log_format, config->log_ship, out, err);
 }
 
 static int print_config(const struct service *self, struct service_config *config)
 {
     struct config_table tables[2];
     size_t count = 0;
-    enum log_level level = LOG_INFO;
+    struct log_options log = {0};
     struct err err = {0};
 
     if (load_relaxed(self, config, tables, &count, &err) != OK ||
-        log_level_read(config, &level, &err) != OK) {
+        log_options_read(config, &log, &err) != OK) {
         return complain(self, &err);
     }
     config_print(stdout, tables, count);
@@ -195,17 +192,17 @@ static enum code load(const struct service *self, struct service_config *config,
 {
     struct config_table tables[2];
     size_t count = service_config_tables(self, config, tables);
-    enum log_level level = LOG_INFO;
+    struct log_options log = {.service = self->name, .instance = instance_id()};
     enum code code = config_load(tables, count, known_variables, err);
 
     if (code == OK) {
-        code = log_level_read(config, &level, err);
+        code = log_options_read(config, &log, err);
     }
     if (code == OK && config->pg_tls) {
         code = pg_tls_check(config->pg_dsn, "AVANTA_PG_DSN", err);
     }
     if (code == OK) {
-        log_open(self->name, level);
+        log_open(&log);
     }
     return code;
 }

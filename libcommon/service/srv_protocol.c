@@ -32,7 +32,7 @@ struct question {
 
 struct srv_protocol {
     struct srv_protocol_options options;
-    char id[UUID_TEXT_BYTES];
+    const char *id; /* of this instance */
     char started[TIMESTAMP_TEXT_BYTES];
     uint64_t logged_ms;
     struct question questions[VERB_COUNT * SCOPE_COUNT];
@@ -195,7 +195,7 @@ enum code srv_protocol_open(const struct srv_protocol_options *options,
         return err_set(err, ERR_OVERLOADED, "no memory for the services protocol");
     }
     srv->options = *options;
-    uuid_v7(srv->id);
+    srv->id = instance_id();
     timestamp_format(clock_wall_ms(), srv->started);
     for (size_t i = 0; i < ARRAY_LEN(srv->questions) && code == OK; i++) {
         code = ask_subscribe(srv, i, err);
@@ -205,12 +205,6 @@ enum code srv_protocol_open(const struct srv_protocol_options *options,
     }
     *out = srv;
     return code;
-}
-
-const char *srv_protocol_id(const struct srv_protocol *srv)
-{
-    assert(srv != NULL);
-    return srv->id;
 }
 
 void srv_protocol_close(struct srv_protocol **srv)

@@ -23,5 +23,4 @@ struct srv_protocol_options {
 enum code srv_protocol_open(const struct srv_protocol_options *options,
                             struct srv_protocol **out,
                             struct err *err) MUST_CHECK;
-const char *srv_protocol_id(const struct srv_protocol *srv); /* of this instance */
 void srv_protocol_close(struct srv_protocol **srv);

@@ -110,7 +110,8 @@ void fixture_open(struct fixture *f, const struct http_server_options *options)
     struct http_server_options all = *options;
     struct err err = {.code = OK};
 
-    log_open("test", LOG_ERROR);
+    log_open(&(const struct log_options){
+        .service = "test", .level = LOG_ERROR, .ship = LOG_LEVEL_COUNT});
     memset(f, 0, sizeof(*f));
     memset(big, 'x', sizeof(big));
     clock_replace(&source);

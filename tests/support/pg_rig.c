@@ -388,7 +388,8 @@ void need_own_cluster(void)
 int rig_setup_group(void **state)
 {
     (void)state;
-    log_open("test_pg", LOG_ERROR);
+    log_open(&(const struct log_options){
+        .service = "test_pg", .level = LOG_ERROR, .ship = LOG_LEVEL_COUNT});
     shared_dsn = scratch_pg_database("pool");
     scratch_pg_run(shared_dsn, schema);
     return 0;

@@ -4,17 +4,20 @@
 
 #include "libcommon/base/buf.h"
 #include "libcommon/base/clock.h"
-#include "libcommon/base/log.h"
+#include "libcommon/base/log_mask.h"
+#include "libcommon/base/log_ship.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define HEAD "ts=2000-02-28T23:59:59.007Z level=info service=ledger event="
+#define HEAD "ts=2000-02-28T23:59:59.007Z level=info service=ledger instance=i-1 event="
 
 static char seen[1 << 20];
 static int saved_stderr = -1;
@@ -24,6 +27,9 @@ static uint64_t fixed_wall_ms(void)
 {
     return UINT64_C(951782399007);
 }
+
+static const struct log_options options = {
+    .service = "ledger", .instance = "i-1", .level = LOG_INFO, .ship = LOG_LEVEL_COUNT};
 
 static uint64_t mono_us;
 
@@ -44,7 +50,7 @@ static int setup(void **state)
     if (sink < 0 || saved_stderr < 0 || dup2(sink, STDERR_FILENO) < 0) {
         return 1;
     }
-    log_open("ledger", LOG_INFO);
+    log_open(&options);
     return 0;
 }
 
@@ -71,14 +77,15 @@ static const char *written(void)
 static void lines_have_the_form(void **state)
 {
     (void)state;
-    log_event(LOG_INFO, "started", LOG_S("name", "x"), LOG_I("n", -5), LOG_U("u", UINT64_MAX));
+    log_event(LOG_INFO, "started", LOG_S("what", "x"), LOG_I("n", -5), LOG_U("u", UINT64_MAX));
     log_flush();
-    assert_string_equal(written(), HEAD "started name=x n=-5 u=18446744073709551615\n");
+    assert_string_equal(written(), HEAD "started what=x n=-5 u=18446744073709551615\n");
 }
 
 static void levels_filter_and_hurry(void **state)
 {
     enum log_level level = LOG_ERROR;
+    struct log_options loud = options;
 
     (void)state;
     log_event(LOG_DEBUG, "hidden", LOG_U("n", 1));
@@ -88,9 +95,11 @@ static void levels_filter_and_hurry(void **state)
     assert_string_equal(written(), "");
     log_event(LOG_WARN, "hurries", LOG_U("n", 3));
     assert_non_null(strstr(written(), "event=waits n=2\n"));
-    assert_non_null(strstr(written(), "level=warn service=ledger event=hurries n=3\n"));
+    assert_non_null(
+        strstr(written(), "level=warn service=ledger instance=i-1 event=hurries n=3\n"));
     assert_null(strstr(written(), "hidden"));
-    log_open("ledger", LOG_ERROR);
+    loud.level = LOG_ERROR;
+    log_open(&loud);
     assert_false(log_enabled(LOG_WARN));
     assert_true(log_level_parse(STR("debug"), &level));
     assert_int_equal(level, LOG_DEBUG);
@@ -104,7 +113,7 @@ static void values_cannot_forge(void **state)
         struct str value;
         const char *expected;
     } rows[] = {
-        {{"plain-1.2_x:/@", 14},  "plain-1.2_x:/@"      },
+        {{"plain-1.2_x:/~", 14},  "plain-1.2_x:/~"      },
         {{"", 0},                 "\"\""                },
         {{NULL, 0},               "\"\""                },
         {{"a b", 3},              "\"a b\""             },
@@ -177,7 +186,7 @@ static void fields_at_the_limit_are_whole(void **state)
 
     (void)state;
     memset(value, 'p', sizeof(value));
-    for (size_t len = LOG_LINE_BYTES_MAX - 120; len < LOG_LINE_BYTES_MAX - 60; len++) {
+    for (size_t len = LOG_LINE_BYTES_MAX - 140; len < LOG_LINE_BYTES_MAX - 80; len++) {
         const char *tail = NULL;
 
         assert_int_equal(ftruncate(sink, 0), 0);
@@ -375,7 +384,7 @@ static void close_flushes_and_forgets(void **state)
     log_close();
     assert_string_equal(written(), HEAD "last n=1\n");
     log_event(LOG_WARN, "after", LOG_U("n", 2));
-    assert_non_null(strstr(written(), "level=warn service=- event=after n=2\n"));
+    assert_non_null(strstr(written(), "level=warn service=- instance=- event=after n=2\n"));
 }
 
 static void rate_is_one_per_second(void **state)
@@ -393,6 +402,151 @@ static void rate_is_one_per_second(void **state)
     mono_us = 1001000;
     assert_true(log_rate_allows(&slot));
     assert_false(log_rate_allows(&slot));
+}
+
+/* --- levels and requests ------------------------------------------------------- */
+
+static void level_goes_back_by_itself(void **state)
+{
+    uint64_t seconds = 1;
+
+    (void)state;
+    mono_us = 5000000;
+    assert_int_equal(log_level_now(&seconds), LOG_INFO);
+    assert_int_equal(seconds, 0);
+    log_level_set(LOG_DEBUG, 300);
+    assert_non_null(strstr(written(),
+                           "level=warn service=ledger instance=i-1 "
+                           "event=log_level_changed to=debug seconds=300\n"));
+    assert_true(log_enabled(LOG_DEBUG));
+    mono_us += 299999999;
+    log_flush();
+    assert_int_equal(log_level_now(&seconds), LOG_DEBUG);
+    assert_int_equal(seconds, 1);
+    mono_us += 1;
+    log_flush();
+    assert_false(log_enabled(LOG_DEBUG));
+    assert_int_equal(log_level_now(&seconds), LOG_INFO);
+    assert_int_equal(seconds, 0);
+}
+
+static void zero_seconds(void *unused)
+{
+    (void)unused;
+    log_level_set(LOG_DEBUG, 0);
+}
+
+static void too_many_seconds(void *unused)
+{
+    (void)unused;
+    log_level_set(LOG_DEBUG, LOG_LEVEL_SECONDS_MAX + 1);
+}
+
+static void levels_end(void **state)
+{
+    (void)state;
+    assert_true(dies(zero_seconds, NULL));
+    assert_true(dies(too_many_seconds, NULL));
+}
+
+static void some_requests_are_wanted(void **state)
+{
+    struct log_options chosen = options;
+    size_t wanted = 0;
+    char id[32];
+
+    (void)state;
+    chosen.sample = 16;
+    chosen.slow_ms = 1000;
+    log_open(&chosen);
+    for (int i = 0; i < 16000; i++) {
+        struct str text = {id, (size_t)snprintf(id, sizeof(id), "0199-%d", i)};
+        bool first = log_wants_request(text, false, 999999);
+
+        assert_row(i, log_wants_request(text, false, 5) == first); /* the same everywhere */
+        assert_row(i, log_wants_request(text, true, 5));
+        assert_row(i, log_wants_request(text, false, 1000000));
+        wanted += first ? 1 : 0;
+    }
+    assert_in_range(wanted, 800, 1200);
+    chosen.sample = 1;
+    log_open(&chosen);
+    assert_true(log_wants_request(STR("x"), false, 1));
+    chosen.level = LOG_WARN;
+    log_open(&chosen);
+    assert_false(log_wants_request(STR("x"), true, 1));
+    chosen.sample = 1000000;
+    chosen.level = LOG_DEBUG;
+    log_open(&chosen);
+    assert_true(log_wants_request(STR("x"), false, 1));
+}
+
+/* --- shipping ------------------------------------------------------------------ */
+
+static const char *nth(const struct log_record *record, unsigned n)
+{
+    const char *at = record->text;
+
+    while (n-- > 0) {
+        at += strlen(at) + 1;
+    }
+    return at;
+}
+
+static void lines_wait_to_be_shipped(void **state)
+{
+    struct log_options shipping = options;
+    struct log_record record;
+
+    (void)state;
+    shipping.ship = LOG_WARN;
+    log_open(&shipping);
+    log_event(LOG_INFO, "not_this", LOG_U("n", 1));
+    log_event_here(LOG_ERROR, "nor_this", LOG_U("n", 1));
+    log_event(LOG_WARN,
+              "broken",
+              LOG_S("why", "a b"),
+              LOG_I("n", -7),
+              LOG_S("password", "hunter2"),
+              LOG_V("bytes", ((struct str){"\xFF\0", 2})));
+    assert_true(log_ship_take(&record));
+    assert_int_equal(record.level, LOG_WARN);
+    assert_int_equal(record.wall_ms, fixed_wall_ms());
+    assert_int_equal(record.field_count, 4);
+    assert_string_equal(nth(&record, 0), "broken");
+    assert_string_equal(nth(&record, 1), "why");
+    assert_string_equal(nth(&record, 2), "a b");
+    assert_string_equal(nth(&record, 4), "-7");
+    assert_string_equal(nth(&record, 6), LOG_MASK);
+    assert_string_equal(nth(&record, 8), "??");
+    assert_false(log_ship_take(&record));
+}
+
+static void shipping_is_bounded(void **state)
+{
+    struct log_options shipping = options;
+    struct log_record record;
+    char long_text[2000];
+    uint64_t count = 0;
+
+    (void)state;
+    memset(long_text, 'x', sizeof(long_text));
+    shipping.ship = LOG_WARN;
+    log_open(&shipping);
+    for (int i = 0; i < LOG_SHIP_WAITING_MAX + 10; i++) {
+        log_event(LOG_ERROR,
+                  "flood",
+                  LOG_I("i", i),
+                  LOG_V("a", ((struct str){long_text, sizeof(long_text)})));
+    }
+    assert_int_equal(log_ship_lost(), 10);
+    while (log_ship_take(&record)) {
+        assert_row(count, strtoul(nth(&record, 2), NULL, 10) == count);
+        count++;
+    }
+    assert_int_equal(count, LOG_SHIP_WAITING_MAX);
+    log_ship_lose();
+    assert_int_equal(log_ship_lost(), 11);
 }
 
 static void bad_key(void *unused)
@@ -432,6 +586,11 @@ int main(void)
         CASE(close_flushes_and_forgets),
         CASE(rate_is_one_per_second),
         CASE(names_are_checked),
+        CASE(level_goes_back_by_itself),
+        CASE(levels_end),
+        CASE(some_requests_are_wanted),
+        CASE(lines_wait_to_be_shipped),
+        CASE(shipping_is_bounded),
     };
 
     return cmocka_run_group_tests_name("log", tests, NULL, NULL);
