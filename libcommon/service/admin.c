@@ -1,6 +1,7 @@
 #include "libcommon/service/admin.h"
 
 #include "libcommon/base/limits.h"
+#include "libcommon/base/log_line.h"
 #include "libcommon/codec/json_write.h"
 #include "libcommon/io/http_server.h"
 
@@ -90,13 +91,69 @@ static void metrics(struct admin *admin, struct http_exchange *x)
     reply_text(x, 200, STR("text/plain; version=0.0.4; charset=utf-8"), buf_view(&out));
 }
 
+/* The level in force, and for how many seconds; no "seconds": it stays. */
+static void log_level(struct admin *admin, struct http_exchange *x)
+{
+    struct json_writer w;
+    struct str body = STR_EMPTY;
+    struct err err = {0};
+    uint64_t seconds = 0;
+    enum log_level level = log_level_now(&seconds);
+
+    (void)admin;
+    json_open(&w, http_exchange_arena(x), 64, 256);
+    json_object_begin(&w);
+    json_key(&w, STR("level"));
+    json_text(&w, str_from(log_level_name(level)));
+    if (seconds > 0) {
+        json_key(&w, STR("seconds"));
+        json_uint64(&w, seconds);
+    }
+    json_object_end(&w);
+    if (json_finish(&w, &body, &err) != OK) {
+        reply_problem(x, ERR_INTERNAL);
+        return;
+    }
+    reply_text(x, 200, STR("application/json"), body);
+}
+
+/* PUT /log-level?level=debug&seconds=300 */
+static void log_level_change(struct admin *admin, struct http_exchange *x)
+{
+    struct str rest = http_exchange_request(x)->query;
+    struct str part = STR_EMPTY;
+    enum log_level level = LOG_INFO;
+    uint64_t seconds = 0;
+    bool good = true;
+    bool has_level = false;
+
+    while (str_split(&rest, '&', &part)) {
+        struct str value = part;
+        struct str key = STR_EMPTY;
+
+        if (str_split(&value, '=', &key) && str_eq(key, STR("level"))) {
+            has_level = log_level_parse(value, &level);
+        } else if (!str_eq(key, STR("seconds")) || !str_to_uint64(value, &seconds)) {
+            good = false;
+        }
+    }
+    if (!good || !has_level || seconds == 0 || seconds > LOG_LEVEL_SECONDS_MAX) {
+        reply_problem(x, ERR_INVALID);
+        return;
+    }
+    log_level_set(level, seconds);
+    log_level(admin, x);
+}
+
 static const struct {
     const char *path;
-    void (*answer)(struct admin *admin, struct http_exchange *x);
+    void (*get)(struct admin *admin, struct http_exchange *x);
+    void (*put)(struct admin *admin, struct http_exchange *x); /* NULL: not allowed */
 } pages[] = {
-    {"/livez",   livez  },
-    {"/readyz",  readyz },
-    {"/metrics", metrics},
+    {"/livez",     livez,     NULL            },
+    {"/readyz",    readyz,    NULL            },
+    {"/metrics",   metrics,   NULL            },
+    {"/log-level", log_level, log_level_change},
 };
 
 static void on_request(void *ctx, struct http_exchange *x)
@@ -109,7 +166,9 @@ static void on_request(void *ctx, struct http_exchange *x)
             continue;
         }
         if (str_eq(request->method, STR("GET"))) {
-            pages[i].answer(admin, x);
+            pages[i].get(admin, x);
+        } else if (str_eq(request->method, STR("PUT")) && pages[i].put != NULL) {
+            pages[i].put(admin, x);
         } else {
             reply_problem(x, ERR_METHOD);
         }

@@ -1,7 +1,8 @@
 #pragma once
 /*
  * The admin port of a process: GET /livez (200 while the loop turns), /readyz (200, or 503 with a
- * JSON that names what is not ready) and /metrics (Prometheus text). Loopback unless configured
+ * JSON that names what is not ready), /metrics (Prometheus text) and /log-level; PUT
+ * /log-level?level=debug&seconds=300 changes the level for that time. Loopback unless configured
  * otherwise. Used by services and by the gateway. On the loop thread.
  */
 

@@ -40,6 +40,8 @@ static const struct right may_publish[] = {
     {"audit.identity", "I"}, {"audit.ledger", "L"}, {"audit.audit-log", "A"}, {"audit.gateway", ""},
     {"metric.identity.a", "I"}, {"metric.ledger.a", "L"}, {"metric.audit-log.a", "A"}, {"metric.gateway.a", ""},
     {"alert.high.identity", "I"}, {"alert.high.ledger", "L"}, {"alert.high.audit-log", "A"}, {"alert.high.gateway", ""},
+    {"log.identity.warn", "I"}, {"log.ledger.error", "L"}, {"log.audit-log.warn", "A"}, {"log.gateway.warn", "G"},
+    {"log.operator.warn", ""}, {"log.warn", ""}, {"ctl.log", "O"},
     {"ctl.revoke", "I"}, {"ctl.keys", "I"}, {"ctl.access", "I"}, {"ctl.drain", ""},
     /* Answers go to whoever asked; they are signed. */
     {"_INBOX.gateway.a.1", "ILA"}, {"_INBOX.ledger.a.1", "ILA"}, {"_INBOX.operator.a.1", "ILA"},
@@ -63,7 +65,7 @@ static const struct right may_subscribe[] = {
     {"rpc.identity.>", "I"}, {"rpc.ledger.>", "L"}, {"rpc.audit-log.>", "A"}, {"rpc.ledger.CreateTransaction", "L"},
     {"rpc.>", ""}, {"rpc.*.*", ""},
     {"evt.>", ""}, {"evt.identity.>", ""}, {"evt.ledger.>", ""}, {"audit.>", ""}, {"audit.ledger", ""},
-    {"metric.>", ""}, {"alert.>", ""},
+    {"metric.>", ""}, {"alert.>", ""}, {"log.>", "O"}, {"log.ledger.warn", "O"}, {"ctl.log", "GILA"},
     {"ctl.>", "GILA"}, {"ctl.revoke", "GILA"},
     {"_INBOX.gateway.>", "G"}, {"_INBOX.identity.>", "I"}, {"_INBOX.ledger.>", "L"}, {"_INBOX.audit-log.>", "A"},
     {"_INBOX.operator.>", "O"}, {"_INBOX.>", ""}, {"_INBOX.*.>", ""},
