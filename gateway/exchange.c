@@ -5,6 +5,7 @@
 #include "avanta/common.pb-c.h"
 #include "gateway/bind.h"
 #include "gateway/caller.h"
+#include "gateway/request_log.h"
 #include "gateway/trace.h"
 
 #include "libcommon/base/clock.h"
@@ -24,7 +25,6 @@
 #define IN_FLIGHT_PAUSE_MS 200
 #define AGENT_BYTES_MAX    512
 #define RESPONSE_BYTES_MAX ((size_t)8 * 1024 * 1024)
-#define SLOW_REQUEST_MS    1000
 
 struct exchange {
     struct list waiting; /* in worker->retries */
@@ -42,7 +42,11 @@ struct exchange {
     uint8_t nonce[ENVELOPE_NONCE_BYTES];
     char request_id[UUID_TEXT_BYTES];
     char traceparent[TRACEPARENT_BYTES];
+    enum code code; /* of the answer */
     uint64_t begun_us;
+    uint64_t allowed_us; /* when the caller was known to be allowed; 0: not yet */
+    uint64_t called_us;  /* when the service was asked first */
+    uint64_t answered_us;
     uint64_t deadline_ms; /* monotonic */
     uint64_t retry_at_ms;
     uint32_t attempts;
@@ -55,22 +59,12 @@ static void finish(struct exchange *e, struct http_response *response, enum code
 {
     const struct gateway *gateway = e->worker->gateway;
     uint64_t us = clock_mono_us() - e->begun_us;
-    bool slow = us / 1000 >= SLOW_REQUEST_MS;
 
+    e->code = code;
     http_response_add(response, "X-Request-Id", str_from(e->request_id));
     response->head_only = str_eq(e->http->method, STR("HEAD"));
     metric_add(gateway->metrics, GATEWAY_METRIC_RESPONSES, response->status / 100U - 1U, 1);
     metric_observe_us(gateway->metrics, GATEWAY_METRIC_SECONDS, 0, us);
-    if (response->status >= 500 || slow || log_enabled(LOG_DEBUG)) {
-        log_event(response->status >= 500 ? LOG_WARN : LOG_INFO,
-                  "request",
-                  LOG_V("method", e->http->method),
-                  LOG_V("path", e->http->path),
-                  LOG_U("status", response->status),
-                  LOG_S("code", code_wire(code)),
-                  LOG_U("us", us),
-                  LOG_S("request_id", e->request_id));
-    }
     http_exchange_reply(e->x, response);
 }
 
@@ -238,6 +232,7 @@ static void on_reply(void *ctx, enum code code, struct str payload)
     Avanta__Reply *reply = NULL;
     struct err err = {.code = OK};
 
+    e->answered_us = clock_mono_us();
     if (code != OK && may_retry(e, code)) {
         e->undelivered += code == ERR_UNAVAILABLE;
         retry_in(e, RETRY_PAUSE_MS); /* a lost connection is often back by then */
@@ -297,7 +292,9 @@ static void exchange_call(struct exchange *e)
     enum code code = OK;
 
     assert(sealer != NULL);
-    e->attempts++;
+    if (e->attempts++ == 0) {
+        e->called_us = clock_mono_us();
+    }
     if (is_repeatable(e) && e->attempts < ATTEMPTS_MAX && now + ATTEMPT_MS_MAX < until) {
         until = now + ATTEMPT_MS_MAX;
     }
@@ -404,6 +401,7 @@ static void proceed(void *ctx)
     if (verdict == CALLER_WAITS) {
         return;
     }
+    e->allowed_us = clock_mono_us();
     code = verdict == CALLER_MAY ? request_read(e, &err) : err.code;
     if (code != OK) {
         fail_err(e, code, &err);
@@ -470,9 +468,33 @@ void exchange_begin(void *ctx, struct http_exchange *x)
         .ctx = e,
     };
     e->begun_us = clock_mono_us();
+    http_exchange_attach(x, e);
     list_init(&e->waiting);
     avanta__request__init(&e->request);
     avanta__principal__init(&e->principal);
     uuid_v7(e->request_id);
     handle(e);
+}
+
+void exchange_ended(void *ctx, void *attached, struct str peer, const struct http_end *end)
+{
+    const struct exchange *e = attached;
+
+    (void)ctx;
+    if (e == NULL) {
+        request_log_write(NULL, peer, end);
+        return;
+    }
+    const struct request_log known = {
+        .route = e->match.path,
+        .code = e->code,
+        .request_id = e->request_id,
+        .traceparent = e->traceparent,
+        .user = e->caller.credential.principal.user_id,
+        .attempts = e->attempts,
+        .auth_us = e->allowed_us == 0 ? 0 : e->allowed_us - e->begun_us,
+        .bus_us = e->answered_us == 0 ? 0 : e->answered_us - e->called_us,
+    };
+
+    request_log_write(&known, peer, end);
 }

@@ -9,5 +9,7 @@
 
 /* For struct http_server_options.on_request; `ctx` is the worker. */
 void exchange_begin(void *ctx, struct http_exchange *x);
+/* For its on_end: the line in the log. */
+void exchange_ended(void *ctx, void *attached, struct str peer, const struct http_end *end);
 /* Sends the attempts that are due; run by the worker's retry timer. */
 void exchange_retry_due(struct worker *worker);

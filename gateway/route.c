@@ -153,14 +153,16 @@ static bool node_answers(const struct node *node)
     return false;
 }
 
-static void allow_write(const struct node *node, char *out, size_t cap)
+/* What is known of a path whatever the verb. */
+static void path_describe(const struct node *node, struct route_match *out)
 {
-    struct buf b = buf_over(out, cap);
+    struct buf b = buf_over(out->allow, sizeof out->allow);
 
     assert(out != NULL);
     assert(node_answers(node));
     for (int i = 0; i < VERB_COUNT; i++) {
         if (node->routes[i] != NULL) {
+            out->path = node->routes[i]->path;
             buf_str(&b, verb_names[i]);
             buf_text(&b, i == VERB_GET ? ", HEAD, " : ", ");
         }
@@ -204,6 +206,7 @@ bool router_match(const struct router *router,
     assert(router->node_count > 0);
     assert(out != NULL);
     out->method = NULL;
+    out->path = NULL;
     out->parameter_count = 0;
     if (versioned) {
         node = node_literal(node, STR("api"));
@@ -224,13 +227,14 @@ bool router_match(const struct router *router,
     if (node == NULL || !node_answers(node)) {
         return false;
     }
-    allow_write(node, out->allow, sizeof out->allow);
+    path_describe(node, out);
     if (str_eq(verb, STR("HEAD"))) {
         verb = STR("GET");
     }
     if (verb_find(verb, &which) && node->routes[which] != NULL) {
         out->method = &router->methods[node->routes[which]->method];
-        parameters_name(out, node->routes[which]->path);
+        out->path = node->routes[which]->path;
+        parameters_name(out, out->path);
     }
     return true;
 }

@@ -14,6 +14,7 @@ struct router;
 
 struct route_match {
     const struct api_method *method; /* NULL: the path exists, the verb does not */
+    const char *path;                /* the template; NULL: there is none */
     uint32_t parameter_count;
     struct {
         struct str name;  /* API name in the template */

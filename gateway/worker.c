@@ -263,6 +263,7 @@ static enum code http_start(struct worker *worker, uint16_t port, struct err *er
         .arenas = worker->arenas,
         .arena_bytes_max = EXCHANGE_BYTES_MAX,
         .on_request = exchange_begin,
+        .on_end = exchange_ended,
         .ctx = worker,
         .header_ms_max = (uint32_t)config->header_ms,
         .body_ms_max = (uint32_t)config->body_ms,

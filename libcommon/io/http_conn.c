@@ -277,6 +277,7 @@ static struct str parse_one(struct http_conn *conn, struct str bytes)
 
     assert(conn->reading != NULL);
     assert(bytes.len > 0);
+    conn->reading->end.bytes_in += code == OK ? used : bytes.len;
     if (code != OK) {
         conn->server->stats.malformed++;
         refuse(conn, code, err.text);

@@ -9,6 +9,7 @@
  * own, so an idle connection holds nothing but this struct.
  */
 
+#include "libcommon/base/id.h"
 #include "libcommon/base/limits.h"
 #include "libcommon/base/list.h"
 #include "libcommon/base/pool.h"
@@ -24,6 +25,7 @@
 #define HTTP_LINGER_BYTES_MAX  ((size_t)1024 * 1024)
 #define HTTP_BODY_GRACE_MS     5000 /* before the minimum rate counts */
 #define HTTP_SWEEP_MS          100
+#define HTTP_METHOD_BYTES      16 /* of the longest method, for the log */
 #define HTTP_REFUSALS_MAX      64 /* connections beyond the maximum that are being told so */
 #define HTTP_WRITE_PARTS_MAX   32 /* views in one attempt to write */
 
@@ -99,6 +101,11 @@ struct http_exchange {
     struct str body;
     uint8_t peer_len;
     char peer[HTTP_PEER_BYTES];
+    void *attached; /* the application's */
+    struct http_end end;
+    uint64_t mark_us; /* when the present stage of it began */
+    char own_id[UUID_TEXT_BYTES];
+    char method[HTTP_METHOD_BYTES];
     struct http_request request;
 };
 

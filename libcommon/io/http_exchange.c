@@ -10,10 +10,38 @@
 #define QUEUED_PARTS_MAX     4  /* libuv allocates for more */
 #define RETRY_AFTER_S        1
 
+/* The time since the mark, which moves on. */
+static uint64_t stage_us(struct http_exchange *x)
+{
+    uint64_t now = clock_mono_us();
+    uint64_t us = now - x->mark_us;
+
+    x->mark_us = now;
+    return us;
+}
+
+/* A request that was not read to its end and not answered is none. */
+static void tell_end(struct http_exchange *x)
+{
+    const struct http_server_options *options = &x->server->options;
+
+    if (options->on_end == NULL || x->end.status == 0) {
+        return;
+    }
+    assert(x->end.bytes_out >= x->head.len + x->body.len);
+    x->end.write_us = stage_us(x);
+    x->end.bytes_out -= x->head.len + x->body.len;
+    x->end.request_id = x->own_id;
+    x->end.method = x->method;
+    (void)str_copy(x->request.method, x->method, sizeof(x->method));
+    options->on_end(options->ctx, x->attached, http_exchange_peer(x), &x->end);
+}
+
 static void dispose(struct http_exchange *x)
 {
     struct arena *arena = x->arena;
 
+    tell_end(x);
     arena_dispose(&arena); /* x lives in it */
 }
 
@@ -39,6 +67,10 @@ struct http_exchange *http_exchange_open(struct http_conn *conn)
     x->interim = STR_EMPTY;
     x->head = STR_EMPTY;
     x->body = STR_EMPTY;
+    x->attached = NULL;
+    x->end = (struct http_end){.status = 0};
+    x->mark_us = clock_mono_us();
+    x->own_id[0] = '\0';
     x->peer_len = conn->peer_len;
     memcpy(x->peer, conn->peer, sizeof(x->peer));
     http_parser_begin(conn->parser, &x->request, arena);
@@ -53,6 +85,7 @@ void http_exchange_begin(struct http_exchange *x)
 
     assert(x->state == EXCHANGE_READING);
     x->state = EXCHANGE_WORKING;
+    x->end.read_us = stage_us(x);
     server->stats.requests++;
     server->stats.under_way++;
     server->options.on_request(server->options.ctx, x);
@@ -110,6 +143,8 @@ static enum code answer(struct http_exchange *x, const struct http_response *r, 
     x->head = buf_view(&head);
     x->body = r->head_only ? STR_EMPTY : r->body;
     x->conn->unsent_bytes += x->head.len + x->body.len;
+    x->end.status = r->status;
+    x->end.bytes_out = x->head.len + x->body.len;
     return OK;
 }
 
@@ -122,21 +157,23 @@ static void answer_bare(struct http_exchange *x)
                   "Cache-Control: no-store\r\nConnection: close\r\n\r\n");
     x->body = STR_EMPTY;
     x->conn->unsent_bytes += x->head.len;
+    x->end.status = 500;
+    x->end.bytes_out = x->head.len;
 }
 
 static void answer_problem(struct http_exchange *x, enum code code, const char *detail, bool close)
 {
     struct http_response response;
-    char id[UUID_TEXT_BYTES];
     const struct problem problem = {
         .code = code,
         .detail = detail,
         .instance = x->request.path,
-        .request_id = {id, sizeof(id) - 1},
+        .request_id = {x->own_id, sizeof(x->own_id) - 1},
         .retry_after_s = code_retryable(code) ? RETRY_AFTER_S : 0,
     };
 
-    uuid_v7(id);
+    uuid_v7(x->own_id);
+    x->end.refused = code;
     if (problem_write(&problem, x->arena, &response) != OK) {
         answer_bare(x);
         return;
@@ -157,6 +194,7 @@ void http_exchange_refuse(struct http_exchange *x, enum code code, const char *d
     assert(x != NULL);
     assert(x->state == EXCHANGE_READING);
     x->interim = STR_EMPTY;
+    x->end.read_us = stage_us(x);
     answer_problem(x, code, detail, true);
 }
 
@@ -172,8 +210,10 @@ void http_exchange_reply(struct http_exchange *x, const struct http_response *re
     server = x->server;
     assert(server->stats.under_way > 0);
     server->stats.under_way--;
+    x->end.work_us = stage_us(x);
     if (x->conn == NULL) {
         list_remove(&x->node);
+        x->end.status = response->status;
         dispose(x);
         http_server_orphan_gone(server);
         return;
@@ -273,6 +313,7 @@ static void finished(struct http_exchange *x)
     assert(conn->unanswered > 0);
     conn->unanswered--;
     list_remove(&x->node);
+    x->end.sent = true;
     dispose(x);
     if (close) {
         drop_rest(conn);
@@ -379,4 +420,11 @@ struct str http_exchange_peer(const struct http_exchange *x)
     assert(x != NULL);
     assert(x->peer_len < HTTP_PEER_BYTES);
     return (struct str){x->peer, x->peer_len};
+}
+
+void http_exchange_attach(struct http_exchange *x, void *attached)
+{
+    assert(x != NULL);
+    assert(x->state == EXCHANGE_WORKING);
+    x->attached = attached;
 }

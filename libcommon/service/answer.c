@@ -20,6 +20,7 @@ bool runner_accept_answer(struct req *r)
     struct pg_answer *answer = &r->answer;
     struct err err = {0};
 
+    runner_asked_end(r);
     if (answer->outcome != PG_OUTCOME_OK) {
         runner_database_error(r, answer);
         return false;

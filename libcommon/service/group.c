@@ -331,6 +331,7 @@ static enum code member_send(struct group *group, struct req *r, struct err *err
     } else {
         r->statements++;
     }
+    runner_asked_begin(r);
     sm_move(&r->sm, REQ_WAIT_QUERY);
     return OK;
 }

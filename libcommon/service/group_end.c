@@ -125,7 +125,10 @@ void group_commit(struct group *group)
     }
     LIST_EACH(&group->members, node)
     {
-        sm_move(&LIST_ENTRY(node, struct req, node)->sm, REQ_COMMITTING);
+        struct req *r = LIST_ENTRY(node, struct req, node);
+
+        runner_asked_begin(r);
+        sm_move(&r->sm, REQ_COMMITTING);
     }
     sm_move(&group->sm, GROUP_COMMIT);
     (void)runner->database->flush(runner->database->ctx, group->conn, &err);

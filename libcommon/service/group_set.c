@@ -44,6 +44,7 @@ static void members_wait(struct group *group)
     assert(group->set_count > 1);
     for (uint32_t i = 0; i < group->set_count; i++) {
         group->set[i]->statements++;
+        runner_asked_begin(group->set[i]);
         sm_move(&group->set[i]->sm, REQ_WAIT_QUERY);
     }
 }

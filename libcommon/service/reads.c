@@ -135,6 +135,7 @@ static bool send_statement(struct flight *flight, struct req *r)
         db->ctx, flight->conn, &err); /* a broken connection is told for each statement */
     flight->count++;
     r->statements++;
+    runner_asked_begin(r);
     sm_move(&r->sm, REQ_WAIT_QUERY);
     return true;
 }

@@ -106,6 +106,11 @@ struct req {
     uint64_t owner; /* hash of the user whose data it works on */
     bool owned;     /* there is one */
     uint64_t arrived_mono_us;
+    struct {
+        uint64_t queue_us; /* from its arrival to its first statement, or commit; 0: it had none */
+        uint64_t asked_us; /* since when the database works for it; 0: it does not */
+        uint64_t database_us;
+    } clock; /* for the log */
     uint64_t deadline_mono_ms;
 
     /* --- input and output --- */

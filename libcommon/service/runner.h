@@ -13,7 +13,6 @@
 
 #define SWEEP_MS             10   /* how exactly deadlines are kept */
 #define DATABASE_WAIT_MS_MAX 1000 /* what is queued waits this long for a database that is down */
-#define SLOW_REQUEST_MS      1000 /* logged at info */
 
 struct outbox_rows;
 
