@@ -19,8 +19,10 @@ const char *log_level_name(enum log_level level)
 /* Values of these characters need no quotes and stay easy to search for. */
 static bool is_plain(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           (c != '\0' && strchr("-_.:/@+,*%~", c) != NULL);
+    if ((c >= 'a' && c <= 'z') || (c >= '+' && c <= ':') || (c >= 'A' && c <= 'Z')) {
+        return true; /* + , - . / 0 to 9 : stand side by side */
+    }
+    return c == '_' || c == '@' || c == '*' || c == '%' || c == '~';
 }
 
 bool log_value_plain(struct str s)

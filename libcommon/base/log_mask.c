@@ -22,36 +22,39 @@
 
 /* --- names ------------------------------------------------------------------------ */
 
+#define NAMES_MAX 7 /* of one first letter, with the NULL behind them */
+typedef const char *const name_table[26][NAMES_MAX];
+
 /* Keys of fields, by their first letter. Also the keys that end in one or contain it between
  * underscores. */
-static const char *const personal_names[26] = {
-    ['a' - 'a'] = "address account_number",
-    ['b' - 'a'] = "birth birthday birthdate body",
-    ['c' - 'a'] = "client_ip curp clabe card",
-    ['e' - 'a'] = "email",
-    ['f' - 'a'] = "firstname fullname",
-    ['i' - 'a'] = "iban ip",
-    ['l' - 'a'] = "lastname",
-    ['m' - 'a'] = "mail",
-    ['n' - 'a'] = "name names nombre",
-    ['p' - 'a'] = "phone",
-    ['q' - 'a'] = "query",
-    ['r' - 'a'] = "rfc",
-    ['s' - 'a'] = "surname",
-    ['t' - 'a'] = "telephone",
-    ['u' - 'a'] = "username user_agent",
+static name_table personal_names = {
+    ['a' - 'a'] = {"address",   "account_number"    },
+    ['b' - 'a'] = {"birth",     "birthday",           "birthdate", "body"},
+    ['c' - 'a'] = {"client_ip",     "curp",                         "clabe", "card"},
+    ['e' - 'a'] = {"email"},
+    ['f' - 'a'] = {"firstname",           "fullname"},
+    ['i' - 'a'] = {"iban", "ip"                        },
+    ['l' - 'a'] = {"lastname"     },
+    ['m' - 'a'] = {"mail" },
+    ['n' - 'a'] = {"name",          "names", "nombre"},
+    ['p' - 'a'] = {"phone"  },
+    ['q' - 'a'] = {"query"        },
+    ['r' - 'a'] = {"rfc"      },
+    ['s' - 'a'] = {"surname"          },
+    ['t' - 'a'] = {"telephone" },
+    ['u' - 'a'] = {"username",      "user_agent"                     },
 };
 
 /* The same, and what follows them in a text ("password=...") is masked to its end. */
-static const char *const secret_names[26] = {
-    ['a' - 'a'] = "authorization api_key apikey",
-    ['c' - 'a'] = "cookie credential credentials",
-    ['d' - 'a'] = "dsn",
-    ['j' - 'a'] = "jwt",
-    ['o' - 'a'] = "otp",
-    ['p' - 'a'] = "password passwd passphrase pwd private_key",
-    ['s' - 'a'] = "secret secrets salt signature",
-    ['t' - 'a'] = "token tokens totp",
+static name_table secret_names = {
+    ['a' - 'a'] = {"authorization", "api_key",    "apikey"        },
+    ['c' - 'a'] = {"cookie",        "credential", "credentials"   },
+    ['d' - 'a'] = {"dsn"          },
+    ['j' - 'a'] = {"jwt"          },
+    ['o' - 'a'] = {"otp"  },
+    ['p' - 'a'] = {"password",        "passwd",             "passphrase",                         "pwd", "private_key"},
+    ['s' - 'a'] = {"secret",               "secrets",                     "salt",                            "signature"},
+    ['t' - 'a'] = {"token",               "tokens","totp"},
 };
 
 static char lower(char c)
@@ -64,32 +67,37 @@ static bool is_name_end(char c)
     return c == '\0' || c == '_' || c == '-';
 }
 
-/* One of the names stands at the beginning of `at`, up to the end of a part of the key. */
-static bool begins_with(const char *const names[26], struct str at)
+/* The name stands at the beginning of `at`, up to the end of a part of the key. */
+static bool begins_with(const char *name, struct str at)
 {
-    const char *name = NULL;
-    size_t len = 0;
+    size_t i = 0;
 
-    if (at.len == 0 || lower(at.ptr[0]) < 'a' || lower(at.ptr[0]) > 'z') {
+    while (i < at.len && name[i] != '\0' && (lower(at.ptr[i]) == name[i])) {
+        i++;
+    }
+    return name[i] == '\0' && (i == at.len || is_name_end(at.ptr[i]));
+}
+
+static bool begins_with_any(name_table names, struct str at)
+{
+    char first = at.len == 0 ? '\0' : lower(at.ptr[0]);
+
+    if (first < 'a' || first > 'z') {
         return false;
     }
-    name = names[lower(at.ptr[0]) - 'a'];
-    while (name != NULL && *name != '\0') {
-        len = strcspn(name, " ");
-        if (at.len >= len && is_name_end(at.len == len ? '\0' : at.ptr[len]) &&
-            str_eq_nocase((struct str){name, len}, str_sub(at, 0, len))) {
+    for (const char *const *name = names[first - 'a']; *name != NULL; name++) {
+        if (begins_with(*name, at)) {
             return true;
         }
-        name += len + (name[len] == ' ' ? 1 : 0);
     }
     return false;
 }
 
-static bool has_part(const char *const names[26], struct str key)
+static bool has_part(name_table names, struct str key)
 {
     for (size_t i = 0; i < key.len; i++) {
         if ((i == 0 || is_name_end(key.ptr[i - 1])) &&
-            begins_with(names, str_sub(key, i, key.len))) {
+            begins_with_any(names, (struct str){key.ptr + i, key.len - i})) {
             return true;
         }
     }
@@ -115,26 +123,39 @@ enum kind {
     KIND_COUNT
 };
 
+/* clang-format off */
+#define E KIND_END
+#define O KIND_OTHER
+#define L KIND_LOWER
+#define U KIND_UPPER
+#define D KIND_DIGIT
+#define J KIND_JOIN
+#define H KIND_HIGH
+#define H16 H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H
+static const uint8_t kinds[256] = {
+    E, E, E, E, E, E, E, E, E, E, E, E, E, E, E, E,
+    E, E, E, E, E, E, E, E, E, E, E, E, E, E, E, E,
+    E, O, E, O, O, O, O, E, E, E, O, J, E, J, O, O, /*  !"#$%&'()*+,-./ */
+    D, D, D, D, D, D, D, D, D, D, O, E, E, O, E, O, /* 0123456789:;<=>? */
+    O, U, U, U, U, U, U, U, U, U, U, U, U, U, U, U, /* @ABCDEFGHIJKLMNO */
+    U, U, U, U, U, U, U, U, U, U, U, E, O, E, O, J, /* PQRSTUVWXYZ[\]^_ */
+    E, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, /* `abcdefghijklmno */
+    L, L, L, L, L, L, L, L, L, L, L, E, E, E, O, E, /* pqrstuvwxyz{|}~  */
+    H16, H16, H16, H16, H16, H16, H16, H16,
+};
+#undef E
+#undef O
+#undef L
+#undef U
+#undef D
+#undef J
+#undef H
+#undef H16
+/* clang-format on */
+
 static enum kind kind_of(char c)
 {
-    if (c >= 'a' && c <= 'z') {
-        return KIND_LOWER;
-    }
-    if (c >= 'A' && c <= 'Z') {
-        return KIND_UPPER;
-    }
-    if (c >= '0' && c <= '9') {
-        return KIND_DIGIT;
-    }
-    if (c == '_' || c == '+' || c == '-') {
-        return KIND_JOIN;
-    }
-    if (((unsigned char)c & 0x80U) != 0) {
-        return KIND_HIGH;
-    }
-    return (unsigned char)c <= ' ' || c == 0x7F || strchr("\"'`<>(){}[],;|", c) != NULL
-               ? KIND_END
-               : KIND_OTHER;
+    return (enum kind)kinds[(unsigned char)c];
 }
 
 static bool is_hex(struct str word)

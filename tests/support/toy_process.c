@@ -92,6 +92,7 @@ static void environment_base(struct environment *e)
                                        "UBSAN_OPTIONS",
                                        "TSAN_OPTIONS",
                                        "LSAN_OPTIONS",
+                                       "AVANTA_LOG_FORMAT",
                                        "AVANTA_NATS_CA_FILE",
                                        "AVANTA_PG_TLS"};
 
@@ -153,6 +154,11 @@ static char *log_text(const struct toy_process *p)
 
     (void)file_read(p->log_path, text, sizeof text);
     return text;
+}
+
+const char *toy_process_log(const struct toy_process *p)
+{
+    return log_text(p);
 }
 
 bool toy_process_logged(const struct toy_process *p, const char *text)
@@ -275,6 +281,12 @@ static size_t body_take(char *bytes, size_t size, size_t count, void *ctx)
 
 long toy_process_get(const struct toy_process *p, const char *path, char *out, size_t cap)
 {
+    return toy_process_admin(p, "GET", path, out, cap);
+}
+
+long toy_process_admin(
+    const struct toy_process *p, const char *verb, const char *path, char *out, size_t cap)
+{
     CURL *curl = curl_easy_init();
     struct buf body = buf_over(out, cap);
     char url[128];
@@ -285,6 +297,7 @@ long toy_process_get(const struct toy_process *p, const char *path, char *out, s
     buf_printf(&address, "http://127.0.0.1:%d%s", p->admin_port, path);
     assert_true(buf_terminate(&address));
     (void)curl_easy_setopt(curl, CURLOPT_URL, url);
+    (void)curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, verb);
     (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, 5000L);
     (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, body_take);
     (void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, &body);

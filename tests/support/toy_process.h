@@ -37,6 +37,11 @@ unsigned toy_process_logged_times(const struct toy_process *p, const char *text)
 int toy_process_command(const char *option, const char *const *environment, char *out, size_t cap);
 /* GET of the admin port: the status; 0 when nobody listens. */
 long toy_process_get(const struct toy_process *p, const char *path, char *out, size_t cap);
+/* The same with another verb and no body. */
+long toy_process_admin(
+    const struct toy_process *p, const char *verb, const char *path, char *out, size_t cap);
+/* The log so far; until the next call. */
+const char *toy_process_log(const struct toy_process *p);
 
 struct toy_caller {
     struct bus_rig rig;
