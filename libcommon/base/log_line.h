@@ -34,7 +34,5 @@ void log_line_field(struct log_line *line, const struct log_field *field);
 struct str log_line_end(struct log_line *line);
 
 const char *log_level_name(enum log_level level);
-/* [a-z0-9_]+: events and keys come from our own sources, never from input. */
-bool log_key_valid(const char *key);
 /* A value that stands in logfmt without quotes. */
 bool log_value_plain(struct str s);

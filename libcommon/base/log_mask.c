@@ -23,39 +23,40 @@
 /* --- names ------------------------------------------------------------------------ */
 
 #define NAMES_MAX 7 /* of one first letter, with the NULL behind them */
-typedef const char *const name_table[26][NAMES_MAX];
 
+/* clang-format off */
 /* Keys of fields, by their first letter. Also the keys that end in one or contain it between
  * underscores. */
-static name_table personal_names = {
-    ['a' - 'a'] = {"address",   "account_number"    },
-    ['b' - 'a'] = {"birth",     "birthday",           "birthdate", "body"},
-    ['c' - 'a'] = {"client_ip",     "curp",                         "clabe", "card"},
+static const char *const personal_names[26][NAMES_MAX] = {
+    ['a' - 'a'] = {"address", "account_number"},
+    ['b' - 'a'] = {"birth", "birthday", "birthdate", "body"},
+    ['c' - 'a'] = {"client_ip", "curp", "clabe", "card"},
     ['e' - 'a'] = {"email"},
-    ['f' - 'a'] = {"firstname",           "fullname"},
-    ['i' - 'a'] = {"iban", "ip"                        },
-    ['l' - 'a'] = {"lastname"     },
-    ['m' - 'a'] = {"mail" },
-    ['n' - 'a'] = {"name",          "names", "nombre"},
-    ['p' - 'a'] = {"phone"  },
-    ['q' - 'a'] = {"query"        },
-    ['r' - 'a'] = {"rfc"      },
-    ['s' - 'a'] = {"surname"          },
-    ['t' - 'a'] = {"telephone" },
-    ['u' - 'a'] = {"username",      "user_agent"                     },
+    ['f' - 'a'] = {"firstname", "fullname"},
+    ['i' - 'a'] = {"iban", "ip"},
+    ['l' - 'a'] = {"lastname"},
+    ['m' - 'a'] = {"mail"},
+    ['n' - 'a'] = {"name", "names", "nombre"},
+    ['p' - 'a'] = {"phone"},
+    ['q' - 'a'] = {"query"},
+    ['r' - 'a'] = {"rfc"},
+    ['s' - 'a'] = {"surname"},
+    ['t' - 'a'] = {"telephone"},
+    ['u' - 'a'] = {"username", "user_agent"},
 };
 
 /* The same, and what follows them in a text ("password=...") is masked to its end. */
-static name_table secret_names = {
-    ['a' - 'a'] = {"authorization", "api_key",    "apikey"        },
-    ['c' - 'a'] = {"cookie",        "credential", "credentials"   },
-    ['d' - 'a'] = {"dsn"          },
-    ['j' - 'a'] = {"jwt"          },
-    ['o' - 'a'] = {"otp"  },
-    ['p' - 'a'] = {"password",        "passwd",             "passphrase",                         "pwd", "private_key"},
-    ['s' - 'a'] = {"secret",               "secrets",                     "salt",                            "signature"},
-    ['t' - 'a'] = {"token",               "tokens","totp"},
+static const char *const secret_names[26][NAMES_MAX] = {
+    ['a' - 'a'] = {"authorization", "api_key", "apikey"},
+    ['c' - 'a'] = {"cookie", "credential", "credentials"},
+    ['d' - 'a'] = {"dsn"},
+    ['j' - 'a'] = {"jwt"},
+    ['o' - 'a'] = {"otp"},
+    ['p' - 'a'] = {"password", "passwd", "passphrase", "pwd", "private_key"},
+    ['s' - 'a'] = {"secret", "secrets", "salt", "signature"},
+    ['t' - 'a'] = {"token", "tokens", "totp"},
 };
+/* clang-format on */
 
 static char lower(char c)
 {
@@ -78,7 +79,7 @@ static bool begins_with(const char *name, struct str at)
     return name[i] == '\0' && (i == at.len || is_name_end(at.ptr[i]));
 }
 
-static bool begins_with_any(name_table names, struct str at)
+static bool begins_with_any(const char *const names[26][NAMES_MAX], struct str at)
 {
     char first = at.len == 0 ? '\0' : lower(at.ptr[0]);
 
@@ -93,7 +94,7 @@ static bool begins_with_any(name_table names, struct str at)
     return false;
 }
 
-static bool has_part(name_table names, struct str key)
+static bool has_part(const char *const names[26][NAMES_MAX], struct str key)
 {
     for (size_t i = 0; i < key.len; i++) {
         if ((i == 0 || is_name_end(key.ptr[i - 1])) &&

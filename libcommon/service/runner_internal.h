@@ -104,11 +104,15 @@ void runner_free(struct req *r);
 void runner_deliver(struct req *r);
 /* Takes a request that is in no group out of whatever list it is in. */
 void runner_queue_remove(struct req *r);
+/* Runs its steps again from the first; alone: in a transaction of its own. */
+void runner_rerun(struct req *r, bool alone);
+
+/* --- runner_account.c --- */
 /* The database works for the request from now on, and has done so. */
 void runner_asked_begin(struct req *r);
 void runner_asked_end(struct req *r);
-/* Runs its steps again from the first; alone: in a transaction of its own. */
-void runner_rerun(struct req *r, bool alone);
+/* The verdict stands: counts it, and writes its line. */
+void runner_account(struct req *r);
 
 /* --- answer.c --- */
 /* Takes the answer of its statement: the result, or the error that becomes its verdict. */

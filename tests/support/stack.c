@@ -72,6 +72,11 @@ void stack_identity_settings(const char *settings)
     assert_int_equal(setenv("IDENTITY_SETTINGS", text, 1), 0);
 }
 
+void stack_ledger_settings(const char *settings)
+{
+    assert_int_equal(setenv("LEDGER_SETTINGS", settings, 1), 0);
+}
+
 static int use_running(void)
 {
     const char *given = getenv("AVANTA_URL");
@@ -245,21 +250,48 @@ pid_t stack_pid(const char *program)
     return (pid_t)pid;
 }
 
+static bool file_holds(const char *path, const char *text)
+{
+    char line[4096];
+    bool found = false;
+    FILE *file = fopen(path, "r");
+
+    assert_non_null(file);
+    while (!found && fgets(line, sizeof line, file) != NULL) {
+        found = strstr(line, text) != NULL;
+    }
+    (void)fclose(file);
+    return found;
+}
+
 bool stack_logged(const char *program, const char *text)
 {
     char path[PATH_BYTES + 32];
-    char line[2048];
-    bool found = false;
-    FILE *log = NULL;
 
     assert_true(own);
     (void)snprintf(path, sizeof path, "%s/log/%s.log", directory, program);
-    log = fopen(path, "r");
-    assert_non_null(log);
-    while (!found && fgets(line, sizeof line, log) != NULL) {
-        found = strstr(line, text) != NULL;
+    return file_holds(path, text);
+}
+
+bool stack_logged_anywhere(const char *text)
+{
+    char pattern[PATH_BYTES + 16];
+    glob_t logs;
+    bool found = false;
+
+    assert_true(own);
+    (void)snprintf(pattern, sizeof pattern, "%s/log/*.log", directory);
+    assert_int_equal(glob(pattern, 0, NULL, &logs), 0);
+    (void)snprintf(pattern, sizeof pattern, "%s/postgres/log", directory);
+    assert_int_equal(glob(pattern, GLOB_APPEND, NULL, &logs), 0);
+    assert_true(logs.gl_pathc >= 6);
+    for (size_t i = 0; i < logs.gl_pathc; i++) {
+        if (file_holds(logs.gl_pathv[i], text)) {
+            print_error("%s is in %s\n", text, logs.gl_pathv[i]);
+            found = true;
+        }
     }
-    (void)fclose(log);
+    globfree(&logs);
     return found;
 }
 

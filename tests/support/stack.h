@@ -16,6 +16,8 @@
 void stack_gateway_settings(const char *settings);
 /* The same of identity, which registers users without limit here. */
 void stack_identity_settings(const char *settings);
+void stack_identity_settings(const char *settings); /* the same of identity */
+void stack_ledger_settings(const char *settings);   /* and of ledger */
 int stack_setup(void **state);
 /* Also fails when a program ended badly or a sanitizer reported something in its log. */
 int stack_teardown(void **state);
@@ -34,3 +36,5 @@ long stack_admin_get(const char *program, const char *path, char *out, size_t ca
 /* A series of the program's /metrics by its name and labels, as it is written there. */
 int64_t stack_metric(const char *program, const char *series);
 bool stack_logged(const char *program, const char *text);
+/* Whether any log of the stack holds the text, those of PostgreSQL and nats-server included. */
+bool stack_logged_anywhere(const char *text);

@@ -156,11 +156,6 @@ static char *log_text(const struct toy_process *p)
     return text;
 }
 
-const char *toy_process_log(const struct toy_process *p)
-{
-    return log_text(p);
-}
-
 bool toy_process_logged(const struct toy_process *p, const char *text)
 {
     return strstr(log_text(p), text) != NULL;

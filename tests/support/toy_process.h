@@ -40,8 +40,6 @@ long toy_process_get(const struct toy_process *p, const char *path, char *out, s
 /* The same with another verb and no body. */
 long toy_process_admin(
     const struct toy_process *p, const char *verb, const char *path, char *out, size_t cap);
-/* The log so far; until the next call. */
-const char *toy_process_log(const struct toy_process *p);
 
 struct toy_caller {
     struct bus_rig rig;
