@@ -60,7 +60,10 @@ static const char *const secret_names[26][NAMES_MAX] = {
 
 static char lower(char c)
 {
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+    if (c >= 'A' && c <= 'Z') {
+        return (char)(c - 'A' + 'a');
+    }
+    return c;
 }
 
 static bool is_name_end(char c)
@@ -81,8 +84,11 @@ static bool begins_with(const char *name, struct str at)
 
 static bool begins_with_any(const char *const names[26][NAMES_MAX], struct str at)
 {
-    char first = at.len == 0 ? '\0' : lower(at.ptr[0]);
+    char first = '\0';
 
+    if (at.len > 0) {
+        first = lower(at.ptr[0]);
+    }
     if (first < 'a' || first > 'z') {
         return false;
     }
@@ -283,7 +289,7 @@ static bool scan_piece(struct scan *scan, size_t end)
     while (scan->at < end) {
         size_t counts[KIND_COUNT] = {0};
         size_t from = scan->at;
-        struct str word = STR_EMPTY;
+        struct str word;
 
         for (; scan->at < end && kind_of(scan->text.ptr[scan->at]) != KIND_OTHER; scan->at++) {
             counts[kind_of(scan->text.ptr[scan->at])]++;

@@ -14,7 +14,10 @@ static void put_text(struct buf *b, struct str s)
         char c = s.ptr[i];
         bool shown = c != '\0' && (valid || ((unsigned char)c & 0x80U) == 0);
 
-        buf_char(b, shown ? c : '?');
+        if (!shown) {
+            c = '?';
+        }
+        buf_char(b, c);
     }
     buf_char(b, '\0');
 }

@@ -108,7 +108,7 @@ static void long_texts_are_cut_without_a_leak(void **state)
         char memory[LOG_MASK_BYTES];
         bool cut = false;
         size_t found = 0;
-        struct str shown = STR_EMPTY;
+        struct str shown;
 
         memset(text, ' ', sizeof text);
         memcpy(text + at, secret, sizeof secret - 1);
@@ -127,7 +127,7 @@ static void many_secrets(void **state)
     char memory[LOG_MASK_BYTES];
     bool cut = false;
     size_t found = 0;
-    struct str shown = STR_EMPTY;
+    struct str shown;
 
     (void)state;
     while (!b.overflow) {
