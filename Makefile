@@ -283,6 +283,7 @@ test-unit: $(unit.src:%.c=$(O)/%.ok)
 tsan.src := $(patsubst %,tests/unit/base/test_%.c,ring ring_steps log metric pool id) tests/unit/io/test_loop.c \
             $(wildcard tests/component/test_bus*.c) tests/component/test_service.c tests/e2e/test_threads.c \
             $(patsubst %,tests/component/test_%.c,gateway_keys identity_keys identity_addresses) tests/e2e/test_api_keys.c
+            $(wildcard tests/component/test_bus*.c) tests/component/test_service.c tests/component/test_log_ship.c tests/e2e/test_threads.c
 test-tsan: $(tsan.src:%.c=$(O)/%.ok)
 # These tests wait more than they work, so twice as many run at a time.
 jobs.tsan := $(shell expr 2 \* $(jobs))
