@@ -16,7 +16,6 @@
 void stack_gateway_settings(const char *settings);
 /* The same of identity, which registers users without limit here. */
 void stack_identity_settings(const char *settings);
-void stack_identity_settings(const char *settings); /* the same of identity */
 void stack_ledger_settings(const char *settings);   /* and of ledger */
 int stack_setup(void **state);
 /* Also fails when a program ended badly or a sanitizer reported something in its log. */
