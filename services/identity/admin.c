@@ -251,7 +251,7 @@ static enum step entries_end_first(struct req *r)
     const Avanta__Identity__UserIdRequest *in = req_in(r);
 
     assert(in->id != NULL);
-    return entries_end(r, in->id);
+    return recent_good(r) ? entries_end(r, in->id) : STEP_FAIL;
 }
 
 static enum step sessions_exist(struct req *r)
@@ -282,5 +282,5 @@ static enum step sessions_ended(struct req *r)
 }
 
 const struct op op_identity_end_user_sessions = {
-    TX_WRITE, {entries_end_first, sessions_exist, sessions_ended}
+    TX_WRITE, {recent_select, entries_end_first, sessions_exist, sessions_ended}
 };

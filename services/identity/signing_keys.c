@@ -207,6 +207,11 @@ const struct op op_identity_signing_keys_rotate = {
 
 /* --- by an administrator --- */
 
+static enum step requested_lock(struct req *r)
+{
+    return recent_good(r) ? change_lock(r) : STEP_FAIL;
+}
+
 static enum step requested_decide(struct req *r)
 {
     const Avanta__Identity__RotateSigningKeyRequest *in = req_in(r);
@@ -256,7 +261,10 @@ static enum step requested_reply(struct req *r)
 
 const struct op op_identity_rotate_signing_key = {
     TX_WRITE_ALONE,
-    {change_lock, change_select, requested_decide, requested_insert, requested_reply}
+    {recent_select,
+      requested_lock, change_select,
+      requested_decide, requested_insert,
+      requested_reply}
 };
 
 static enum step list_select(struct req *r)

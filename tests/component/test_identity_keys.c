@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define ADMIN       "0191d6a2-7b1c-7000-8000-00000000000a"
+#define SESSION     "0191d6a2-7b1c-7000-8000-00000000000b"
 #define KID_BYTES   64
 #define SOON_MS     15000
 #define ROUNDS      12 /* of calls that either replica may answer */
@@ -32,6 +33,10 @@ static int setup(void **state)
     service_rig_open(&rig, "identity", 2);
     (void)bus_rig_subscribe(rig.bus, "ctl.keys", NULL, bus_rig_count, &key_changes);
     assert_true(bus_rig_until_up(&rig.loop, SOON_MS));
+    scratch_pg_run(rig.dsn,
+                   "INSERT INTO users (id, email, name, role)"
+                   " VALUES ('" ADMIN "', 'jefa@example.com', 'Jefa', 'admin');"
+                   "INSERT INTO session (id, user_id) VALUES ('" SESSION "', '" ADMIN "')");
     return 0;
 }
 
@@ -176,6 +181,7 @@ static enum code rotate(const char *role, bool compromised, char out_kid[KID_BYT
     struct service_call call = {.method = service_method("identity.RotateSigningKey"),
                                 .in = &in.base,
                                 .user = ADMIN,
+                                .session = SESSION,
                                 .role = role};
     enum code code = OK;
 
@@ -295,6 +301,23 @@ static void an_administrator_may_rotate_ahead_of_time(void **state)
     assert_string_equal(states(), "next current retired ");
 }
 
+/* Whoever finds an administrator's browser open does not end everybody's tokens. */
+static void rotating_asks_for_a_password_given_lately(void **state)
+{
+    char before[1024];
+    char kid[KID_BYTES];
+    bool created = false;
+
+    (void)state;
+    (void)snprintf(before, sizeof before, "%s", published());
+    scratch_pg_run(rig.dsn, "UPDATE session SET authenticated_at = now() - interval '2 hours'");
+    assert_int_equal(rotate("admin", false, kid, &created), ERR_FORBIDDEN);
+    assert_int_equal(rotate("admin", true, kid, &created), ERR_FORBIDDEN);
+    scratch_pg_run(rig.dsn, "UPDATE session SET authenticated_at = now()");
+    assert_string_equal(published(), before);
+    assert_int_equal(ask_number("SELECT count(*) FROM signing_key WHERE compromised"), 0);
+}
+
 static void compromised_keys_are_gone_at_once(void **state)
 {
     char kid[KID_BYTES];
@@ -359,6 +382,7 @@ int main(void)
         cmocka_unit_test(the_key_before_is_honoured),
         cmocka_unit_test(its_secret_is_erased_when_its_last_token_has_expired),
         cmocka_unit_test(an_administrator_may_rotate_ahead_of_time),
+        cmocka_unit_test(rotating_asks_for_a_password_given_lately),
         cmocka_unit_test(compromised_keys_are_gone_at_once),
         cmocka_unit_test(a_row_of_somebody_elses_making_is_not_published),
         cmocka_unit_test(when_all_keys_are_retired_by_hand_a_new_one_is_made),
