@@ -1,4 +1,4 @@
-/* The caller's password: changed, or given again for what asks for it. */
+/* The caller's password: changed, or given again for what asks for it. The Google account beside it. */
 #include "avanta/identity_internal.pb-c.h"
 #include "identity_ops.gen.h"
 #include "identity_sql.gen.h"
@@ -294,4 +294,55 @@ const struct op op_identity_link_google = {
       link_verify, again_proved,
       req_transaction, proof_end,
       link_update, link_reply}
+};
+
+/* --- take the link away --- */
+
+static enum step unlink_update(struct req *r)
+{
+    return recent_good(r) ? req_query(r, Q_GOOGLE_UNLINK) : STEP_FAIL;
+}
+
+static enum step unlink_end_others(struct req *r)
+{
+    Avanta__Identity__GoogleUnlinking row = AVANTA__IDENTITY__GOOGLE_UNLINKING__INIT;
+
+    assert(req_rows(r) <= 1);
+    if (req_rows(r) == 0) {
+        return req_refuse(r, AVANTA__REASON__USER_INACTIVE);
+    }
+    if (!req_row(r, 0, &row.base)) {
+        return STEP_FAIL;
+    }
+    if (!row.linked) {
+        return req_refuse(r, AVANTA__REASON__GOOGLE_NOT_LINKED);
+    }
+    if (!row.has_password) {
+        return req_refuse_saying(
+            r, AVANTA__REASON__NO_PASSWORD, "Without a password only Google lets you in");
+    }
+    return req_query(r, Q_SESSIONS_END_OTHERS);
+}
+
+static enum step unlink_reply(struct req *r)
+{
+    Avanta__Identity__GoogleUnlinked event = AVANTA__IDENTITY__GOOGLE_UNLINKED__INIT;
+    uint32_t count = 0;
+
+    if (!sessions_ended_publish(r, &count)) {
+        return STEP_FAIL;
+    }
+    event.id = identity_text(r, req_user_id(r));
+    if (event.id == NULL) {
+        return identity_no_memory(r);
+    }
+    event.has_sessions_ended = true;
+    event.sessions_ended = count;
+    req_audit_severity(r, "high");
+    req_emit(r, &event.base, req_user_id(r));
+    return identity_done(r, "Google unlinked");
+}
+
+const struct op op_identity_unlink_google = {
+    TX_WRITE, {recent_select, unlink_update, unlink_end_others, unlink_reply}
 };

@@ -270,6 +270,79 @@ static void one_account_belongs_to_one_user(void **state)
     expect(409, "GOOGLE_LINKED_OTHERWISE");
 }
 
+static void audit_of(const char *action, const char *user_id)
+{
+    const uint64_t end = clock_mono_ms() + READ_MS_MAX;
+    char path[128];
+
+    (void)snprintf(path, sizeof path, "/api/audit-log?action_type=%s", action);
+    while (api_get(&api, path) != 200 || json_array_size(api_at(&api, "logs")) == 0) {
+        assert_true(clock_mono_ms() < end);
+        (void)usleep(20000);
+    }
+    assert_string_equal(api_text(&api, "logs.0.user_id"), user_id);
+    assert_string_equal(api_text(&api, "logs.0.severity"), "high");
+}
+
+static bool is_linked(void)
+{
+    assert_int_equal(api_get(&api, "/api/auth/me"), 200);
+    return json_is_true(api_at(&api, "google_linked"));
+}
+
+static long unlink_google(void)
+{
+    return api_call(&api, "DELETE", "/api/auth/google/link", NULL, 0);
+}
+
+/* Whoever linked an account of theirs to another's is out by it, with their sessions. */
+static void a_link_is_shown_and_taken_away(void **state)
+{
+    const struct token t = {.sub = "1010", .email = "irene@example.com"};
+    const uint64_t end = clock_mono_ms() + READ_MS_MAX;
+    struct api other;
+    char id[64];
+
+    (void)state;
+    api_register(&api, "irene");
+    (void)snprintf(id, sizeof id, "%s", api_text(&api, "user.id"));
+    assert_false(is_linked());
+    assert_int_equal(unlink_google(), 409);
+    expect(409, "GOOGLE_NOT_LINKED");
+    link_google(&t, PASSWORD);
+    assert_int_equal(api.status, 200);
+    assert_true(is_linked());
+    api_open(&other, stack_url());
+    api_send(&other, "POST", "/api/auth/google", json_pack("{s:s}", "credential", token_of(&t)));
+    assert_int_equal(other.status, 200);
+    (void)snprintf(other.token, sizeof other.token, "%s", api_text(&other, "token"));
+    assert_int_equal(api_get(&other, "/api/auth/me"), 200);
+    assert_int_equal(unlink_google(), 200);
+    assert_false(is_linked()); /* and this session goes on */
+    while (api_get(&other, "/api/auth/me") != 401) {
+        assert_true(clock_mono_ms() < end);
+        (void)usleep(5000);
+    }
+    api_close(&other);
+    audit_of("google_unlink", id);
+    assert_int_equal(log_in(&t), 409);
+    expect(409, "GOOGLE_LINK_REQUIRED");
+}
+
+/* Nobody locks himself out. */
+static void the_only_way_in_stays(void **state)
+{
+    const struct token t = {.sub = "1011", .email = "julia@example.com"};
+
+    (void)state;
+    assert_int_equal(log_in(&t), 200);
+    assert_true(is_linked());
+    assert_int_equal(unlink_google(), 409);
+    expect(409, "NO_PASSWORD");
+    assert_true(is_linked());
+    assert_int_equal(log_in(&t), 200);
+}
+
 static void credentials_that_are_not_good_are_refused(void **state)
 {
 #define EVA .sub = "1006", .email = "eva@example.com"
@@ -373,6 +446,8 @@ int main(void)
         cmocka_unit_test(such_a_user_has_no_password),
         cmocka_unit_test(an_account_with_a_password_is_not_merged),
         cmocka_unit_test(one_account_belongs_to_one_user),
+        cmocka_unit_test(a_link_is_shown_and_taken_away),
+        cmocka_unit_test(the_only_way_in_stays),
         cmocka_unit_test(credentials_that_are_not_good_are_refused),
         cmocka_unit_test(an_inactive_user_stays_out),
         cmocka_unit_test(a_second_factor_is_asked_for),

@@ -30,3 +30,21 @@ SET google_sub = :sub, updated_at = now() AT TIME ZONE 'UTC'
 WHERE id = :user_id::uuid AND is_active AND (google_sub IS NULL OR google_sub = :sub)
   AND NOT EXISTS (SELECT FROM users AS others WHERE others.google_sub = :sub AND others.id <> :user_id::uuid)
 RETURNING id;
+
+-- name: google_unlink
+-- in: none
+-- out: avanta.identity.GoogleUnlinking
+-- Of a user without a password the link stays: nothing else lets him in. Log-ins under way end.
+WITH found AS MATERIALIZED (
+    SELECT id, google_sub IS NOT NULL AS linked, password_hash IS NOT NULL AS has_password
+    FROM users
+    WHERE id = :user_id::uuid AND is_active
+    FOR UPDATE
+), gone AS (
+    UPDATE users
+    SET google_sub = NULL, entries_ended = users.entries_ended + 1, updated_at = now() AT TIME ZONE 'UTC'
+    FROM found
+    WHERE users.id = :user_id::uuid AND found.linked AND found.has_password
+)
+SELECT id, linked, has_password
+FROM found;

@@ -20,7 +20,7 @@ WHERE users.email = :email;
 -- name: user_me
 -- in: none
 -- out: avanta.identity.User
-SELECT id, email, name, avatar_url, role, is_demo, created_at
+SELECT id, email, name, avatar_url, role, is_demo, created_at, google_sub IS NOT NULL AS google_linked
 FROM users
 WHERE id = :user_id::uuid AND is_active;
 
