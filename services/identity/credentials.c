@@ -1,4 +1,5 @@
-/* The caller's password: changed, or given again for what asks for it. The Google account beside it. */
+/* The caller's password: changed, or given again for what asks for it. The Google account beside
+ * it. */
 #include "avanta/identity_internal.pb-c.h"
 #include "identity_ops.gen.h"
 #include "identity_sql.gen.h"
@@ -8,6 +9,9 @@
 #include "services/identity/session_list.h"
 
 #include <assert.h>
+#include <string.h>
+
+#define GOOGLE_FRESH_S 300
 
 /* What the thread pool works on. */
 struct proof {
@@ -21,7 +25,7 @@ struct proof {
     struct password_cost cost;
     char hash[PASSWORD_HASH_BYTES];
     Avanta__Identity__PasswordNew row;
-    const Avanta__Google__IdToken *token; /* of link */
+    const Avanta__Google__IdToken *token; /* of link; of who re-authenticates by it */
 };
 
 static struct proof *proof_of(struct req *r)
@@ -63,21 +67,28 @@ static enum step password_select(struct req *r)
     return req_query(r, Q_PASSWORD_SELECT);
 }
 
-/* Compares with the row of password_select(). */
+/* The row of password_select(). False: error set. */
+static bool user_read(struct req *r)
+{
+    struct proof *proof = proof_of(r);
+
+    assert(req_rows(r) <= 1);
+    if (req_rows(r) == 0) {
+        (void)req_refuse(r, AVANTA__REASON__USER_INACTIVE);
+        return false;
+    }
+    proof->user = (const Avanta__Identity__UserPassword *)(const void *)req_row_new(r, 0);
+    assert(proof->user == NULL || proof->user->id != NULL);
+    return proof->user != NULL;
+}
+
+/* Compares with it. */
 static enum step verify(struct req *r, const char *password)
 {
     struct proof *proof = proof_of(r);
 
     assert(password != NULL);
-    assert(req_rows(r) <= 1);
-    if (req_rows(r) == 0) {
-        return req_refuse(r, AVANTA__REASON__USER_INACTIVE);
-    }
-    if (proof == NULL) {
-        return identity_no_memory(r);
-    }
-    proof->user = (const Avanta__Identity__UserPassword *)(const void *)req_row_new(r, 0);
-    if (proof->user == NULL) {
+    if (!user_read(r)) {
         return STEP_FAIL;
     }
     if (proof->user->password_hash == NULL) {
@@ -203,11 +214,59 @@ const struct op op_identity_change_password = {
 
 /* --- give it again --- */
 
+/* Whether the token is young enough to tell that somebody was at Google just now. */
+static bool token_fresh(struct req *r, const Avanta__Google__IdToken *token)
+{
+    const int64_t age_s = (int64_t)(req_now_ms(r) / 1000) - token->iat;
+
+    assert(token->iat > 0);
+    if (age_s > GOOGLE_FRESH_S) {
+        (void)req_refuse_saying(r,
+                                AVANTA__REASON__INVALID_CREDENTIAL,
+                                "The Google credential is older than five minutes: get a new one");
+    }
+    return age_s <= GOOGLE_FRESH_S;
+}
+
+/* One of the two proofs. */
+static enum step again_begin(struct req *r)
+{
+    const Avanta__Identity__ReauthenticateRequest *in = req_in(r);
+    struct proof *proof = proof_of(r);
+    const bool password = in->password != NULL && in->password[0] != '\0';
+    const bool credential = in->credential != NULL && in->credential[0] != '\0';
+    enum step step = STEP_NEXT;
+
+    if (password == credential) {
+        (void)req_violation(
+            r, ERR_INVALID, "password", "required", "or credential must be given, and not both");
+        return req_violation(
+            r, ERR_INVALID, "credential", "required", "or password must be given, and not both");
+    }
+    if (credential) {
+        step = google_token_read(r, in->credential, &proof->token);
+        if (step == STEP_NEXT && !token_fresh(r, proof->token)) {
+            return STEP_FAIL;
+        }
+    }
+    return step == STEP_NEXT ? proof_begin(r) : step;
+}
+
+/* Of a credential there is nothing to guess: it is not counted as a failure. */
 static enum step again_verify(struct req *r)
 {
     const Avanta__Identity__ReauthenticateRequest *in = req_in(r);
+    struct proof *proof = proof_of(r);
 
-    return verify(r, in->password);
+    if (proof->token == NULL) {
+        return verify(r, in->password);
+    }
+    if (!user_read(r)) {
+        return STEP_FAIL;
+    }
+    proof->good =
+        proof->user->google_sub != NULL && strcmp(proof->user->google_sub, proof->token->sub) == 0;
+    return STEP_NEXT;
 }
 
 static enum step again_proved(struct req *r)
@@ -222,8 +281,14 @@ static enum step again_proved(struct req *r)
 
 static enum step again_update(struct req *r)
 {
-    enum step judged = proof_judge(r, "reauthenticate");
+    struct proof *proof = proof_of(r);
+    enum step judged = STEP_NEXT;
 
+    if (proof->token != NULL && !proof->proved) {
+        req_audit_failure(r, proof->user->id, "reauthenticate", "user", proof->user->id);
+        return req_refuse_keeping(r, AVANTA__REASON__GOOGLE_LINKED_OTHERWISE);
+    }
+    judged = proof_judge(r, "reauthenticate");
     return judged == STEP_NEXT ? req_query(r, Q_SESSION_REAUTHENTICATED) : judged;
 }
 
@@ -233,12 +298,13 @@ static enum step again_reply(struct req *r)
 
     event.session_id = req_principal(r)->session_id;
     req_emit(r, &event.base, event.session_id);
-    return identity_done(r, "Password confirmed");
+    return identity_done(
+        r, proof_of(r)->token == NULL ? "Password confirmed" : "Google account confirmed");
 }
 
 const struct op op_identity_reauthenticate = {
     TX_WRITE,
-    {proof_begin,
+    {again_begin,
       attempt_admitted, password_select,
       again_verify, again_proved,
       req_transaction, proof_end,

@@ -44,7 +44,7 @@ enum step identity_reply_row_or_nobody(struct req *r)
     return req_rows(r) == 0 ? STEP_DONE : req_reply_row(r);
 }
 
-enum step recent_select(struct req *r)
+enum step recent_query(struct req *r, uint16_t statement)
 {
     const struct identity *self = req_service(r);
     Avanta__Identity__SessionRecent *query = arena_alloc(req_arena(r), sizeof *query);
@@ -56,7 +56,12 @@ enum step recent_select(struct req *r)
     avanta__identity__session_recent__init(query);
     query->has_recent_s = true;
     query->recent_s = (int64_t)self->config.recent_seconds;
-    return req_query_from(r, Q_SESSION_RECENT, &query->base);
+    return req_query_from(r, statement, &query->base);
+}
+
+enum step recent_select(struct req *r)
+{
+    return recent_query(r, Q_SESSION_RECENT);
 }
 
 bool recent_good(struct req *r)

@@ -23,7 +23,7 @@
     X(UINT, session_seconds, "AVANTA_SESSION_SECONDS", "2592000", 60, 31536000, PLAIN, "life of a session, whatever happens") \
     X(UINT, idle_seconds,   "AVANTA_SESSION_IDLE_SECONDS", "604800", 60, 31536000, PLAIN, "a session unused for so long has ended") \
     X(UINT, sessions_kept,  "AVANTA_SESSIONS_PER_USER", "32", 1, 1000, PLAIN,      "sessions of one user; a further login ends the one used longest ago") \
-    X(UINT, recent_seconds, "AVANTA_REAUTHENTICATION_SECONDS", "3600", 1, 86400, PLAIN, "how long after the password was given sensitive changes need it not again") \
+    X(UINT, recent_seconds, "AVANTA_REAUTHENTICATION_SECONDS", "3600", 1, 86400, PLAIN, "how long after a password or Google credential was given sensitive changes need none") \
     X(UINT, key_rotate_hours, "AVANTA_KEY_ROTATE_HOURS", "720", 1, 87600, PLAIN,    "how long a key signs access tokens before another one takes over") \
     X(UINT, key_ahead_s,    "AVANTA_KEY_PUBLISH_AHEAD_S", "3600", 15, 604800, PLAIN, "how long a key is published before it signs")  \
     X(UINT, argon2_kib,     "AVANTA_ARGON2_KIB",     "19456", 8, 1048576, PLAIN,    "memory of one password hash, KiB")           \
@@ -85,6 +85,8 @@ enum step identity_reply_row_or_nobody(struct req *r);
 
 /* First step of a sensitive change, in person: asks whether the password was given lately. */
 enum step recent_select(struct req *r);
+/* A statement that looks at more besides; its `in` is SessionRecent. */
+enum step recent_query(struct req *r, uint16_t statement);
 /* Its verdict, at the head of the next step: false with the refusal set. */
 bool recent_good(struct req *r) MUST_CHECK;
 /* A statement, before the one that ends a user's sessions: log-ins under way end too. No row: there

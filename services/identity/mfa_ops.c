@@ -35,7 +35,7 @@ static struct setting_up *state_of(struct req *r)
 static enum step state_select(struct req *r)
 {
     assert(req_principal(r) != NULL);
-    return req_query(r, Q_MFA_SELECT);
+    return recent_query(r, Q_MFA_SELECT);
 }
 
 /* False: error set. */
@@ -85,6 +85,22 @@ const struct op op_identity_get_mfa = {
 
 /* --- the password, before anything else: guesses at it are counted --- */
 
+/* Who has none re-authenticated lately in the place of it. */
+static bool password_needless(struct req *r, const char *password)
+{
+    struct setting_up *state = state_of(r);
+
+    if (password != NULL && password[0] != '\0') {
+        (void)req_refuse(r, AVANTA__REASON__NO_PASSWORD);
+        return false;
+    }
+    if (!state->user->recent) {
+        (void)req_refuse(r, AVANTA__REASON__REAUTHENTICATION_REQUIRED);
+        return false;
+    }
+    return true;
+}
+
 static void verify_work(void *arg)
 {
     struct setting_up *state = arg;
@@ -95,30 +111,40 @@ static void verify_work(void *arg)
     state->good = password_verify(state->password, state->user->password_hash);
 }
 
-static enum step password_begin(struct req *r)
+static enum step password_begin(struct req *r, const char *password)
 {
     struct setting_up *state = state_of(r);
 
     assert(!state->good);
-    if (!req_work_reserve(r)) {
-        return STEP_FAIL;
-    }
-    attempt_of_user(&state->attempt, r);
-    return attempt_begin(r, &state->attempt);
-}
-
-static enum step password_verify_given(struct req *r, const char *password)
-{
-    struct setting_up *state = state_of(r);
-
-    assert(password != NULL);
     if (!state_read(r)) {
         return STEP_FAIL;
     }
     if (state->user->password_hash == NULL) {
-        return STEP_NEXT;
+        if (!password_needless(r, password)) {
+            return STEP_FAIL;
+        }
+    } else if (password == NULL || password[0] == '\0') {
+        return req_violation(r, ERR_INVALID, "password", "required", "must be given");
+    } else if (!req_work_reserve(r)) {
+        return STEP_FAIL;
     }
     state->password = str_from(password);
+    attempt_of_user(&state->attempt, r);
+    return attempt_begin(r, &state->attempt);
+}
+
+static enum step password_verify_given(struct req *r)
+{
+    struct setting_up *state = state_of(r);
+
+    assert(state->user != NULL);
+    if (attempt_admitted(r) != STEP_NEXT) {
+        return STEP_FAIL;
+    }
+    if (state->user->password_hash == NULL) {
+        state->good = true;
+        return STEP_NEXT;
+    }
     return req_work(r, verify_work, state);
 }
 
@@ -128,7 +154,7 @@ static enum step password_end(struct req *r)
 
     assert(state->user != NULL);
     assert(state->attempt.count > 0);
-    return attempt_end(r, &state->attempt, !state->good && state->user->password_hash != NULL);
+    return attempt_end(r, &state->attempt, !state->good);
 }
 
 /* At the head of the step behind it. False: refused, and counted. */
@@ -141,9 +167,7 @@ static bool password_good(struct req *r, const char *action)
     if (!attempt_ended(r, &state->attempt, state->user->id)) {
         return false;
     }
-    if (state->user->password_hash == NULL) {
-        (void)req_refuse_keeping(r, AVANTA__REASON__NO_PASSWORD);
-    } else if (!state->good) {
+    if (!state->good) {
         req_audit_failure(r, state->user->id, action, "mfa", state->user->id);
         (void)req_refuse_keeping(r, AVANTA__REASON__INVALID_PASSWORD);
     }
@@ -152,12 +176,11 @@ static bool password_good(struct req *r, const char *action)
 
 /* --- enroll: a seed that waits for its first code --- */
 
-static enum step enroll_check(struct req *r)
+static enum step enroll_begin(struct req *r)
 {
     const Avanta__Identity__EnrollMfaRequest *in = req_in(r);
 
-    assert(in->password != NULL);
-    return password_verify_given(r, in->password);
+    return password_begin(r, in->password);
 }
 
 static enum step enroll_insert(struct req *r)
@@ -213,11 +236,10 @@ static enum step enroll_reply(struct req *r)
 
 const struct op op_identity_enroll_mfa = {
     TX_WRITE,
-    {password_begin,
-      attempt_admitted, state_select,
-      enroll_check, req_transaction,
-      password_end, enroll_insert,
-      enroll_reply}
+    {state_select,
+      enroll_begin, password_verify_given,
+      req_transaction, password_end,
+      enroll_insert, enroll_reply}
 };
 
 /* --- recovery codes --- */
@@ -332,14 +354,13 @@ const struct op op_identity_verify_mfa = {
     TX_WRITE, {state_select, verify_attempt, verify_enable, end_others, verify_reply}
 };
 
-/* --- what takes the password and a code --- */
+/* --- what takes the password, or what stands for it, and a code --- */
 
-static enum step proof_check(struct req *r)
+static enum step proof_begin(struct req *r)
 {
     const Avanta__Identity__MfaProofRequest *in = req_in(r);
 
-    assert(in->password != NULL);
-    return password_verify_given(r, in->password);
+    return password_begin(r, in->password);
 }
 
 static enum step proof_attempt(struct req *r, const char *action)
@@ -386,12 +407,11 @@ static enum step disable_reply(struct req *r)
 
 const struct op op_identity_disable_mfa = {
     TX_WRITE,
-    {password_begin,
-      attempt_admitted, state_select,
-      proof_check, req_transaction,
-      password_end, disable_attempt,
-      disable_delete, end_others,
-      disable_reply}
+    {state_select,
+      proof_begin, password_verify_given,
+      req_transaction, password_end,
+      disable_attempt, disable_delete,
+      end_others, disable_reply}
 };
 
 static enum step renew_attempt(struct req *r)
@@ -417,71 +437,9 @@ static enum step renew_reply(struct req *r)
 
 const struct op op_identity_renew_recovery_codes = {
     TX_WRITE,
-    {password_begin,
-      attempt_admitted, state_select,
-      proof_check, req_transaction,
-      password_end, renew_attempt,
-      renew_insert, renew_reply}
-};
-
-/* --- an administrator takes it away from a user who lost it --- */
-
-static enum step reset_delete(struct req *r)
-{
-    const Avanta__Identity__ResetMfaRequest *in = req_in(r);
-
-    assert(in->id != NULL);
-    if (!recent_good(r)) {
-        return STEP_FAIL;
-    }
-    if (str_eq_nocase(str_from(in->id), str_from(req_user_id(r)))) {
-        return req_refuse_saying(
-            r, AVANTA__REASON__OWN_ACCOUNT, "Disable your own second factor with its code");
-    }
-    return req_query(r, Q_MFA_RESET);
-}
-
-static enum step reset_end_sessions(struct req *r)
-{
-    Avanta__Identity__OwnerSessions *query = arena_alloc(req_arena(r), sizeof *query);
-    const Avanta__Identity__MfaRemoval *found = NULL;
-
-    assert(req_rows(r) <= 1);
-    if (req_rows(r) == 0) {
-        return req_fail(r, ERR_NOT_FOUND, "The user was not found");
-    }
-    found = (const Avanta__Identity__MfaRemoval *)(const void *)req_row_new(r, 0);
-    if (found == NULL || query == NULL) {
-        return identity_no_memory(r);
-    }
-    assert(found->owner_id != NULL);
-    if (!found->removed) {
-        return req_refuse(r, AVANTA__REASON__MFA_NOT_ENABLED);
-    }
-    avanta__identity__owner_sessions__init(query);
-    query->owner_id = found->owner_id;
-    return req_query_from(r, Q_SESSIONS_END_USER, &query->base);
-}
-
-static enum step reset_reply(struct req *r)
-{
-    const Avanta__Identity__ResetMfaRequest *in = req_in(r);
-    Avanta__Identity__MfaReset event = AVANTA__IDENTITY__MFA_RESET__INIT;
-    uint32_t count = 0;
-
-    assert(in->id != NULL);
-    assert(strcmp(in->id, req_user_id(r)) != 0);
-    if (!sessions_ended_publish(r, &count)) {
-        return STEP_FAIL;
-    }
-    event.user_id = in->id;
-    event.has_sessions_ended = true;
-    event.sessions_ended = count;
-    req_audit_severity(r, "critical");
-    req_emit_for(r, in->id, &event.base, in->id);
-    return identity_done(r, "The user's second factor is removed");
-}
-
-const struct op op_identity_reset_mfa = {
-    TX_WRITE, {recent_select, reset_delete, reset_end_sessions, reset_reply}
+    {state_select,
+      proof_begin, password_verify_given,
+      req_transaction, password_end,
+      renew_attempt, renew_insert,
+      renew_reply}
 };

@@ -84,19 +84,56 @@ static void it_takes_the_password_and_a_first_code(void **state)
                         "0"); /* all ended */
 }
 
-static void without_a_password_there_is_none(void **state)
+static const char *attempts_at(const struct mfa_user *user)
+{
+    return mfa_ask(user,
+                   "SELECT coalesce(sum(pending + failures), 0) FROM attempt"
+                   " WHERE kind = 'user' AND key = sha256('%s'::bytea)");
+}
+
+/* Who has none proved lately by Google who he is. */
+static void without_a_password_a_recent_proof_stands_for_it(void **state)
 {
     struct mfa_user gus;
+    char code[MFA_CODE_BYTES];
 
     (void)state;
     mfa_user_make(&gus, &rig, "gus");
     mfa_run(&gus, "UPDATE users SET google_sub = 'gus', password_hash = NULL WHERE id = '%s'");
     mfa_expect(mfa_enroll(&gus, MFA_PASSWORD), AVANTA__REASON__NO_PASSWORD);
+    mfa_run(&gus,
+            "UPDATE session SET authenticated_at = now() - interval '2 hours'"
+            " WHERE user_id = '%s'");
+    mfa_expect(mfa_enroll(&gus, NULL), AVANTA__REASON__REAUTHENTICATION_REQUIRED);
     assert_string_equal(mfa_status(&gus), "0 0 0 0");
-    assert_string_equal(mfa_ask(&gus,
-                                "SELECT pending + failures FROM attempt"
-                                " WHERE kind = 'user' AND key = sha256('%s'::bytea)"),
-                        "0");
+    assert_string_equal(attempts_at(&gus), "0");
+    mfa_run(&gus, "UPDATE session SET authenticated_at = now() WHERE user_id = '%s'");
+    assert_int_equal(mfa_enroll(&gus, NULL).code, OK);
+    mfa_code(gus.secret, 0, code);
+    assert_int_equal(mfa_verify(&gus, code).code, OK);
+    mfa_run(&gus,
+            "UPDATE session SET authenticated_at = now() - interval '2 hours'"
+            " WHERE user_id = '%s'");
+    mfa_expect(mfa_disable(&gus, NULL, gus.codes[0]), AVANTA__REASON__REAUTHENTICATION_REQUIRED);
+    mfa_expect(mfa_renew(&gus, NULL, gus.codes[0], NULL),
+               AVANTA__REASON__REAUTHENTICATION_REQUIRED);
+    mfa_run(&gus, "UPDATE session SET authenticated_at = now() WHERE user_id = '%s'");
+    mfa_expect(mfa_disable(&gus, NULL, "AAAA"), AVANTA__REASON__INVALID_MFA_CODE);
+    assert_int_equal(mfa_disable(&gus, NULL, gus.codes[0]).code, OK);
+    assert_string_equal(attempts_at(&gus), "0");
+}
+
+/* A recent proof does not stand for a password that there is. */
+static void a_password_cannot_be_left_out(void **state)
+{
+    struct mfa_user pia;
+
+    (void)state;
+    mfa_user_make(&pia, &rig, "pia");
+    assert_int_equal(mfa_enroll(&pia, NULL).code, ERR_INVALID);
+    assert_int_equal(mfa_enroll(&pia, "").code, ERR_INVALID);
+    assert_string_equal(mfa_status(&pia), "0 0 0 0");
+    assert_string_equal(attempts_at(&pia), "0");
 }
 
 static void neither_secret_nor_codes_are_stored(void **state)
@@ -405,7 +442,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_takes_the_password_and_a_first_code),
-        cmocka_unit_test(without_a_password_there_is_none),
+        cmocka_unit_test(without_a_password_a_recent_proof_stands_for_it),
+        cmocka_unit_test(a_password_cannot_be_left_out),
         cmocka_unit_test(neither_secret_nor_codes_are_stored),
         cmocka_unit_test(a_seed_moved_to_another_user_does_not_open),
         cmocka_unit_test(a_login_takes_a_code_and_each_once),

@@ -1,80 +1,30 @@
 /* Logging in with Google, whose part a key of our own plays: who is let in, who is not, and what
  * becomes of users who are there already. */
-#include "tests/support/api.h"
+#include "tests/support/google_issuer.h"
 #include "tests/support/mfa_client.h"
-#include "tests/support/rsa_key.h"
+#include "tests/support/people.h"
 #include "tests/support/stack.h"
 
 #include "libcommon/base/clock.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define CLIENT      "client-1.apps.example.com"
-#define ISSUER      "https://accounts.example.com"
 #define PASSWORD    "Una clave larga 7"
 #define READ_MS_MAX 20000
 
 static struct api api;
 static struct api admin;
-static struct rsa_key *keys[2];
-static char directory[] = "/tmp/avanta-google-XXXXXX";
-static char file_path[64];
-
-static void file_put(const struct rsa_key *key, const char *kid)
-{
-    char memory[4096];
-    char fresh[80];
-    struct buf b = buf_over(memory, sizeof memory);
-    FILE *file = NULL;
-
-    buf_text(&b, "{\"keys\":[");
-    rsa_key_jwk(key, kid, ",\"use\":\"sig\",\"alg\":\"RS256\"", &b);
-    buf_text(&b, "]}");
-    (void)snprintf(fresh, sizeof fresh, "%s.new", file_path);
-    file = fopen(fresh, "w");
-    assert_non_null(file);
-    assert_int_equal(fwrite(memory, 1, b.len, file), b.len);
-    assert_int_equal(fclose(file), 0);
-    assert_int_equal(rename(fresh, file_path), 0);
-}
 
 static int setup(void **state)
 {
-    char settings[512];
-
-    if (getenv("AVANTA_BUILD") == NULL) {
-        fail_msg("this test needs a stack of its own");
-    }
-    keys[0] = rsa_key_make(2048);
-    keys[1] = rsa_key_make(2048);
-    assert_non_null(mkdtemp(directory));
-    (void)snprintf(file_path, sizeof file_path, "%s/jwks.json", directory);
-    file_put(keys[0], "g1");
-    (void)snprintf(settings,
-                   sizeof settings,
-                   "AVANTA_GOOGLE_CLIENT_ID=%s AVANTA_GOOGLE_JWKS_FILE=%s AVANTA_GOOGLE_ISSUER=%s",
-                   CLIENT,
-                   file_path,
-                   ISSUER);
-    stack_identity_settings(settings);
+    google_issuer_open("");
     if (stack_setup(state) != 0) {
         return 1;
     }
     api_open(&api, stack_url());
-    api_open(&admin, stack_url());
-    (void)snprintf(settings, sizeof settings, "%s", stack_value("AVANTA_ADMIN_EMAIL"));
-    assert_int_equal(
-        api_send(
-            &admin,
-            "POST",
-            "/api/auth/login",
-            json_pack(
-                "{s:s,s:s}", "email", settings, "password", stack_value("AVANTA_ADMIN_PASSWORD"))),
-        200);
-    (void)snprintf(admin.token, sizeof admin.token, "%s", api_text(&admin, "token"));
+    people_log_in_admin(&admin);
     return 0;
 }
 
@@ -82,78 +32,25 @@ static int teardown(void **state)
 {
     api_close(&api);
     api_close(&admin);
-    rsa_key_free(&keys[0]);
-    rsa_key_free(&keys[1]);
-    (void)unlink(file_path);
-    (void)rmdir(directory);
+    google_issuer_close();
     return stack_teardown(state);
 }
 
-/* --- tokens --- */
-
-struct token {
-    const char *header; /* NULL: a good one */
-    const char *sub;
-    const char *email;
-    const char *aud; /* NULL: ours */
-    bool unverified;
-    int64_t age_s;
-    size_t key;
-};
-
-static const char *token_of(const struct token *t)
-{
-    static char memory[8192];
-    struct buf b = buf_over(memory, sizeof memory);
-    const int64_t now_s = (int64_t)(clock_wall_ms() / 1000);
-    json_t *claims = json_pack("{s:s,s:s,s:s,s:s,s:b,s:s,s:s,s:I,s:I}",
-                               "iss",
-                               ISSUER,
-                               "aud",
-                               t->aud == NULL ? CLIENT : t->aud,
-                               "sub",
-                               t->sub,
-                               "email",
-                               t->email,
-                               "email_verified",
-                               t->unverified ? 0 : 1,
-                               "name",
-                               "Ana Pérez",
-                               "picture",
-                               "https://pictures.example.com/ana",
-                               "iat",
-                               (json_int_t)(now_s - t->age_s),
-                               "exp",
-                               (json_int_t)(now_s - t->age_s + 3600));
-    char *text = json_dumps(claims, 0);
-
-    assert_non_null(text);
-    rsa_key_token(keys[t->key],
-                  t->header == NULL ? "{\"alg\":\"RS256\",\"typ\":\"JWT\",\"kid\":\"g1\"}"
-                                    : t->header,
-                  text,
-                  &b);
-    assert_true(buf_terminate(&b));
-    free(text);
-    json_decref(claims);
-    return memory;
-}
-
 /* `otp` may be NULL. */
-static long log_in_with(const struct token *t, const char *otp)
+static long log_in_with(const struct google_token *t, const char *otp)
 {
     api.token[0] = '\0';
     api_send(&api,
              "POST",
              "/api/auth/google",
-             json_pack("{s:s,s:s*}", "credential", token_of(t), "otp", otp));
+             json_pack("{s:s,s:s*}", "credential", google_token_text(t), "otp", otp));
     if (api.status == 200) {
         (void)snprintf(api.token, sizeof api.token, "%s", api_text(&api, "token"));
     }
     return api.status;
 }
 
-static long log_in(const struct token *t)
+static long log_in(const struct google_token *t)
 {
     return log_in_with(t, NULL);
 }
@@ -165,20 +62,20 @@ static void expect(long status, const char *code)
     }
 }
 
-static void link_google(const struct token *t, const char *password)
+static void link_google(const struct google_token *t, const char *password)
 {
     api_send(&api,
              "POST",
              "/api/auth/google/link",
-             json_pack("{s:s,s:s}", "credential", token_of(t), "password", password));
+             json_pack("{s:s,s:s}", "credential", google_token_text(t), "password", password));
 }
 
 /* --- tests --- */
 
 static void a_new_person_becomes_a_user(void **state)
 {
-    const struct token first = {.sub = "1001", .email = "Nueva@Example.com"};
-    const struct token moved = {.sub = "1001", .email = "otra@example.com"};
+    const struct google_token first = {.sub = "1001", .email = "Nueva@Example.com"};
+    const struct google_token moved = {.sub = "1001", .email = "otra@example.com"};
     char id[64];
 
     (void)state;
@@ -198,7 +95,7 @@ static void a_new_person_becomes_a_user(void **state)
 
 static void such_a_user_has_no_password(void **state)
 {
-    const struct token t = {.sub = "1002", .email = "sinclave@example.com"};
+    const struct google_token t = {.sub = "1002", .email = "sinclave@example.com"};
 
     (void)state;
     assert_int_equal(log_in(&t), 200);
@@ -220,7 +117,7 @@ static void such_a_user_has_no_password(void **state)
 /* Whoever registered with an e-mail first gets nothing of its owner's by that, nor the reverse. */
 static void an_account_with_a_password_is_not_merged(void **state)
 {
-    const struct token t = {.sub = "1003", .email = "berta@example.com"};
+    const struct google_token t = {.sub = "1003", .email = "berta@example.com"};
     struct api nobody;
     char id[64];
 
@@ -233,7 +130,7 @@ static void an_account_with_a_password_is_not_merged(void **state)
     api_send(&nobody,
              "POST",
              "/api/auth/google/link",
-             json_pack("{s:s,s:s}", "credential", token_of(&t), "password", PASSWORD));
+             json_pack("{s:s,s:s}", "credential", google_token_text(&t), "password", PASSWORD));
     assert_int_equal(nobody.status, 401);
     api_close(&nobody);
     api_send(&api,
@@ -254,8 +151,8 @@ static void an_account_with_a_password_is_not_merged(void **state)
 
 static void one_account_belongs_to_one_user(void **state)
 {
-    const struct token first = {.sub = "1004", .email = "carlos@example.com"};
-    const struct token second = {.sub = "1005", .email = "carlos@example.com"};
+    const struct google_token first = {.sub = "1004", .email = "carlos@example.com"};
+    const struct google_token second = {.sub = "1005", .email = "carlos@example.com"};
 
     (void)state;
     assert_int_equal(log_in(&first), 200);
@@ -298,7 +195,7 @@ static long unlink_google(void)
 /* Whoever linked an account of theirs to another's is out by it, with their sessions. */
 static void a_link_is_shown_and_taken_away(void **state)
 {
-    const struct token t = {.sub = "1010", .email = "irene@example.com"};
+    const struct google_token t = {.sub = "1010", .email = "irene@example.com"};
     const uint64_t end = clock_mono_ms() + READ_MS_MAX;
     struct api other;
     char id[64];
@@ -313,7 +210,10 @@ static void a_link_is_shown_and_taken_away(void **state)
     assert_int_equal(api.status, 200);
     assert_true(is_linked());
     api_open(&other, stack_url());
-    api_send(&other, "POST", "/api/auth/google", json_pack("{s:s}", "credential", token_of(&t)));
+    api_send(&other,
+             "POST",
+             "/api/auth/google",
+             json_pack("{s:s}", "credential", google_token_text(&t)));
     assert_int_equal(other.status, 200);
     (void)snprintf(other.token, sizeof other.token, "%s", api_text(&other, "token"));
     assert_int_equal(api_get(&other, "/api/auth/me"), 200);
@@ -332,7 +232,7 @@ static void a_link_is_shown_and_taken_away(void **state)
 /* Nobody locks himself out. */
 static void the_only_way_in_stays(void **state)
 {
-    const struct token t = {.sub = "1011", .email = "julia@example.com"};
+    const struct google_token t = {.sub = "1011", .email = "julia@example.com"};
 
     (void)state;
     assert_int_equal(log_in(&t), 200);
@@ -347,7 +247,7 @@ static void credentials_that_are_not_good_are_refused(void **state)
 {
 #define EVA .sub = "1006", .email = "eva@example.com"
     /* clang-format off */
-    static const struct token rows[] = {
+    static const struct google_token rows[] = {
         {EVA, .key = 1},
         {EVA, .aud = "another"},
         {EVA, .unverified = true},
@@ -374,7 +274,7 @@ static void credentials_that_are_not_good_are_refused(void **state)
 
 static void an_inactive_user_stays_out(void **state)
 {
-    const struct token t = {.sub = "1007", .email = "fernando@example.com"};
+    const struct google_token t = {.sub = "1007", .email = "fernando@example.com"};
     char path[128];
 
     (void)state;
@@ -393,7 +293,7 @@ static void an_inactive_user_stays_out(void **state)
 /* Google vouches for the account, not for the second factor. */
 static void a_second_factor_is_asked_for(void **state)
 {
-    const struct token t = {.sub = "1009", .email = "hugo@example.com"};
+    const struct google_token t = {.sub = "1009", .email = "hugo@example.com"};
     char code[MFA_CODE_BYTES];
     char recovery[MFA_TEXT_BYTES];
 
@@ -420,17 +320,17 @@ static void a_second_factor_is_asked_for(void **state)
 /* The issuer has new keys, and the operator's file too. */
 static void the_file_may_change(void **state)
 {
-    const struct token old = {.sub = "1008", .email = "gabriela@example.com"};
-    const struct token fresh = {.sub = "1008",
-                                .email = "gabriela@example.com",
-                                .key = 1,
-                                .header = "{\"alg\":\"RS256\",\"kid\":\"g2\"}"};
+    const struct google_token old = {.sub = "1008", .email = "gabriela@example.com"};
+    const struct google_token fresh = {.sub = "1008",
+                                       .email = "gabriela@example.com",
+                                       .key = 1,
+                                       .header = "{\"alg\":\"RS256\",\"kid\":\"g2\"}"};
     const uint64_t end = clock_mono_ms() + READ_MS_MAX;
 
     (void)state;
     assert_int_equal(log_in(&old), 200);
     assert_int_equal(log_in(&fresh), 400);
-    file_put(keys[1], "g2");
+    google_issuer_put(1, "g2");
     while (log_in(&fresh) != 200) {
         expect(400, "INVALID_CREDENTIAL");
         assert_true(clock_mono_ms() < end);

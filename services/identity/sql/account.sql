@@ -19,7 +19,7 @@ RETURNING id, email, name, role, created_at, last_login_at, preferences, avatar_
 -- name: password_select
 -- in: none
 -- out: avanta.identity.UserPassword
-SELECT id, email, name, password_hash
+SELECT id, email, name, password_hash, google_sub
 FROM users
 WHERE id = :user_id::uuid AND is_active;
 

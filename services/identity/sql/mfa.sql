@@ -1,9 +1,12 @@
 -- name: mfa_select
--- in: none
+-- in: avanta.identity.SessionRecent
 -- out: avanta.identity.MfaState
 SELECT users.id, users.email, users.role, users.password_hash, mfa.sealed, mfa.enabled_at IS NOT NULL AS enabled,
        to_char(mfa.enabled_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS enabled_at,
-       (SELECT count(*) FROM recovery_code WHERE user_id = :user_id::uuid AND used_at IS NULL) AS codes_left
+       (SELECT count(*) FROM recovery_code WHERE user_id = :user_id::uuid AND used_at IS NULL) AS codes_left,
+       coalesce((SELECT authenticated_at > now() - make_interval(secs => :recent_s)
+                 FROM session
+                 WHERE user_id = :user_id::uuid AND id = :session_id::uuid AND ended_at IS NULL), false) AS recent
 FROM users
 LEFT JOIN mfa ON mfa.user_id = :user_id::uuid
 WHERE users.id = :user_id::uuid AND users.is_active;
