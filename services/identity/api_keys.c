@@ -1,8 +1,9 @@
 /* API keys: made, rotated and revoked by their user, resolved for gateways. Only a hash is kept. */
+#include "services/identity/api_keys.h"
+
 #include "avanta/identity_internal.pb-c.h"
 #include "identity_ops.gen.h"
 #include "identity_sql.gen.h"
-#include "services/identity/identity.h"
 #include "services/identity/signatures.h"
 
 #include "libcommon/base/id.h"
@@ -136,12 +137,26 @@ static Avanta__Identity__ApiKey *key_shown(struct req *r, const Avanta__Identity
 
 /* --- list --- */
 
-static enum step list_select(struct req *r)
+enum step api_keys_select(struct req *r, const char *owner_id)
 {
-    return req_query(r, Q_API_KEY_LIST);
+    Avanta__Identity__OwnerSessions *query = arena_alloc(req_arena(r), sizeof *query);
+
+    assert(owner_id != NULL);
+    if (query == NULL) {
+        return identity_no_memory(r);
+    }
+    avanta__identity__owner_sessions__init(query);
+    query->owner_id = identity_text(r, owner_id);
+    return query->owner_id == NULL ? identity_no_memory(r)
+                                   : req_query_from(r, Q_API_KEY_LIST, &query->base);
 }
 
-static enum step list_reply(struct req *r)
+static enum step list_select(struct req *r)
+{
+    return api_keys_select(r, req_user_id(r));
+}
+
+enum step api_keys_reply(struct req *r)
 {
     Avanta__Identity__ListApiKeysReply *out = req_out(r);
     ProtobufCMessage **rows = NULL;
@@ -165,61 +180,62 @@ static enum step list_reply(struct req *r)
 }
 
 const struct op op_identity_list_api_keys = {
-    TX_READ, {list_select, list_reply}
+    TX_READ, {list_select, api_keys_reply}
 };
 
 /* --- create --- */
 
 /* A key may carry what its user's role allows and keys may have at all. */
-static bool scope_can_be_given(struct req *r, const char *name)
+static bool scope_can_be_given(const char *name, const char *role_text)
 {
     enum api_permission permission = API_PUBLIC;
     enum role role = ROLE_COUNT;
 
     assert(name != NULL);
     return permission_find(str_from(name), &permission) && permission_keyed(permission) &&
-           role_find(str_from(req_principal(r)->role), &role) &&
+           role_find(str_from(role_text), &role) &&
            (permission_roles(permission) & (1U << (unsigned)role)) != 0;
 }
 
-static bool wishes_good(struct req *r, const Avanta__Identity__CreateApiKeyRequest *in)
+static bool wishes_good(struct req *r, const struct key_wishes *in)
 {
     bool good = true;
 
-    for (size_t i = 0; i < in->n_scopes; i++) {
-        if (!scope_can_be_given(r, in->scopes[i])) {
+    for (size_t i = 0; i < in->scope_count; i++) {
+        if (!scope_can_be_given(in->scopes[i], in->role)) {
             (void)req_violation(r,
                                 ERR_INVALID,
                                 "scopes",
                                 "value",
-                                "holds %.40s, which is no scope your keys can have",
+                                "holds %.40s, which is no scope the keys of this role can have",
                                 in->scopes[i]);
             good = false;
         }
     }
-    for (size_t i = 0; i < in->n_allowed_ips; i++) {
+    for (size_t i = 0; i < in->network_count; i++) {
         struct network network;
 
-        if (!network_parse(str_from(in->allowed_ips[i]), &network)) {
+        if (!network_parse(str_from(in->networks[i]), &network)) {
             (void)req_violation(r,
                                 ERR_INVALID,
                                 "allowed_ips",
                                 "format",
                                 "holds %.40s, which is no address or network",
-                                in->allowed_ips[i]);
+                                in->networks[i]);
             good = false;
         }
     }
     return good;
 }
 
-static enum step create_insert(struct req *r)
+enum step api_key_insert(struct req *r, const struct key_wishes *in)
 {
-    const Avanta__Identity__CreateApiKeyRequest *in = req_in(r);
     Avanta__Identity__ApiKeyNew *row = arena_alloc(req_arena(r), sizeof *row);
     struct new_key *key = NULL;
 
-    if (!recent_good(r) || !wishes_good(r, in)) {
+    assert(in->owner_id != NULL);
+    assert(in->role != NULL);
+    if (!wishes_good(r, in)) {
         return STEP_FAIL;
     }
     key = key_make(r);
@@ -231,21 +247,41 @@ static enum step create_insert(struct req *r)
     }
     avanta__identity__api_key_new__init(row);
     row->id = key->id;
+    row->owner_id = identity_text(r, in->owner_id);
     row->name = in->name;
     row->prefix = key->prefix;
     row->has_key_hash = !in->signing;
     row->key_hash = (ProtobufCBinaryData){sizeof key->hash, key->hash};
     row->has_sealed = in->signing;
     row->sealed = (ProtobufCBinaryData){sizeof key->sealed, key->sealed};
-    row->n_scopes = in->n_scopes;
+    row->n_scopes = in->scope_count;
     row->scopes = in->scopes;
-    row->n_networks = in->n_allowed_ips;
-    row->networks = in->allowed_ips;
+    row->n_networks = in->network_count;
+    row->networks = in->networks;
     row->has_days = true;
-    row->days = in->has_expires_in_days ? in->expires_in_days : DAYS_DEFAULT;
+    row->days = in->days == 0 ? DAYS_DEFAULT : in->days;
     row->has_keys_max = true;
     row->keys_max = KEYS_PER_USER_MAX;
-    return req_query_from(r, Q_API_KEY_INSERT, &row->base);
+    return row->owner_id == NULL ? identity_no_memory(r)
+                                 : req_query_from(r, Q_API_KEY_INSERT, &row->base);
+}
+
+static enum step create_insert(struct req *r)
+{
+    const Avanta__Identity__CreateApiKeyRequest *in = req_in(r);
+    const struct key_wishes wishes = {
+        .owner_id = req_user_id(r),
+        .role = req_principal(r)->role,
+        .name = in->name,
+        .scope_count = in->n_scopes,
+        .scopes = in->scopes,
+        .network_count = in->n_allowed_ips,
+        .networks = in->allowed_ips,
+        .days = in->expires_in_days,
+        .signing = in->signing,
+    };
+
+    return recent_good(r) ? api_key_insert(r, &wishes) : STEP_FAIL;
 }
 
 /* The key's only showing, and the event without it. */
@@ -278,11 +314,11 @@ static enum step key_reply(struct req *r, const char *message)
     event.expires_at = row->expires_at;
     event.replaces = row->replaces;
     req_audit_severity(r, "high");
-    req_emit(r, &event.base, row->id);
+    req_emit_for(r, row->owner_id, &event.base, row->id);
     return out->message == NULL || out->key == NULL ? identity_no_memory(r) : STEP_DONE;
 }
 
-static enum step create_reply(struct req *r)
+enum step api_key_inserted(struct req *r)
 {
     assert(req_rows(r) <= 1);
     if (req_rows(r) == 0) {
@@ -292,7 +328,7 @@ static enum step create_reply(struct req *r)
 }
 
 const struct op op_identity_create_api_key = {
-    TX_WRITE, {recent_select, create_insert, create_reply}
+    TX_WRITE, {recent_select, create_insert, api_key_inserted}
 };
 
 /* --- rotate --- */
@@ -349,21 +385,40 @@ const struct op op_identity_rotate_api_key = {
 
 /* --- revoke --- */
 
-static enum step revoke_update(struct req *r)
+enum step api_key_revoke(struct req *r, const char *owner_id, const char *id)
 {
-    return req_query(r, Q_API_KEY_REVOKE);
+    Avanta__Identity__ApiKeyOfOwner *query = arena_alloc(req_arena(r), sizeof *query);
+
+    assert(owner_id != NULL);
+    assert(id != NULL);
+    if (query == NULL) {
+        return identity_no_memory(r);
+    }
+    avanta__identity__api_key_of_owner__init(query);
+    query->id = identity_text(r, id);
+    query->owner_id = identity_text(r, owner_id);
+    return query->id == NULL || query->owner_id == NULL
+               ? identity_no_memory(r)
+               : req_query_from(r, Q_API_KEY_REVOKE, &query->base);
 }
 
-static enum step revoke_reply(struct req *r)
+static enum step revoke_update(struct req *r)
+{
+    const Avanta__Identity__ApiKeyIdRequest *in = req_in(r);
+
+    return api_key_revoke(r, req_user_id(r), in->id);
+}
+
+enum step api_key_revoked(struct req *r)
 {
     Avanta__Identity__ApiKeyRevoked event = AVANTA__IDENTITY__API_KEY_REVOKED__INIT;
-    const Avanta__Identity__RowId *row = NULL;
+    const Avanta__Identity__ApiKeyOfOwner *row = NULL;
 
     assert(req_rows(r) <= 1);
     if (req_rows(r) == 0) {
         return no_such_key(r);
     }
-    row = (const Avanta__Identity__RowId *)(const void *)req_row_new(r, 0);
+    row = (const Avanta__Identity__ApiKeyOfOwner *)(const void *)req_row_new(r, 0);
     if (row == NULL) {
         return STEP_FAIL;
     }
@@ -371,12 +426,12 @@ static enum step revoke_reply(struct req *r)
     req_publish(r, "ctl.revoke", str_from(row->id)); /* as gateways know it, not as it was spelt */
     event.id = row->id;
     req_audit_severity(r, "high");
-    req_emit(r, &event.base, row->id);
+    req_emit_for(r, row->owner_id, &event.base, row->id);
     return identity_done(r, "API key revoked");
 }
 
 const struct op op_identity_revoke_api_key = {
-    TX_WRITE, {revoke_update, revoke_reply}
+    TX_WRITE, {revoke_update, api_key_revoked}
 };
 
 /* --- for gateways --- */

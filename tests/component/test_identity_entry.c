@@ -253,29 +253,46 @@ static void a_password_is_changed_from_the_one_that_was_proved(void **state)
                         "another");
 }
 
-/* Whoever finds an administrator's browser open does not throw others out. */
-static void ending_a_users_sessions_asks_for_a_password_given_lately(void **state)
+/* Whoever finds an administrator's browser open does not throw others out, nor makes a key to stay.
+ */
+static void what_is_done_to_others_asks_for_a_password_given_lately(void **state)
 {
     Avanta__Identity__UserIdRequest in = AVANTA__IDENTITY__USER_ID_REQUEST__INIT;
-    struct service_call call = call_by(&admin, "identity.EndUserSessions");
+    Avanta__Identity__CreateUserApiKeyRequest key =
+        AVANTA__IDENTITY__CREATE_USER_API_KEY_REQUEST__INIT;
+    Avanta__Identity__UserApiKeyRequest revoked = AVANTA__IDENTITY__USER_API_KEY_REQUEST__INIT;
+    char *scope = text("books:read");
+    struct service_call calls[3];
     struct mfa_user user;
 
     (void)state;
     mfa_user_make(&user, &rig, "queda");
-    in.id = user.id;
-    call.in = &in.base;
-    call.role = "admin";
+    in.id = key.id = revoked.id = revoked.key = user.id;
+    key.name = text("llave");
+    key.n_scopes = 1;
+    key.scopes = &scope;
+    calls[0] = call_by(&admin, "identity.EndUserSessions");
+    calls[0].in = &in.base;
+    calls[1] = call_by(&admin, "identity.CreateUserApiKey");
+    calls[1].in = &key.base;
+    calls[2] = call_by(&admin, "identity.RevokeUserApiKey");
+    calls[2].in = &revoked.base;
+    mfa_run(&user, "UPDATE users SET role = 'service' WHERE id = '%s'");
     mfa_run(&admin,
             "UPDATE session SET authenticated_at = now() - interval '2 hours'"
             " WHERE user_id = '%s'");
-    (void)service_call(&rig, &call);
-    assert_int_equal(call.reason, AVANTA__REASON__REAUTHENTICATION_REQUIRED);
-    service_call_end(&call);
+    for (size_t i = 0; i < ARRAY_LEN(calls); i++) {
+        calls[i].role = "admin";
+        (void)service_call(&rig, &calls[i]);
+        assert_row(i, calls[i].reason == AVANTA__REASON__REAUTHENTICATION_REQUIRED);
+        service_call_end(&calls[i]);
+    }
     mfa_run(&admin, "UPDATE session SET authenticated_at = now() WHERE user_id = '%s'");
     assert_string_equal(
         mfa_ask(&user, "SELECT count(*) FROM session WHERE user_id = '%s' AND ended_at IS NULL"),
         "1");
     assert_string_equal(mfa_ask(&user, "SELECT entries_ended FROM users WHERE id = '%s'"), "0");
+    assert_string_equal(mfa_ask(&user, "SELECT count(*) FROM api_key WHERE user_id = '%s'"), "0");
 }
 
 /* An id is the same in capitals. */
@@ -328,7 +345,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_log_in_under_way_ends_with_the_sessions),
         cmocka_unit_test(a_password_is_changed_from_the_one_that_was_proved),
-        cmocka_unit_test(ending_a_users_sessions_asks_for_a_password_given_lately),
+        cmocka_unit_test(what_is_done_to_others_asks_for_a_password_given_lately),
         cmocka_unit_test(administrators_cannot_be_their_own_by_another_spelling),
         cmocka_unit_test(a_password_is_in_no_kept_request),
     };

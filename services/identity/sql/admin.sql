@@ -43,3 +43,12 @@ FROM (SELECT id, role, is_active FROM users WHERE id = :id::uuid FOR UPDATE) AS 
 WHERE users.id = old.id
 RETURNING users.id, users.email, users.name, users.role, users.is_active, users.created_at, users.last_login_at,
     users.avatar_url, old.role AS old_role, old.is_active AS was_active;
+
+-- name: user_lock
+-- in: avanta.identity.UserIdRequest
+-- out: avanta.identity.AdminUser
+-- The role stays as it is until what is made for it is committed.
+SELECT id, role
+FROM users
+WHERE id = :id::uuid
+FOR UPDATE;

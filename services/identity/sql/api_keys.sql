@@ -1,26 +1,29 @@
 -- name: api_key_list
--- in: none
+-- in: avanta.identity.OwnerSessions
 -- out: avanta.identity.ApiKeyRow
+-- unscoped: owner_id is the caller, or a user whom an administrator looks at
 SELECT k.id, k.name, k.prefix, array_to_string(k.scopes, ' ') AS scopes, array_to_string(k.networks, ' ') AS networks,
        to_char(k.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS created_at,
        to_char(k.expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS expires_at,
        to_char(k.used_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS last_used_at, k.used_ip AS last_used_ip,
        k.replaces, k.sealed IS NOT NULL AS signing
 FROM api_key k
-WHERE k.user_id = :user_id::uuid AND k.revoked_at IS NULL AND k.expires_at > now()
+WHERE k.user_id = :owner_id::uuid AND k.revoked_at IS NULL AND k.expires_at > now()
 ORDER BY k.created_at DESC, k.id
 LIMIT 1000;
 
 -- name: api_key_insert
 -- in: avanta.identity.ApiKeyNew
 -- out: avanta.identity.ApiKeyRow
--- No row: the user has as many as are allowed. Requests of one user take turns, so the count holds.
+-- unscoped: owner_id is the caller, or a user of the role service, for whom an administrator makes it
+-- No row: the user has as many as are allowed. Requests of one user take turns, and administrators lock the user's row,
+-- so the count holds.
 INSERT INTO api_key AS k (id, user_id, name, prefix, key_hash, sealed, scopes, networks, expires_at)
-SELECT :id::uuid, :user_id::uuid, :name, :prefix, :key_hash::bytea, :sealed::bytea, :scopes::text[], :networks::text[]::cidr[],
+SELECT :id::uuid, :owner_id::uuid, :name, :prefix, :key_hash::bytea, :sealed::bytea, :scopes::text[], :networks::text[]::cidr[],
        now() + make_interval(days => :days::int)
 WHERE (SELECT count(*) FROM api_key live
-       WHERE live.user_id = :user_id::uuid AND live.revoked_at IS NULL AND live.expires_at > now()) < :keys_max::bigint
-RETURNING k.id, k.name, k.prefix, array_to_string(k.scopes, ' ') AS scopes,
+       WHERE live.user_id = :owner_id::uuid AND live.revoked_at IS NULL AND live.expires_at > now()) < :keys_max::bigint
+RETURNING k.id, k.user_id AS owner_id, k.name, k.prefix, array_to_string(k.scopes, ' ') AS scopes,
     array_to_string(k.networks, ' ') AS networks,
     to_char(k.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS created_at,
     to_char(k.expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS expires_at,
@@ -44,19 +47,20 @@ INSERT INTO api_key AS k (id, user_id, name, prefix, key_hash, sealed, scopes, n
 SELECT :id::uuid, :user_id::uuid, old.name, :prefix, CASE WHEN NOT old.signing THEN :key_hash::bytea END,
        CASE WHEN old.signing THEN :sealed::bytea END, old.scopes, old.networks, now() + old.life, old.id
 FROM old
-RETURNING k.id, k.name, k.prefix, array_to_string(k.scopes, ' ') AS scopes,
+RETURNING k.id, k.user_id AS owner_id, k.name, k.prefix, array_to_string(k.scopes, ' ') AS scopes,
     array_to_string(k.networks, ' ') AS networks,
     to_char(k.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS created_at,
     to_char(k.expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS expires_at,
     NULL::text AS last_used_at, NULL::text AS last_used_ip, k.replaces, k.sealed IS NOT NULL AS signing;
 
 -- name: api_key_revoke
--- in: avanta.identity.ApiKeyIdRequest
--- out: avanta.identity.RowId
+-- in: avanta.identity.ApiKeyOfOwner
+-- out: avanta.identity.ApiKeyOfOwner
+-- unscoped: owner_id is the caller, or a user whose key an administrator revokes
 UPDATE api_key
 SET revoked_at = now()
-WHERE user_id = :user_id::uuid AND id = :id::uuid AND revoked_at IS NULL
-RETURNING id;
+WHERE user_id = :owner_id::uuid AND id = :id::uuid AND revoked_at IS NULL
+RETURNING id, user_id AS owner_id;
 
 -- name: api_key_resolve
 -- in: avanta.identity.ResolveApiKeyRequest
