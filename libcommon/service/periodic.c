@@ -23,15 +23,27 @@ struct periodics {
     struct periodic all[PERIODICS_MAX];
 };
 
+/* Jobs of the start are done: what they make is there. */
+static void tell_started(const struct periodics *periodics)
+{
+    assert(periodics_started(periodics));
+    log_event(LOG_INFO, "started", LOG_U("jobs", periodics->count));
+    log_flush();
+}
+
 static void finish(void *ctx, struct req *r)
 {
     struct periodic *periodic = ctx;
+    const bool first = !periodic->succeeded && r->code == OK;
 
     assert(periodic->running);
     periodic->running = false;
     periodic->succeeded = periodic->succeeded || r->code == OK;
     if (periodic->row->at_start && periodic->succeeded && periodic->timer != NULL) {
         loop_timer_stop(periodic->timer);
+    }
+    if (periodic->row->at_start && first && periodics_started(periodic->owner)) {
+        tell_started(periodic->owner);
     }
     if (r->code != OK && code_http(r->code) < 500) { /* worse ones the runner logs */
         log_event(LOG_WARN,
@@ -121,6 +133,8 @@ periodics_open(const struct periodics_options *options, struct periodics **out, 
     }
     if (code != OK) {
         periodics_close(&periodics);
+    } else if (periodics_started(periodics)) {
+        tell_started(periodics);
     }
     *out = periodics;
     return code;

@@ -29,22 +29,6 @@ static void hold_run(const char *sql)
     PQclear(result);
 }
 
-/* The first key is made after the service says that it is ready to make it. */
-static void wait_for_key(void)
-{
-    Avanta__Identity__GetKeysRequest in = AVANTA__IDENTITY__GET_KEYS_REQUEST__INIT;
-    const uint64_t until = clock_mono_ms() + WAIT_MS_MAX;
-    enum code code = ERR_UNAVAILABLE;
-
-    while (code != OK) {
-        struct service_call call = {.method = service_method("identity.GetKeys"), .in = &in.base};
-
-        assert_true(clock_mono_ms() < until);
-        code = service_call(&rig, &call);
-        service_call_end(&call);
-    }
-}
-
 static int setup(void **state)
 {
     (void)state;
@@ -55,7 +39,6 @@ static int setup(void **state)
     service_rig_open(&rig, "identity", 1);
     holder = PQconnectdb(rig.dsn);
     assert_int_equal(PQstatus(holder), CONNECTION_OK);
-    wait_for_key();
     mfa_user_make(&admin, &rig, "jefa");
     mfa_run(&admin, "UPDATE users SET role = 'admin' WHERE id = '%s'");
     return 0;

@@ -155,7 +155,9 @@ static void wait_ready(const struct service_rig *rig, unsigned replica)
     const uint64_t end = clock_mono_ms() + READY_MS_MAX;
     bool hopeless = false;
 
-    while (!hopeless && strstr(log_text(rig, replica), "event=ready") == NULL) {
+    /* It says one thing when it is reached, another when what it makes at its start is there. */
+    while (!hopeless && (strstr(log_text(rig, replica), "event=ready") == NULL ||
+                         strstr(log_text(rig, replica), "event=started") == NULL)) {
         hopeless = clock_mono_ms() > end || waitpid(rig->pids[replica], NULL, WNOHANG) != 0;
         (void)usleep(20000);
     }
