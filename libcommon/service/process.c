@@ -96,6 +96,9 @@ static void write_metrics(void *ctx, struct buf *out)
     metric_set(metrics, METRIC_BUS_OVERFLOWS, 0, (int64_t)bus.ring_overflows);
     metric_set(metrics, METRIC_LOG_LOST, 0, (int64_t)log_ship_lost());
     service_metrics_write(p->metrics, out);
+    if (p->self->own_metrics != NULL) {
+        metrics_write(p->self->own_metrics(p->state), out);
+    }
 }
 
 /* --- making everything ------------------------------------------------------------------------ */

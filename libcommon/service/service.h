@@ -13,6 +13,7 @@
 #include "avanta/common.pb-c.h"
 
 #include "libcommon/base/config.h"
+#include "libcommon/base/metric.h"
 #include "libcommon/io/bus.h"
 #include "libcommon/io/pg_query.h"
 #include "libcommon/service/op.h"
@@ -68,6 +69,10 @@ struct service {
     const struct api_event *events; /* NULL: the generated api_events */
     size_t event_count;
     const struct config_table *config; /* the service's own settings, or NULL */
+    const struct metric_row *metrics;  /* the service's own, beside the skeleton's */
+    size_t metric_count;
+    /* Those that on_start made of them; asked whenever they are read. */
+    const struct metrics *(*own_metrics)(const void *state);
     /* After configuration, before anything is served; *out_state reaches steps through
      * req_service(). */
     enum code (*on_start)(void **out_state, struct err *err);

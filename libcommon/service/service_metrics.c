@@ -6,6 +6,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#define OWN_ROWS_MAX 16 /* of one service */
+
 static const char *const group_sizes[] = {
     "1", "2-3", "4-7", "8-15", "16-31", "32-63", "64-127", "128", NULL};
 static const char *const frame_drops[] = {"forged", "expired", "guard_full", "no_memory", NULL};
@@ -192,15 +194,19 @@ void service_metrics_write(const struct service_metrics *metrics, struct buf *ou
     metrics_write(metrics->metrics, out);
 }
 
-void service_metrics_markdown(FILE *out)
+void service_metrics_markdown(FILE *out, const struct metric_row *own, size_t own_count)
 {
-    struct metric_row all[SERVICE_METRIC_COUNT + 1] = {requests_row};
+    struct metric_row all[SERVICE_METRIC_COUNT + 1 + OWN_ROWS_MAX] = {requests_row};
 
     assert(out != NULL);
+    assert(own_count <= OWN_ROWS_MAX);
+    for (size_t i = 0; i < own_count; i++) {
+        all[SERVICE_METRIC_COUNT + 1 + i] = own[i];
+    }
     for (size_t i = 0; i < SERVICE_METRIC_COUNT; i++) {
         all[i + 1] = rows[i];
     }
-    metrics_markdown(out, all, ARRAY_LEN(all));
+    metrics_markdown(out, all, SERVICE_METRIC_COUNT + 1 + own_count);
 }
 
 size_t service_metrics_group_series(size_t members)

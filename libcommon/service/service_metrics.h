@@ -58,8 +58,8 @@ struct service_metrics *service_metrics_open(struct endpoint *endpoints,
                                              size_t consumer_count);
 void service_metrics_close(struct service_metrics **metrics);
 struct metrics *service_metrics_rows(struct service_metrics *metrics);
-/* Every row as a table for the reference. */
-void service_metrics_markdown(FILE *out);
+/* Every row as a table for the reference, `own` ones of the service last. */
+void service_metrics_markdown(FILE *out, const struct metric_row *own, size_t own_count);
 void service_metrics_write(const struct service_metrics *metrics, struct buf *out);
 /* Series of METRIC_GROUPS for a group of this many members. */
 size_t service_metrics_group_series(size_t members);

@@ -93,9 +93,8 @@ static int markdown(const struct service *self, struct service_config *config)
 
 static int metrics(const struct service *self, struct service_config *config)
 {
-    (void)self;
     (void)config;
-    service_metrics_markdown(stdout);
+    service_metrics_markdown(stdout, self->metrics, self->metric_count);
     return EXIT_SUCCESS;
 }
 

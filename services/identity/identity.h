@@ -50,6 +50,7 @@ struct identity {
     struct keyring keyring;
     struct google_keys google; /* empty when it is not configured */
     struct vault *vault;       /* what is secret in the database */
+    struct metrics *metrics;
     struct password_cost cost;
     uint32_t mfa_roles; /* set of 1 << role: whose users must have a second factor */
 };

@@ -46,6 +46,17 @@ static const struct periodic_row periodics[] = {
     {"signing_keys_rotate", KEYS_ROTATE_EVERY_MS, &op_identity_signing_keys_rotate, false},
 };
 
+enum {
+    METRIC_PASSWORD_HASHES,
+    METRIC_COUNT
+};
+
+static const struct metric_row metric_rows[METRIC_COUNT] = {
+    [METRIC_PASSWORD_HASHES] = {METRIC_COUNTER,
+                                "avanta_password_hashes_total", NULL,
+                                NULL, "Password hashes computed, to make or to check one"},
+};
+
 static const struct constraint_row constraints[] = {
     {"users_google_sub", AVANTA__REASON__GOOGLE_LINKED_OTHERWISE, NULL},
 };
@@ -147,6 +158,11 @@ static enum code on_start(void **out_state, struct err *err)
     if (code != OK) {
         return code;
     }
+    instance.metrics = metrics_open(metric_rows, METRIC_COUNT);
+    if (instance.metrics == NULL) {
+        return err_set(err, ERR_INTERNAL, "no memory for the metrics");
+    }
+    password_counted(instance.metrics, METRIC_PASSWORD_HASHES);
     instance.cost = (struct password_cost){
         .memory_kib = (uint32_t)instance.config.argon2_kib,
         .passes = (uint32_t)instance.config.argon2_passes,
@@ -165,6 +181,16 @@ static void on_stop(void *state)
     google_keys_clear(&self->google);
     vault_close(&self->vault);
     totp_close();
+    password_counted(NULL, 0);
+    metrics_close(&self->metrics);
+}
+
+static const struct metrics *own_metrics(const void *state)
+{
+    const struct identity *self = state;
+
+    assert(self == &instance);
+    return self->metrics;
 }
 
 int main(int argc, char **argv)
@@ -184,6 +210,9 @@ int main(int argc, char **argv)
         .constraints = constraints,
         .constraint_count = ARRAY_LEN(constraints),
         .config = &config,
+        .metrics = metric_rows,
+        .metric_count = METRIC_COUNT,
+        .own_metrics = own_metrics,
         .on_start = on_start,
         .on_stop = on_stop,
     };

@@ -9,6 +9,22 @@
 #define SALT_BYTES 16
 #define HASH_BYTES 32
 
+static struct metrics *counted; /* set while no hash is computed */
+static size_t counted_row;
+
+void password_counted(struct metrics *metrics, size_t row)
+{
+    counted = metrics;
+    counted_row = row;
+}
+
+static void count(void)
+{
+    if (counted != NULL) {
+        metric_add(counted, counted_row, 0, 1);
+    }
+}
+
 enum code password_hash(struct str password,
                         const struct password_cost *cost,
                         char out[PASSWORD_HASH_BYTES],
@@ -21,6 +37,7 @@ enum code password_hash(struct str password,
     assert(cost->passes >= 1);
     assert(cost->lanes >= 1);
     random_bytes(salt, sizeof salt);
+    count();
     if (argon2id_hash_encoded(cost->passes,
                               cost->memory_kib,
                               cost->lanes,
@@ -41,6 +58,7 @@ bool password_verify(struct str password, const char *hash)
 {
     assert(hash != NULL);
     assert(password.ptr != NULL);
+    count();
     return argon2id_verify(hash, password.ptr, password.len) == ARGON2_OK;
 }
 

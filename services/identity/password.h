@@ -5,6 +5,7 @@
  */
 
 #include "libcommon/base/err.h"
+#include "libcommon/base/metric.h"
 #include "libcommon/base/str.h"
 
 #define PASSWORD_HASH_BYTES 160
@@ -19,6 +20,9 @@ enum code password_hash(struct str password,
                         const struct password_cost *cost,
                         char out[PASSWORD_HASH_BYTES],
                         struct err *err) MUST_CHECK;
+/* From now on each hash computed, whatever for, is counted there. NULL: nowhere. Before the first
+ * one, and after the last. */
+void password_counted(struct metrics *metrics, size_t row);
 /* True when the password made this hash; the cost is in the hash. */
 bool password_verify(struct str password, const char *hash);
 /* Does the work of a verification without an answer, so that an unknown user takes as long. */
