@@ -46,6 +46,9 @@ void hex_encode(const uint8_t *bytes, size_t len, char *out /* 2*len+1 */);
 bool base64url_decode(struct str s, uint8_t *out, size_t cap, size_t *out_len); /* no padding */
 /* NUL ended; gives the length, or 0 and "" when `cap` is too small. */
 size_t base64url_encode(const uint8_t *bytes, size_t len, char *out, size_t cap);
+/* Plain base64 with its padding (RFC 4648 4), as above. */
+bool base64_decode(struct str s, uint8_t *out, size_t cap, size_t *out_len);
+size_t base64_encode(const uint8_t *bytes, size_t len, char *out, size_t cap);
 
 /* UTF-8 (RFC 3629): shortest form, no surrogates, at most U+10FFFF. */
 bool utf8_valid(struct str s);

@@ -1,4 +1,4 @@
-/* The encodings of str.h: hexadecimal and base64url. */
+/* The encodings of str.h: hexadecimal, base64 and base64url. */
 #include "libcommon/base/str.h"
 
 #include <assert.h>
@@ -6,8 +6,11 @@
 #define NOT_A_DIGIT 0xFFu
 
 static const char hex_digits[] = "0123456789abcdef";
-static const char base64url_digits[] =
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+static const char base64_digits[] =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+/* The last two digits. base64url has those that URLs and file names take. */
+static const char plain_last[] = "+/";
+static const char url_last[] = "-_";
 
 static unsigned hex_value(char c)
 {
@@ -55,8 +58,7 @@ void hex_encode(const uint8_t *bytes, size_t len, char *out)
     out[2 * len] = '\0';
 }
 
-/* '-' and '_' stand where plain base64 has '+' and '/', which URLs and file names do not take. */
-static unsigned base64url_value(char c)
+static unsigned base64_value(char c, const char *last)
 {
     if (c >= 'A' && c <= 'Z') {
         return (unsigned)(c - 'A');
@@ -67,15 +69,26 @@ static unsigned base64url_value(char c)
     if (c >= '0' && c <= '9') {
         return (unsigned)(c - '0') + 52;
     }
-    if (c == '-') {
+    if (c == last[0]) {
         return 62;
     }
-    return c == '_' ? 63 : NOT_A_DIGIT;
+    return c == last[1] ? 63 : NOT_A_DIGIT;
+}
+
+static char base64_digit(uint32_t bits, const char *last)
+{
+    uint32_t value = bits & 0x3Fu;
+
+    assert(last[0] != '\0');
+    if (value < 62) {
+        return base64_digits[value];
+    }
+    return last[value - 62];
 }
 
 /* A digit group of 2 or 3 carries unused low bits; they must be zero, else two texts would mean the
  * same bytes and a signature could be respelled. */
-bool base64url_decode(struct str s, uint8_t *out, size_t cap, size_t *out_len)
+static bool digits_decode(struct str s, const char *last, uint8_t *out, size_t cap, size_t *out_len)
 {
     size_t bytes = s.len / 4 * 3 + (s.len % 4 == 0 ? 0 : s.len % 4 - 1);
     uint32_t bits = 0;
@@ -88,7 +101,7 @@ bool base64url_decode(struct str s, uint8_t *out, size_t cap, size_t *out_len)
         return false;
     }
     for (size_t i = 0; i < s.len; i++) {
-        unsigned value = base64url_value(s.ptr[i]);
+        unsigned value = base64_value(s.ptr[i], last);
 
         if (value == NOT_A_DIGIT) {
             return false;
@@ -108,32 +121,77 @@ bool base64url_decode(struct str s, uint8_t *out, size_t cap, size_t *out_len)
     return true;
 }
 
-size_t base64url_encode(const uint8_t *bytes, size_t len, char *out, size_t cap)
+static size_t digits_encode(const uint8_t *bytes, size_t len, const char *last, char *out)
 {
-    size_t digits = len / 3 * 4 + (len % 3 == 0 ? 0 : len % 3 + 1);
     uint32_t bits = 0;
     unsigned bit_count = 0;
     size_t at = 0;
 
     assert(bytes != NULL || len == 0);
+    for (size_t i = 0; i < len; i++) {
+        bits = bits << 8 | bytes[i];
+        bit_count += 8;
+        while (bit_count >= 6) {
+            bit_count -= 6;
+            out[at++] = base64_digit(bits >> bit_count, last);
+        }
+    }
+    if (bit_count > 0) {
+        out[at++] = base64_digit(bits << (6 - bit_count), last);
+    }
+    return at;
+}
+
+bool base64url_decode(struct str s, uint8_t *out, size_t cap, size_t *out_len)
+{
+    return digits_decode(s, url_last, out, cap, out_len);
+}
+
+size_t base64url_encode(const uint8_t *bytes, size_t len, char *out, size_t cap)
+{
+    size_t digits = len / 3 * 4 + (len % 3 == 0 ? 0 : len % 3 + 1);
+
+    assert(out != NULL);
+    assert(cap > 0);
+    if (digits >= cap) {
+        out[0] = '\0';
+        return 0;
+    }
+    (void)digits_encode(bytes, len, url_last, out);
+    out[digits] = '\0';
+    return digits;
+}
+
+bool base64_decode(struct str s, uint8_t *out, size_t cap, size_t *out_len)
+{
+    size_t padding = 0;
+
+    assert(s.ptr != NULL);
+    if (s.len % 4 != 0) {
+        return false;
+    }
+    while (padding < 2 && s.len > padding && s.ptr[s.len - 1 - padding] == '=') {
+        padding++;
+    }
+    s.len -= padding;
+    return digits_decode(s, plain_last, out, cap, out_len);
+}
+
+size_t base64_encode(const uint8_t *bytes, size_t len, char *out, size_t cap)
+{
+    size_t digits = (len + 2) / 3 * 4;
+    size_t at = 0;
+
     assert(out != NULL);
     assert(cap > 0);
     out[0] = '\0';
     if (digits >= cap) {
         return 0;
     }
-    for (size_t i = 0; i < len; i++) {
-        bits = bits << 8 | bytes[i];
-        bit_count += 8;
-        while (bit_count >= 6) {
-            bit_count -= 6;
-            out[at++] = base64url_digits[bits >> bit_count & 0x3Fu];
-        }
+    at = digits_encode(bytes, len, plain_last, out);
+    while (at < digits) {
+        out[at++] = '=';
     }
-    if (bit_count > 0) {
-        out[at++] = base64url_digits[bits << (6 - bit_count) & 0x3Fu];
-    }
-    assert(at == digits);
     out[at] = '\0';
     return digits;
 }

@@ -14,6 +14,22 @@ void sha256(struct str bytes, uint8_t out[SHA256_BYTES])
     (void)SHA256((const unsigned char *)bytes.ptr, bytes.len, out);
 }
 
+void sha256_parts(const struct str *parts, size_t count, uint8_t out[SHA256_BYTES])
+{
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    bool good = context != NULL && EVP_DigestInit_ex(context, EVP_sha256(), NULL) == 1;
+
+    assert(parts != NULL);
+    assert(out != NULL);
+    for (size_t i = 0; i < count && good; i++) {
+        good = EVP_DigestUpdate(context, parts[i].ptr, parts[i].len) == 1;
+    }
+    if (!good || EVP_DigestFinal_ex(context, out, NULL) != 1) {
+        abort(); /* the library itself is broken */
+    }
+    EVP_MD_CTX_free(context);
+}
+
 void hmac_sha256(struct str key, struct str message, uint8_t out[SHA256_BYTES])
 {
     unsigned len = 0;

@@ -7,6 +7,8 @@
 #define SHA256_BYTES 32
 
 void sha256(struct str bytes, uint8_t out[SHA256_BYTES]);
+/* Of the parts, one behind the other. */
+void sha256_parts(const struct str *parts, size_t count, uint8_t out[SHA256_BYTES]);
 /* HMAC-SHA-256 (FIPS 198-1, RFC 2104). */
 void hmac_sha256(struct str key, struct str message, uint8_t out[SHA256_BYTES]);
 /* How long it takes says nothing about where they differ. */

@@ -116,6 +116,57 @@ static void base64url_respects_the_room(void **state)
     assert_string_equal(text, ""); /* four digits need five bytes */
 }
 
+/* RFC 4648 10, and the digits that only plain base64 has. */
+static void base64_meets_the_vectors(void **state)
+{
+    static const char *const padded[] = {
+        "", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy", "++//"};
+
+    (void)state;
+    assert_int_equal(ARRAY_LEN(padded), ARRAY_LEN(vectors));
+    for (size_t i = 0; i < ARRAY_LEN(vectors); i++) {
+        char text[16];
+        uint8_t bytes[16];
+        size_t len = 77;
+        size_t expected = strlen(padded[i]);
+        const uint8_t *plain = (const uint8_t *)vectors[i].plain.ptr;
+
+        assert_row(i, base64_encode(plain, vectors[i].plain.len, text, expected + 1) == expected);
+        assert_row(i, strcmp(text, padded[i]) == 0);
+        assert_row(i, base64_decode(str_from(text), bytes, vectors[i].plain.len, &len));
+        assert_row(i, len == vectors[i].plain.len);
+        assert_row(i, memcmp(bytes, plain, len) == 0);
+        assert_row(
+            i, expected == 0 || base64_encode(plain, vectors[i].plain.len, text, expected) == 0);
+    }
+}
+
+static void base64_refuses(void **state)
+{
+    static const char *const texts[] = {
+        "Zg",       /* no padding */
+        "Zg=",      /* too little */
+        "Zm9v====", /* too much */
+        "Z===",     /* six bits are no byte */
+        "====",     /* nothing but padding */
+        "Zg==Zg==", /* padding inside */
+        "Zm-v",     /* alphabet of base64url */
+        "Zm_v",     /* alphabet of base64url */
+        "Zh==",     /* unused bits are not zero: a second spelling of "f" */
+        "Zm9=",     /* the same for two bytes */
+        "Zm9\n",    /* line break */
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        uint8_t bytes[16];
+        size_t len = 77;
+
+        assert_row(i, !base64_decode(str_from(texts[i]), bytes, sizeof(bytes), &len));
+        assert_row(i, len == 77);
+    }
+}
+
 static void random_bytes_survive_the_round_trip(void **state)
 {
     uint64_t random = random_seed();
@@ -137,6 +188,9 @@ static void random_bytes_survive_the_round_trip(void **state)
         (void)base64url_encode(bytes, count, text, sizeof(text));
         assert_row(i, base64url_decode(str_from(text), back, sizeof(back), &len));
         assert_row(i, len == count && memcmp(bytes, back, count) == 0);
+        (void)base64_encode(bytes, count, text, sizeof(text));
+        assert_row(i, base64_decode(str_from(text), back, sizeof(back), &len));
+        assert_row(i, len == count && memcmp(bytes, back, count) == 0);
     }
 }
 
@@ -149,6 +203,8 @@ int main(void)
         cmocka_unit_test(base64url_meets_the_vectors),
         cmocka_unit_test(base64url_refuses),
         cmocka_unit_test(base64url_respects_the_room),
+        cmocka_unit_test(base64_meets_the_vectors),
+        cmocka_unit_test(base64_refuses),
         cmocka_unit_test(random_bytes_survive_the_round_trip),
     };
 
