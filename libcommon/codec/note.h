@@ -9,14 +9,13 @@
 #include "libcommon/base/buf.h"
 #include "libcommon/base/err.h"
 
-#define NOTE_BYTES_MAX           (32UL * 1024)
-#define NOTE_SIGNATURES_MAX      32 /* the specification asks for 16 at least */
-#define NOTE_NAME_BYTES_MAX      255
-#define NOTE_KEY_ID_BYTES        4
-#define NOTE_SIGNATURE_BYTES     64 /* of Ed25519 */
-#define NOTE_COSIGNATURE_BYTES   72 /* a time and an Ed25519 signature */
-#define NOTE_ROOT_BYTES          32
-#define NOTE_EXTENSION_BYTES_MAX 4096
+#define NOTE_BYTES_MAX      (128UL * 1024)
+#define NOTE_TEXT_BYTES_MAX 4096UL
+#define NOTE_SIGNATURES_MAX 32   /* the specification asks for 16 at least */
+#define NOTE_LINE_BYTES_MAX 8192 /* of a signature with its key id, whatever its algorithm */
+#define NOTE_NAME_BYTES_MAX 255
+#define NOTE_KEY_ID_BYTES   4
+#define NOTE_ROOT_BYTES     32
 
 struct note_signature {
     struct str name;
@@ -30,9 +29,12 @@ struct note {
     struct note_signature signatures[NOTE_SIGNATURES_MAX];
 };
 
-/* ERR_INVALID: not UTF-8, a control character other than newline, no empty line, no signature line
- * or too many, a line of another form, longer than NOTE_BYTES_MAX. */
+/* ERR_INVALID: not UTF-8, a control character below U+0020 other than newline, no empty line, no
+ * signature line or too many, a line of another form, longer than NOTE_BYTES_MAX, a text longer
+ * than NOTE_TEXT_BYTES_MAX. */
 enum code note_parse(struct str bytes, struct note *out, struct err *err) MUST_CHECK;
+/* Whether a text can be signed: what note_parse() asks of it. */
+bool note_text_valid(struct str text);
 /* Whether a name can stand in a note: 1 to NOTE_NAME_BYTES_MAX bytes of UTF-8, no white space, no
  * control character, no '+'. */
 bool note_name_valid(struct str name);
