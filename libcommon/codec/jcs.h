@@ -20,6 +20,7 @@
  * number beyond a double, or one of our bounds (JSON_DEPTH_MAX, JSON_KEY_BYTES_MAX, JCS_BYTES_MAX).
  * ERR_TOO_LARGE: the arena is full; it takes about three times the text.
  */
+/* tidy: allow unused: tests and tools that bring a text into the form */
 enum code jcs_canonical(struct str json, struct arena *arena, struct str *out_text, struct err *err)
     MUST_CHECK;
 
@@ -42,6 +43,7 @@ struct jcs_member {
  * an integer beyond JCS_INTEGER_MAX either way. ERR_TOO_LARGE: no room. What `out` holds after an
  * error is no object.
  */
+/* tidy: allow unused: records of the audit log are written by it */
 enum code jcs_object(const struct jcs_member *members,
                      size_t count,
                      struct buf *out,
