@@ -68,6 +68,14 @@ static void moved_lines_are_found(void **state)
     put_range(0, 3, 3);
     buf_text(&file, "{\"count\":3,\"right\":[]}\n");
     assert_int_equal(verify(&report), ERR_INVALID);
+    /* A record left out is found where it is missing, not only by the root. */
+    put_header(true, 0, 9);
+    put_record(true, 0, 9);
+    put_record(true, 2, 9);
+    put_end(true, 2, 2, 9);
+    assert_int_equal(verify(&report), ERR_INVALID);
+    assert_true(report.failed_at_record);
+    assert_int_equal(report.failed_leaf_index, 2);
     /* A record twice in a selection, and a count that goes with it. */
     put_header(false, 0, 9);
     put_record(false, 4, 9);

@@ -288,6 +288,12 @@ static void check_consistency(uint64_t old_size, uint64_t size)
         flip(&bad.hashes[i]);
         assert_row(i, !merkle_consistency_verify(old_size, size, from, &bad, to));
     }
+    for (size_t i = 0; i < 2; i++) {
+        struct merkle_hash ends[2] = {*from, *to};
+
+        flip(&ends[i]);
+        assert_row(i, !merkle_consistency_verify(old_size, size, &ends[0], &proof, &ends[1]));
+    }
     if (other != old_size && other != size) {
         assert_false(merkle_consistency_verify(other, size, &roots[other], &proof, to));
         assert_false(merkle_consistency_verify(old_size, other, from, &proof, &roots[other]));
