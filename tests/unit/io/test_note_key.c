@@ -109,6 +109,10 @@ static void changed_notes_are_refused(void **state)
     memcpy(text, arche, sizeof text);
     strstr(text, "2net5wAAAABqEiEg")[15] = 'k';
     assert_int_equal(verify(text, remora_vkey, &time_s), ERR_INVALID);
+    /* The same key id under another name is another key's. */
+    memcpy(text, arche, sizeof text);
+    *strstr(text, "remora") = 'R';
+    assert_int_equal(verify(text, remora_vkey, &time_s), ERR_NOT_FOUND);
     /* One signature by a key that does not hold spoils one that does. */
     {
         char twice[1024];
