@@ -93,6 +93,7 @@ secrets_add() {
         env_add "$1" "ENVELOPE_KEY_$(upper "$name")" secret 32
     done
     env_add "$1" SECRETS_KEY secret 32
+    env_add "$1" AUDIT_SIGNING_KEY secret 32
 }
 
 # The first administrator: identity creates it when there is none.
@@ -122,6 +123,7 @@ secrets_of() {
     secrets+=("AVANTA_PG_DSN=$(dsn "$1" "${1//-/_}" "PG_${name}_PASSWORD")" "AVANTA_ENVELOPE_KEY=${!key}")
     [ "$1" != identity ] || secrets+=("AVANTA_SECRETS_KEY=$SECRETS_KEY"
         "AVANTA_BOOTSTRAP_EMAIL=$AVANTA_ADMIN_EMAIL" "AVANTA_BOOTSTRAP_PASSWORD=$AVANTA_ADMIN_PASSWORD")
+    [ "$1" != audit-log ] || secrets+=("AVANTA_AUDIT_SIGNING_KEY=$AUDIT_SIGNING_KEY")
 }
 
 # cluster_create DIRECTORY: DIRECTORY/data is a whole cluster or not there. PG_HBA may say who else may connect.

@@ -7,6 +7,7 @@
 #include "libcommon/codec/transcode.h"
 
 #include <assert.h>
+#include <string.h>
 
 #define COOKIE_BYTES_MAX 4096
 #define KEY_BYTES_MAX    255
@@ -300,6 +301,33 @@ enum code bind_cookies(const ProtobufCMessage *reply,
         }
     }
     return code;
+}
+
+void bind_reply_headers(const ProtobufCMessage *reply,
+                        const struct message_rules *rules,
+                        struct http_response *response)
+{
+    assert(reply != NULL);
+    assert(rules != NULL);
+    for (unsigned i = 0; i < rules->descriptor->n_fields; i++) {
+        const struct field_rule *rule = &rules->fields[i];
+        const ProtobufCFieldDescriptor *field = &rules->descriptor->fields[i];
+        const char *value = NULL;
+
+        if (rule->header == NULL) {
+            continue;
+        }
+        assert(field->type == PROTOBUF_C_TYPE_STRING);
+        value = *(char *const *)(const void *)((const char *)reply + field->offset);
+        if (value == NULL || value == field->default_value) {
+            continue;
+        }
+        if (strcmp(rule->header, "Content-Type") == 0) {
+            response->content_type = str_from(value);
+        } else {
+            http_response_add(response, rule->header, str_from(value));
+        }
+    }
 }
 
 /* A structured-field string (RFC 8941, 3.3.3) into the arena; false when it is none. */

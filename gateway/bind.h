@@ -21,6 +21,10 @@ enum code bind_request(const struct http_request *r,
                        struct err *err) MUST_CHECK;
 /* True when a field of the request is read from a cookie. */
 bool bind_uses_cookies(const struct message_rules *rules);
+/* The reply's fields that are headers; views into the reply. */
+void bind_reply_headers(const ProtobufCMessage *reply,
+                        const struct message_rules *rules,
+                        struct http_response *response);
 enum code bind_cookies(const ProtobufCMessage *reply,
                        const struct message_rules *rules,
                        bool secure,

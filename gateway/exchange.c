@@ -51,6 +51,8 @@ struct exchange {
     uint64_t retry_at_ms;
     uint32_t attempts;
     uint32_t undelivered;
+    struct http_response *held; /* until the audit record of it is stored */
+    enum code held_code;
 };
 
 static void exchange_call(struct exchange *e);
@@ -66,6 +68,52 @@ static void finish(struct exchange *e, struct http_response *response, enum code
     metric_add(gateway->metrics, GATEWAY_METRIC_RESPONSES, response->status / 100U - 1U, 1);
     metric_observe_us(gateway->metrics, GATEWAY_METRIC_SECONDS, 0, us);
     http_exchange_reply(e->x, response);
+}
+
+/* --- audit records of the gateway's own: audit.h --- */
+
+static struct audited audited_of(const struct exchange *e, enum code code)
+{
+    const struct caller *caller = &e->caller;
+    const struct auth_principal *who = &caller->credential.principal;
+    /* What a credential that was refused says counts for nothing. */
+    bool known = caller->credential.kind != CREDENTIAL_NONE && code != ERR_UNAUTHENTICATED;
+    bool on_behalf = known && caller->owner_id[0] != '\0';
+
+    return (struct audited){
+        .method = e->match.method,
+        .user_id = str_from(!known      ? ""
+                            : on_behalf ? caller->owner_id
+                                        : who->user_id),
+        .actor_id = str_from(on_behalf ? who->user_id : ""),
+        .session_id = str_from(known ? who->session_id : ""),
+        .by_key = caller->credential.kind == CREDENTIAL_KEY ||
+                  caller->credential.kind == CREDENTIAL_SIGNATURE,
+        .client_ip = http_exchange_peer(e->x),
+        .user_agent = http_header_get(e->http, "User-Agent"),
+        .request_id = str_from(e->request_id),
+        .traceparent = str_from(e->traceparent),
+        .code = code,
+    };
+}
+
+/* Who has no credential at all is no more than somebody who is not logged in, and what is refused
+ * to a log-in identity records. */
+static bool is_audited_refusal(const struct exchange *e, enum code code)
+{
+    return e->match.method != NULL && e->match.method->permission != API_PUBLIC &&
+           (code == ERR_FORBIDDEN ||
+            (code == ERR_UNAUTHENTICATED && e->caller.credential.kind != CREDENTIAL_NONE));
+}
+
+/* A refusal stands, recorded or not. */
+static void on_refusal_recorded(void *ctx, enum code code)
+{
+    struct exchange *e = ctx;
+
+    (void)code; /* audit.c counts and logs it */
+    assert(e->held != NULL);
+    finish(e, e->held, e->held_code);
 }
 
 /* Delivering it twice does no harm. */
@@ -109,6 +157,15 @@ static void fail(struct exchange *e,
         http_response_add(response, "WWW-Authenticate", STR("Bearer"));
         metric_add(e->worker->gateway->metrics, GATEWAY_METRIC_UNAUTHENTICATED, 0, 1);
     }
+    if (response != &last && is_audited_refusal(e, code)) {
+        const struct audited what = audited_of(e, code);
+
+        e->held = response;
+        e->held_code = code;
+        if (audit_refusal(e->worker->audit, &what, on_refusal_recorded, e)) {
+            return;
+        }
+    }
     finish(e, response, code);
 }
 
@@ -125,6 +182,19 @@ static void fail_err(struct exchange *e, enum code code, const struct err *err)
                   LOG_S("request_id", e->request_id));
     }
     fail(e, code, NULL, tell ? err->text : NULL, 0);
+}
+
+/* Nobody is shown what leaves no trace. */
+static void on_read_recorded(void *ctx, enum code code)
+{
+    struct exchange *e = ctx;
+
+    assert(e->held != NULL);
+    if (code == OK) {
+        finish(e, e->held, OK);
+    } else {
+        fail(e, ERR_UNAVAILABLE, NULL, "The audit log cannot be reached", 0);
+    }
 }
 
 static void answer(struct exchange *e, const ProtobufCMessage *out, uint16_t status)
@@ -154,7 +224,17 @@ static void answer(struct exchange *e, const ProtobufCMessage *out, uint16_t sta
         fail_err(e, ERR_INTERNAL, &err);
         return;
     }
-    finish(e, response, OK);
+    bind_reply_headers(out, method->out, response);
+    if (!audit_wants_read(method)) {
+        finish(e, response, OK);
+        return;
+    }
+    const struct audited what = audited_of(e, OK);
+
+    e->held = response;
+    if (!audit_record(e->worker->audit, &what, on_read_recorded, e)) {
+        on_read_recorded(e, ERR_UNAVAILABLE);
+    }
 }
 
 static void answer_violations(struct exchange *e, const Avanta__Reply *reply)

@@ -24,6 +24,8 @@
 
 static const char *const status_classes[] = {"1xx", "2xx", "3xx", "4xx", "5xx", NULL};
 
+static const char *const audited[] = {"stored", "lost", NULL};
+
 static const char *const ended[] = {[GATEWAY_ENDED_MALFORMED] = "malformed",
                                     [GATEWAY_ENDED_TIMEOUT] = "timeout",
                                     [GATEWAY_ENDED_REFUSED] = "refused",
@@ -32,30 +34,34 @@ static const char *const ended[] = {[GATEWAY_ENDED_MALFORMED] = "malformed",
 const struct metric_row gateway_metric_rows[GATEWAY_METRIC_COUNT] = {
     [GATEWAY_METRIC_RESPONSES] = {METRIC_COUNTER,
                                   "avanta_http_responses_total",                       "class",
-                                  status_classes,                                                     "answers by status class"                                        },
+                                  status_classes,                                                       "answers by status class"                                              },
     [GATEWAY_METRIC_SECONDS] = {METRIC_HISTOGRAM_US,
                                   "avanta_http_request_duration_seconds",              NULL,
-                                  NULL,                                                               "time from the complete request to its answer"                   },
+                                  NULL,                                                                 "time from the complete request to its answer"                         },
     [GATEWAY_METRIC_RETRIES] = {METRIC_COUNTER,
                                   "avanta_gateway_retries_total",                      NULL,
-                                  NULL,                                                               "attempts repeated because a service did not take or answer them"},
+                                  NULL,                                                                 "attempts repeated because a service did not take or answer them"      },
     [GATEWAY_METRIC_UNAUTHENTICATED] = {METRIC_COUNTER,
                                   "avanta_http_unauthenticated_total",                 NULL,
-                                  NULL,                                                               "requests without a good credential"                             },
+                                  NULL,                                                                 "requests without a good credential"                                   },
     [GATEWAY_METRIC_CONNECTIONS] =
-        {METRIC_GAUGE,        "avanta_http_connections_open", NULL,    NULL, "connections of clients"                                         },
+        {METRIC_GAUGE,        "avanta_http_connections_open", NULL,      NULL, "connections of clients"                                               },
     [GATEWAY_METRIC_ENDED] = {METRIC_COUNTER,
                                   "avanta_http_connections_ended_total",               "cause",
-                                  ended,                                                              "connections that were ended for what the client did"            },
+                                  ended,                                                                "connections that were ended for what the client did"                  },
     [GATEWAY_METRIC_FORGOTTEN] = {METRIC_COUNTER,
                                   "avanta_gateway_revocations_forgotten_total",        NULL,
-                                  NULL,                                                               "ended sessions forgotten too early, for want of room"           },
+                                  NULL,                                                                 "ended sessions forgotten too early, for want of room"                 },
     [GATEWAY_METRIC_VERIFICATIONS] = {METRIC_COUNTER,
                                   "avanta_gateway_token_verifications_total",          NULL,
-                                  NULL,                                                               "signatures of access tokens verified"                           },
+                                  NULL,                                                                 "signatures of access tokens verified"                                 },
     [GATEWAY_METRIC_LOG_LOST] = {METRIC_GAUGE,
                                   "avanta_log_lines_not_shipped",                      NULL,
-                                  NULL,                                                               "lines of the log that should have gone to the bus and did not"  },
+                                  NULL,                                                                 "lines of the log that should have gone to the bus and did not"        },
+    [GATEWAY_METRIC_AUDITED] =
+        {METRIC_COUNTER,
+                                  "avanta_gateway_audit_records_total",                "outcome",
+                                  audited,                                                              "audit records of the gateway's own: refusals, reads by administrators"},
 };
 
 #define CONFIG_TARGET struct gateway_config
@@ -329,8 +335,8 @@ static enum code load(const struct config_table *table,
     out_log->sample = config->log_sample;
     out_log->slow_ms = config->log_slow_ms;
     if (code == OK) {
-        code = log_config_read(
-            config->log_level, config->log_format, config->log_ship, out_log, err);
+        code =
+            log_config_read(config->log_level, config->log_format, config->log_ship, out_log, err);
     }
     if (code == OK &&
         proxies_parse(str_from(config->trusted_proxies), &gateway->proxies, err) != OK) {

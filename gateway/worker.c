@@ -150,6 +150,7 @@ static void tick(void *arg)
 
     exchange_retry_due(worker);
     key_wait_due(worker);
+    audit_tick(worker->audit);
     show(worker);
 }
 
@@ -199,8 +200,9 @@ static enum code memory_open(struct worker *worker, struct err *err)
     worker->arenas = arena_pool_open(ARENA_CHUNK_BYTES, ARENA_CHUNKS_MAX);
     worker->auth = auth_open(&auth);
     worker->lookup = lookup_open();
+    worker->audit = audit_open(worker);
     if (worker->loop == NULL || worker->arenas == NULL || worker->auth == NULL ||
-        worker->lookup == NULL) {
+        worker->lookup == NULL || worker->audit == NULL) {
         return err_set(err, ERR_INTERNAL, "no memory for a worker");
     }
     worker->tick_timer = loop_timer_open(worker->loop, tick, worker);
@@ -335,6 +337,7 @@ static void on_http_drained(void *arg)
     assert(worker->bus != NULL);
     show(worker);
     http_server_close(&worker->http);
+    audit_drain(worker->audit);
     bus_drain(worker->bus, on_bus_drained, worker);
 }
 
@@ -354,6 +357,7 @@ void worker_close(struct worker *worker)
     loop_close(&worker->loop);
     auth_close(&worker->auth);
     lookup_close(&worker->lookup);
+    audit_close(&worker->audit);
     key_set_clear(&worker->keys);
     for (int i = 0; i < GATEWAY_SERVICE_COUNT; i++) {
         sealer_close(&worker->sealers[i]);

@@ -5,6 +5,7 @@
  * main.c.
  */
 
+#include "gateway/audit.h"
 #include "gateway/auth.h"
 #include "gateway/gateway_config.h"
 #include "gateway/local.h"
@@ -38,6 +39,7 @@ enum gateway_metric {
     GATEWAY_METRIC_FORGOTTEN,
     GATEWAY_METRIC_VERIFICATIONS,
     GATEWAY_METRIC_LOG_LOST,
+    GATEWAY_METRIC_AUDITED,
     GATEWAY_METRIC_COUNT
 };
 /* Series of GATEWAY_METRIC_ENDED. */
@@ -75,6 +77,7 @@ struct worker {
     struct key_set keys;
     struct auth *auth;
     struct lookup *lookup;
+    struct gateway_audit *audit;
     struct loop_timer *tick_timer; /* retries, and what other threads see */
     struct loop_timer *keys_timer;
     struct bus_subscription *revocations;

@@ -46,6 +46,7 @@ for service in "$@"; do
     environment=(PATH="$PATH" AVANTA_PG_DSN="$base user=$name" AVANTA_PG_MIGRATE_DSN="$base user=${name}_owner"
         AVANTA_ENVELOPE_KEY="$key")
     [ "$service" != identity ] || environment+=(AVANTA_SECRETS_KEY="$key")
+    [ "$service" != audit-log ] || environment+=(AVANTA_AUDIT_SIGNING_KEY="$key")
     env -i "${environment[@]}" "$BIN/$service" --migrate >"$STATE/log" 2>&1 || { cat "$STATE/log"; exit 1; }
     printf '  %s: ' "$service"
     env -i "${environment[@]}" "$BIN/$service" --check-sql

@@ -55,6 +55,7 @@ enum access_grant {
     X(BOOKS_READ,  "books:read",   ROLES_PEOPLE | ROLE_BIT(SERVICE),       GRANT_READ,  true,  "read accounts, transactions, imports and what is computed of them") \
     X(BOOKS_WRITE, "books:write",  ROLES_KEEPERS | ROLE_BIT(SERVICE),      GRANT_WRITE, true,  "book, change and delete in them") \
     X(AUDIT_READ,  "audit:read",   ROLES_PEOPLE | ROLE_BIT(SERVICE),       GRANT_READ,  true,  "read the audit records of the books") \
+    X(AUDIT_ADMIN, "audit:admin",  ROLE_BIT(ADMIN),                        GRANT_NEVER, false, "read the audit records of everybody, and the errors") \
     X(USERS_ADMIN, "users:admin",  ROLE_BIT(ADMIN),                        GRANT_NEVER, false, "see and change users, end their sessions") \
     X(SYSTEM_ADMIN, "system:admin", ROLE_BIT(ADMIN),                       GRANT_NEVER, false, "signing keys and the system itself")
 /* clang-format on */

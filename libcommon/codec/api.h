@@ -92,6 +92,7 @@ struct api_method {
     uint16_t status;
     bool writes;
     bool secret;            /* holds a password or is shown once: kept nowhere */
+    bool audited;           /* a read that leaves an audit record */
     const char *media_type; /* NULL for application/json */
     const char *summary;
 };
@@ -123,4 +124,5 @@ struct api_event {
     const char *entity;
     const char *action;
     const char *alert; /* "alert.warning.identity": published there too; NULL: not */
+    bool unaudited;
 };

@@ -54,6 +54,20 @@ const char *req_client_ip(const struct req *r)
     return r->envelope->client_ip;
 }
 
+const char *req_user_agent(const struct req *r)
+{
+    assert(r != NULL);
+    assert(r->envelope != NULL);
+    return r->envelope->user_agent;
+}
+
+const char *req_id(const struct req *r)
+{
+    assert(r != NULL);
+    assert(r->envelope != NULL);
+    return r->envelope->request_id;
+}
+
 uint64_t req_now_ms(const struct req *r)
 {
     assert(r->context.now_ms > 0);

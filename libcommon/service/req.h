@@ -20,6 +20,9 @@ struct arena *req_arena(struct req *r);
 const Avanta__Principal *req_principal(const struct req *r); /* NULL on public operations */
 const char *req_user_id(const struct req *r);                /* asserts an authenticated caller */
 const char *req_client_ip(const struct req *r);              /* NULL: not known */
+const char *req_user_agent(const struct req *r);             /* likewise */
+/* The caller's request id; of a consumer's record the record's, the same at each delivery. */
+const char *req_id(const struct req *r);
 uint64_t req_now_ms(const struct req *r);   /* wall time at arrival, stable in retries */
 struct date req_today(const struct req *r); /* in Mexico City */
 /* Zeroed memory for the steps of this request, the same block for every call with one size. */

@@ -6,6 +6,8 @@
 #include <string.h>
 
 #define DETAILS_BYTES_MAX 65536 /* of the JSON in one audit record */
+#define TRACE_ID_AT       3     /* in a traceparent, behind its version */
+#define TRACE_ID_DIGITS   32
 
 static const struct api_event *event_row(const struct runner *runner,
                                          const ProtobufCMessageDescriptor *descriptor)
@@ -44,6 +46,17 @@ static char *copy(struct req *r, const char *text)
     return text == NULL ? NULL : arena_strdup(r->arena, str_from(text));
 }
 
+/* The trace's id in a traceparent (W3C Trace Context 3.2.2), NULL where there is none. */
+static char *trace_id(struct req *r)
+{
+    struct str parent = str_from(r->envelope->traceparent);
+
+    if (parent.len < TRACE_ID_AT + TRACE_ID_DIGITS) {
+        return NULL;
+    }
+    return arena_strdup(r->arena, str_sub(parent, TRACE_ID_AT, TRACE_ID_AT + TRACE_ID_DIGITS));
+}
+
 /* What every audit record of the request says; NULL when the arena is full. */
 static Avanta__AuditRecord *record_new(struct req *r, const char *user_id, const char *entity_id)
 {
@@ -63,7 +76,10 @@ static Avanta__AuditRecord *record_new(struct req *r, const char *user_id, const
     if (envelope->principal != NULL) {
         record->actor_id = proto_text(r->context.actor_id);
         record->session_id = envelope->principal->session_id;
+        record->credential = proto_text(envelope->principal->by_key ? "api-key" : "session");
     }
+    record->method = envelope->method;
+    record->trace_id = trace_id(r);
     record->ip_address = envelope->client_ip;
     record->user_agent = envelope->user_agent;
     record->request_id = envelope->request_id;
@@ -165,7 +181,9 @@ void req_emit_for(struct req *r,
         emission_add(
             r, &(struct emission){.kind = EMISSION_EVENT, .subject = row->alert, .body = body});
     }
-    emission_add(r, &(struct emission){.kind = EMISSION_AUDIT, .record = record});
+    if (!row->unaudited) {
+        emission_add(r, &(struct emission){.kind = EMISSION_AUDIT, .record = record});
+    }
 }
 
 void req_emit(struct req *r, const ProtobufCMessage *event, const char *entity_id)

@@ -158,8 +158,8 @@ static void put_event(FILE *file, const struct gen_message *message)
                   "| `%s` | `%s` | %s | %s | %s | ",
                   message->event->subject,
                   message->full_name,
-                  message->event->entity,
-                  message->event->action,
+                  message->event->unaudited ? "" : message->event->entity,
+                  message->event->unaudited ? "not audited" : message->event->action,
                   message->event->alert == NULL ? "" : message->event->alert);
     for (size_t i = 0; i < message->field_count; i++) {
         const struct gen_field *field = &message->fields[i];

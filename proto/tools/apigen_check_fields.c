@@ -234,7 +234,8 @@ static void check_event(struct gen *gen, const struct gen_message *message, size
     for (const char *c = event->subject; *c != '\0'; c++) {
         dots += *c == '.' ? 1 : 0;
     }
-    bool sane = strncmp(event->subject, "evt.", 4) == 0 && dots == 3 &&
+    bool sane = strncmp(event->subject, "evt.", 4) == 0 &&
+                (dots == 3 || (dots == 2 && event->unaudited)) &&
                 strpbrk(event->subject, " *>") == NULL && strstr(event->subject, "..") == NULL;
     if (!sane) {
         gen_error_message(gen,

@@ -267,7 +267,7 @@ static void put_method(FILE *file, const struct gen_rpc *rpc)
     }
     (void)fprintf(file,
                   ".in = &rules_%s, .out = &rules_%s,\n     .body_field = %d, .permission = %s, "
-                  ".deadline_ms = %" PRIu32 "u, .status = %" PRIu32 "u, .writes = %s, .secret = %s",
+                  ".deadline_ms = %" PRIu32 "u, .status = %" PRIu32 "u, .writes = %s, .secret = %s, .audited = %s",
                   rpc->in->ident,
                   rpc->out->ident,
                   rpc->body_field,
@@ -275,7 +275,8 @@ static void put_method(FILE *file, const struct gen_rpc *rpc)
                   http->deadline_ms,
                   http->status,
                   http->writes != 0 ? "true" : "false",
-                  http->secret != 0 ? "true" : "false");
+                  http->secret != 0 ? "true" : "false",
+                  http->audited != 0 ? "true" : "false");
     put_string_member(file, "media_type", http->media_type);
     put_string_member(file, "summary", http->summary);
     (void)fputs("},\n", file);
@@ -343,6 +344,7 @@ static void put_events(const struct gen *gen, FILE *file)
         put_string_member(file, "entity", message->event->entity);
         put_string_member(file, "action", message->event->action);
         put_string_member(file, "alert", alert_subject(message->event));
+        (void)fputs(message->event->unaudited ? ", .unaudited = true" : "", file);
         (void)fputs("},\n", file);
     }
     put_table_end(file, rows);

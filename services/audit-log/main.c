@@ -1,5 +1,5 @@
-/* Who did what: consumes the AUDIT stream into an append-only table and shows callers their own
- * records. */
+/* Who did what: consumes the AUDIT stream into an append-only table whose records are leaves of a
+ * Merkle tree, signs checkpoints of it, and shows records and proofs. */
 #include "api.gen.h"
 #include "audit_log_migrations.gen.h"
 #include "audit_log_ops.gen.h"
@@ -9,6 +9,20 @@
 
 #include "libcommon/base/version.h"
 #include "libcommon/service/service.h"
+
+#include <assert.h>
+#include <string.h>
+
+#define CHECKPOINT_EVERY_MS 250
+#define AUDITOR_EVERY_MS    100
+#define FILES_EVERY_MS      1000
+#define PARTITIONS_EVERY_MS (UINT64_C(3600) * 1000)
+
+static struct audit instance;
+
+#define CONFIG_TARGET struct audit_config
+static const struct config_row config_rows[] = {AUDIT_CONFIG(CONFIG_ROW)};
+static const struct config_table config = {config_rows, ARRAY_LEN(config_rows), &instance.config};
 
 /* Records are unpacked and bound by descriptor alone; no rule applies to what services write. */
 static const struct message_rules record_rules = {.descriptor = &avanta__audit_record__descriptor};
@@ -23,12 +37,49 @@ static const struct consumer_row consumers[] = {
      },
 };
 
+static const struct periodic_row periodics[] = {
+    {"partitions",       PARTITIONS_EVERY_MS, &op_audit_log_partitions,       false},
+    {"partitions_first", FILES_EVERY_MS,      &op_audit_log_partitions,       true },
+    {"checkpoint",       CHECKPOINT_EVERY_MS, &op_audit_log_checkpoint,       false},
+    {"auditor",          AUDITOR_EVERY_MS,    &op_audit_log_auditor,          false},
+    {"checkpoint_files", FILES_EVERY_MS,      &op_audit_log_checkpoint_files, false},
+};
+
+static enum code on_start(void **out_state, struct err *err)
+{
+    uint8_t seed[ED25519_KEY_BYTES];
+    size_t len = 0;
+    enum code code = OK;
+
+    assert(instance.filed == 0);
+    *out_state = &instance;
+    if (!hex_decode(str_from(instance.config.signing_key), seed, sizeof seed, &len) ||
+        len != sizeof seed) {
+        return err_set_field(err,
+                             ERR_INVALID,
+                             "AVANTA_AUDIT_SIGNING_KEY",
+                             "AVANTA_AUDIT_SIGNING_KEY must be 64 hex digits");
+    }
+    code = note_signer_make(
+        str_from(instance.config.origin), NOTE_ED25519, seed, &instance.signer, err);
+    explicit_bzero(seed, sizeof seed);
+    return code;
+}
+
+static void on_stop(void *state)
+{
+    struct audit *self = state;
+
+    assert(self == &instance);
+    note_signer_wipe(&self->signer);
+}
+
 int main(int argc, char **argv)
 {
     const struct service self = {
         .name = "audit-log",
         .version = AVANTA_VERSION,
-        .description = "The audit trail: who did what.",
+        .description = "The audit trail: who did what, provably.",
         .ops = audit_log_op_rows,
         .op_count = AUDIT_LOG_OP_ROW_COUNT,
         .queries = audit_log_queries,
@@ -37,6 +88,11 @@ int main(int argc, char **argv)
         .migration_count = audit_log_migration_count,
         .consumers = consumers,
         .consumer_count = ARRAY_LEN(consumers),
+        .periodics = periodics,
+        .periodic_count = ARRAY_LEN(periodics),
+        .config = &config,
+        .on_start = on_start,
+        .on_stop = on_stop,
     };
 
     return service_main(argc, argv, &self);

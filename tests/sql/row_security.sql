@@ -13,6 +13,7 @@ WITH kept AS (
     JOIN pg_attribute owner ON owner.attrelid = t.oid AND NOT owner.attisdropped
         AND owner.attname = CASE WHEN t.relname = 'users' THEN 'id' ELSE 'user_id' END
     WHERE t.relkind IN ('r', 'p') AND t.relnamespace = 'public'::regnamespace
+      AND NOT (t.relispartition AND t.relacl IS NULL) -- nobody may name it: what is reached through its parent is kept there
 )
 SELECT format('%s (row security %s): %s', relname, relrowsecurity, coalesce(have, 'no policy'))
 FROM kept WHERE NOT relrowsecurity OR have IS DISTINCT FROM wanted

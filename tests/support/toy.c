@@ -299,7 +299,7 @@ static const struct constraint_row constraints[] = {
 };
 
 static const struct api_event events[] = {
-    {&toy__row_added__descriptor, &rules_added, "evt.toy.row.added", "row", "create", NULL},
+    {&toy__row_added__descriptor, &rules_added, "evt.toy.row.added", "row", "create", NULL, false},
 };
 
 static const struct consumer_row consumers[] = {
