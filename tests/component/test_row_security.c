@@ -136,10 +136,13 @@ struct table {
 
 static size_t tables_read(PGconn *pq, struct table tables[TABLES_MAX])
 {
-    PGresult *rows = ask(pq,
-                         "SELECT c.table_name, c.column_name FROM information_schema.columns c "
-                         "WHERE c.table_schema = 'public' AND (c.column_name = 'user_id' OR "
-                         "(c.table_name = 'users' AND c.column_name = 'id')) ORDER BY 1");
+    PGresult *rows =
+        ask(pq,
+            "SELECT c.table_name, c.column_name FROM information_schema.columns c "
+            "WHERE c.table_schema = 'public' AND (c.column_name = 'user_id' OR "
+            "(c.table_name = 'users' AND c.column_name = 'id')) AND NOT EXISTS (SELECT "
+            "FROM pg_class p WHERE p.relname = c.table_name AND p.relispartition) "
+            "ORDER BY 1");
     const int count = PQntuples(rows);
 
     assert_in_range(count, 1, TABLES_MAX);
@@ -158,16 +161,18 @@ static void fill(PGconn *pq)
     const size_t count = tables_read(pq, tables);
     char sql[512];
 
-    do_sql(pq,
-           "DO $$ DECLARE c record; BEGIN FOR c IN SELECT conrelid::regclass AS t, conname FROM "
-           "pg_constraint WHERE connamespace = 'public'::regnamespace AND contype IN ('f', 'p', "
-           "'u', 'c') AND conrelid <> 0 ORDER BY contype = 'f' DESC LOOP EXECUTE format('ALTER "
-           "TABLE %s DROP CONSTRAINT %I CASCADE', c.t, c.conname); END LOOP; FOR c IN SELECT "
-           "a.attrelid::regclass AS t, a.attname FROM pg_attribute a JOIN pg_class t ON t.oid = "
-           "a.attrelid WHERE t.relnamespace = 'public'::regnamespace AND t.relkind = 'r' AND "
-           "a.attnum > 0 AND NOT a.attisdropped AND a.attnotnull AND a.attidentity = '' LOOP "
-           "EXECUTE format('ALTER TABLE %s ALTER %I DROP NOT NULL', c.t, c.attname); END LOOP; "
-           "END $$");
+    do_sql(
+        pq,
+        "DO $$ DECLARE c record; BEGIN FOR c IN SELECT conrelid::regclass AS t, conname FROM "
+        "pg_constraint WHERE connamespace = 'public'::regnamespace AND contype IN ('f', 'p', "
+        "'u', 'c') AND conrelid <> 0 AND coninhcount = 0 ORDER BY contype = 'f' DESC LOOP EXECUTE format('ALTER "
+        "TABLE %s DROP CONSTRAINT %I CASCADE', c.t, c.conname); END LOOP; FOR c IN SELECT "
+        "a.attrelid::regclass AS t, a.attname FROM pg_attribute a JOIN pg_class t ON t.oid = "
+        "a.attrelid WHERE t.relnamespace = 'public'::regnamespace AND t.relkind IN ('r', 'p') AND "
+        "NOT t.relispartition AND "
+        "a.attnum > 0 AND NOT a.attisdropped AND a.attnotnull AND a.attidentity = '' LOOP "
+        "EXECUTE format('ALTER TABLE %s ALTER %I DROP NOT NULL', c.t, c.attname); END LOOP; "
+        "END $$");
     do_sql(pq, "SET session_replication_role = replica"); /* no triggers */
     for (size_t i = 0; i < count; i++) {
         (void)snprintf(sql,

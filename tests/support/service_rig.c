@@ -86,6 +86,11 @@ void service_rig_setting(const char *name, const char *value)
     setting_count++;
 }
 
+void service_rig_settings_forget(void)
+{
+    setting_count = 0;
+}
+
 static void log_path(const struct service_rig *rig, unsigned replica, char out[64])
 {
     (void)snprintf(out, 64, "/tmp/avanta-%s-%ld-%u.log", rig->name, (long)getpid(), replica);

@@ -31,6 +31,8 @@ struct service_rig {
 
 /* A setting of the program's own, kept as it is; before service_rig_open(). */
 void service_rig_setting(const char *name, const char *value);
+/* Of another program: without the settings given so far. */
+void service_rig_settings_forget(void);
 void service_rig_open(struct service_rig *rig, const char *name, unsigned replicas);
 /* Ends the programs by SIGTERM and asserts that they drain and exit with 0. */
 void service_rig_close(struct service_rig *rig);
