@@ -80,9 +80,10 @@ static void on_stored(void *ctx, enum code code, struct str payload)
     }
     load.under_way--;
     load.stored += PACK_RECORDS;
-    if (load.stored >= load.wanted) { /* nothing is left for the loop to run for */
+    if (load.stored >= load.wanted) {
         loop_timer_close(&load.timer);
         bus_close(&load.bus);
+        loop_stop(load.loop);
     }
 }
 
