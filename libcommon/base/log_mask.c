@@ -331,34 +331,50 @@ static struct str bounded(struct str text, bool *out_cut)
     return end == 0 ? seen : str_sub(seen, 0, end);
 }
 
+static void scan_all(struct scan *scan)
+{
+    bool go_on = true;
+
+    while (go_on && scan->at < scan->text.len) {
+        bool secret = false;
+        size_t end = piece_end(scan, &secret);
+
+        if (secret) {
+            mask(scan, scan->at, end);
+            scan->word = STR_EMPTY;
+        } else if (end > scan->at) {
+            go_on = scan_piece(scan, end);
+        } else {
+            scan->at++;
+        }
+    }
+}
+
 struct str log_mask_text(struct str text, char memory[LOG_MASK_BYTES], bool *out_cut)
 {
     struct scan scan = {.out = buf_over(memory, LOG_MASK_BYTES), .word = STR_EMPTY};
-    bool go_on = true;
 
     assert(memory != NULL);
     assert(out_cut != NULL);
     *out_cut = false;
     scan.text = bounded(text, out_cut);
-    while (go_on && scan.at < scan.text.len) {
-        bool secret = false;
-        size_t end = piece_end(&scan, &secret);
-
-        if (secret) {
-            mask(&scan, scan.at, end);
-            scan.word = STR_EMPTY;
-        } else if (end > scan.at) {
-            go_on = scan_piece(&scan, end);
-        } else {
-            scan.at++;
-        }
-    }
+    scan_all(&scan);
     if (scan.copied == 0) {
         return scan.text;
     }
     copy(&scan, scan.text.len);
     *out_cut = *out_cut || scan.out.overflow;
     return buf_view(&scan.out);
+}
+
+void log_mask_into(struct str text, struct buf *out)
+{
+    struct scan scan = {.text = text, .out = *out, .word = STR_EMPTY};
+
+    assert(out != NULL);
+    scan_all(&scan);
+    copy(&scan, text.len);
+    *out = scan.out;
 }
 
 /* --- addresses ----------------------------------------------------------------------- */

@@ -19,6 +19,8 @@ bool log_mask_key(const char *key);
 /* The text itself when nothing is to be masked, else a copy in `memory`. `*out_cut` becomes true
  * when a part is missing. */
 struct str log_mask_text(struct str text, char memory[LOG_MASK_BYTES], bool *out_cut);
+/* The same for a whole text that is bounded otherwise; `out` overflows when it has no room. */
+void log_mask_into(struct str text, struct buf *out);
 /* The network of a client: without the last 8 bits of IPv4, the last 80 of IPv6; "-" for anything
  * else. NUL-ended. */
 void log_mask_address(struct str address, char out[LOG_ADDRESS_BYTES]);
