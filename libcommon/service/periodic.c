@@ -6,6 +6,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct periodic {
     const struct periodic_row *row;
@@ -157,6 +158,18 @@ void periodics_stop(struct periodics *periodics)
     for (size_t i = 0; i < periodics->count; i++) {
         if (periodics->all[i].timer != NULL) {
             loop_timer_close(&periodics->all[i].timer);
+        }
+    }
+}
+
+void periodics_finish(struct periodics *periodics, const char *name)
+{
+    assert(periodics != NULL);
+    assert(name != NULL);
+    for (size_t i = 0; i < periodics->count; i++) {
+        assert(periodics->all[i].timer == NULL);
+        if (strcmp(periodics->all[i].row->name, name) == 0) {
+            on_timer(&periodics->all[i]);
         }
     }
 }

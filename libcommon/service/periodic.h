@@ -23,4 +23,6 @@ enum code periodics_open(const struct periodics_options *options,
 /* Have all that are `at_start` succeeded once? */
 bool periodics_started(const struct periodics *periodics);
 void periodics_stop(struct periodics *periodics);
+/* After that: starts the one of that name a last time, unless it is under way. */
+void periodics_finish(struct periodics *periodics, const char *name);
 void periodics_close(struct periodics **periodics); /* no run may be under way */

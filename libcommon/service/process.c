@@ -329,6 +329,12 @@ enum code process_serve(struct process *p, struct err *err)
                                           .endpoints = consumer_endpoints,
                                           .count = self->consumer_count,
                                           .metrics = metrics};
+    struct listeners_options listeners = {.bus = p->bus,
+                                          .arenas = p->arenas,
+                                          .queue = self->name,
+                                          .rows = self->listeners,
+                                          .count = self->listener_count,
+                                          .state = p->state};
     struct periodics_options periodics = {.loop = p->loop,
                                           .runner = p->runner,
                                           .arenas = p->arenas,
@@ -355,6 +361,7 @@ enum code process_serve(struct process *p, struct err *err)
     assert(p->runner != NULL);
     assert(p->dispatch == NULL);
     code = code == OK ? consumers_open(&consumers, &p->consumers, err) : code;
+    code = code == OK ? listeners_open(&listeners, &p->listeners, err) : code;
     code = code == OK ? periodics_open(&periodics, &p->periodics, err) : code;
     code = code == OK ? srv_protocol_open(&srv, &p->srv, err) : code;
     return code == OK ? dispatch_open(&dispatch, &p->dispatch, err) : code;

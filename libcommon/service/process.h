@@ -6,6 +6,7 @@
 #include "libcommon/service/admin.h"
 #include "libcommon/service/consumer.h"
 #include "libcommon/service/dispatch.h"
+#include "libcommon/service/listener.h"
 #include "libcommon/service/log_bus.h"
 #include "libcommon/service/periodic.h"
 #include "libcommon/service/relay.h"
@@ -58,6 +59,7 @@ struct process {
     struct runner *runner;
     struct dispatch *dispatch;
     struct consumers *consumers;
+    struct listeners *listeners;
     struct periodics *periodics;
     struct srv_protocol *srv;
     struct relay *relay;

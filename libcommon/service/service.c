@@ -37,6 +37,7 @@ static void process_close(struct process *p)
     assert(p->closing == 0);
     dispatch_close(&p->dispatch);
     consumers_close(&p->consumers);
+    listeners_close(&p->listeners);
     periodics_close(&p->periodics);
     relay_close(&p->relay);
     runner_close(&p->runner);
@@ -113,6 +114,12 @@ static void bus_drained(void *arg)
     }
     if (p->consumers != NULL) {
         consumers_stop(p->consumers);
+    }
+    if (p->listeners != NULL) {
+        listeners_stop(p->listeners);
+    }
+    if (p->periodics != NULL && p->self->last_job != NULL) {
+        periodics_finish(p->periodics, p->self->last_job);
     }
     if (p->runner != NULL) {
         runner_drain(p->runner, runner_drained, p);

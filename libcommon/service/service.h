@@ -41,6 +41,13 @@ struct periodic_row {
     bool at_start;
 };
 
+/* Core NATS messages of a subject, shared by the replicas: best effort, handled at once on the loop
+ * thread. The handler must not wait; the arena is its own until it returns. */
+struct listener_row {
+    const char *subject;
+    void (*handler)(void *state, struct arena *arena, struct str payload);
+};
+
 /* A constraint of the service's tables whose violation has a meaning of its own: the request is
  * refused with `reason`, and with a violation of `field` when one is given. Other constraints
  * answer ERR_CONFLICT (unique), ERR_REFERENCE (foreign key) or ERR_INVALID (check). */
@@ -64,6 +71,9 @@ struct service {
     size_t consumer_count;
     const struct periodic_row *periodics;
     size_t periodic_count;
+    const char *last_job; /* one of them: runs once more when no more messages come; or NULL */
+    const struct listener_row *listeners;
+    size_t listener_count;
     const struct constraint_row *constraints;
     size_t constraint_count;
     const struct api_event *events; /* NULL: the generated api_events */
