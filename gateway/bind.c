@@ -18,6 +18,7 @@ struct binding {
     ProtobufCMessage *out;
     struct violations *violations;
     struct err *err;
+    bool beacon; /* of the method */
     struct str seen[QUERY_PARAMETERS_MAX];
     uint32_t seen_count;
 };
@@ -139,14 +140,17 @@ static enum code bind_headers(struct binding *b, const struct http_request *r)
     return code;
 }
 
-static bool is_json(struct str content_type)
+/* What pages send as they close may not say JSON without asking first; it is all the same. */
+static bool is_json(struct str content_type, bool beacon)
 {
     size_t at = 0;
 
     if (str_find_char(content_type, ';', &at)) {
         content_type = str_sub(content_type, 0, at);
     }
-    return str_eq_nocase(str_trim(content_type), STR("application/json"));
+    content_type = str_trim(content_type);
+    return str_eq_nocase(content_type, STR("application/json")) ||
+           (beacon && str_eq_nocase(content_type, STR("text/plain")));
 }
 
 static bool names_coding(struct str codings)
@@ -186,7 +190,7 @@ static enum code bind_body(struct binding *b, const struct http_request *r)
     if (r->body.len == 0) {
         return transcode_from_json(STR_EMPTY, b->rules, b->arena, b->out, b->violations, b->err);
     }
-    if (type.ptr != NULL && !is_json(type)) {
+    if (type.ptr != NULL && !is_json(type, b->beacon)) {
         return err_set(b->err, ERR_MEDIA_TYPE, "Send the body as application/json");
     }
     return transcode_from_json(r->body, b->rules, b->arena, b->out, b->violations, b->err);
@@ -217,6 +221,7 @@ enum code bind_request(const struct http_request *r,
     b->out = out;
     b->violations = violations;
     b->err = err;
+    b->beacon = match->method->beacon;
     if (has_body) {
         code = bind_body(b, r);
     }

@@ -229,10 +229,31 @@ static bool grant_could_help(const struct caller *caller, enum api_permission pe
     return access_check(permission, &best, NULL) == OK;
 }
 
+/* Of a beacon a good session is noted; anything else is as good as none. What a browser sends along
+ * for another site says nothing. */
+static void recognise(struct caller *caller)
+{
+    struct credential *credential = &caller->credential;
+    struct err ignored = {.code = OK};
+    enum code code =
+        credential_find(caller->worker->auth, caller->http, clock_wall_ms(), credential, &ignored);
+    bool session = credential->kind == CREDENTIAL_BEARER ||
+                   (credential->kind == CREDENTIAL_COOKIE &&
+                    credential_same_origin(caller->http, &ignored) == OK);
+
+    if (code != OK || !session) {
+        credential->kind = CREDENTIAL_NONE;
+    }
+    caller->owner_id[0] = '\0';
+}
+
 static enum caller_verdict
 anybody(struct caller *caller, const struct api_method *method, struct err *err)
 {
     caller->credential.kind = CREDENTIAL_NONE;
+    if (method->beacon) {
+        recognise(caller);
+    }
     if (bind_uses_cookies(method->in) && method->writes &&
         credential_same_origin(caller->http, err) != OK) {
         return CALLER_REFUSED;

@@ -93,6 +93,7 @@ struct api_method {
     bool writes;
     bool secret;            /* holds a password or is shown once: kept nowhere */
     bool audited;           /* a read that leaves an audit record */
+    bool beacon;            /* public: takes text/plain as JSON and notes a good session */
     const char *media_type; /* NULL for application/json */
     const char *summary;
 };

@@ -199,6 +199,16 @@ put_parameters(struct gen_json *json, const struct gen_rpc *rpc, const struct ge
     gen_json_end(json);
 }
 
+static void
+put_request_content(struct gen_json *json, const struct gen_rpc *rpc, const char *media_type)
+{
+    gen_json_object(json, media_type);
+    gen_json_object(json, "schema");
+    gen_json_string(json, "$ref", gen_schema_reference(rpc->in, GEN_SCHEMA_BODY));
+    gen_json_end(json);
+    gen_json_end(json);
+}
+
 static void put_request_body(struct gen_json *json, const struct gen_rpc *rpc)
 {
     if (!gen_schema_has_body(rpc->in)) {
@@ -213,11 +223,10 @@ static void put_request_body(struct gen_json *json, const struct gen_rpc *rpc)
     gen_json_object(json, "requestBody");
     gen_json_bool(json, "required", required);
     gen_json_object(json, "content");
-    gen_json_object(json, "application/json");
-    gen_json_object(json, "schema");
-    gen_json_string(json, "$ref", gen_schema_reference(rpc->in, GEN_SCHEMA_BODY));
-    gen_json_end(json);
-    gen_json_end(json);
+    put_request_content(json, rpc, "application/json");
+    if (rpc->http->beacon != 0) {
+        put_request_content(json, rpc, "text/plain");
+    }
     gen_json_end(json);
     gen_json_end(json);
 }

@@ -267,7 +267,8 @@ static void put_method(FILE *file, const struct gen_rpc *rpc)
     }
     (void)fprintf(file,
                   ".in = &rules_%s, .out = &rules_%s,\n     .body_field = %d, .permission = %s, "
-                  ".deadline_ms = %" PRIu32 "u, .status = %" PRIu32 "u, .writes = %s, .secret = %s, .audited = %s",
+                  ".deadline_ms = %" PRIu32 "u, .status = %" PRIu32
+                  "u, .writes = %s, .secret = %s, .audited = %s, .beacon = %s",
                   rpc->in->ident,
                   rpc->out->ident,
                   rpc->body_field,
@@ -276,7 +277,8 @@ static void put_method(FILE *file, const struct gen_rpc *rpc)
                   http->status,
                   http->writes != 0 ? "true" : "false",
                   http->secret != 0 ? "true" : "false",
-                  http->audited != 0 ? "true" : "false");
+                  http->audited != 0 ? "true" : "false",
+                  http->beacon != 0 ? "true" : "false");
     put_string_member(file, "media_type", http->media_type);
     put_string_member(file, "summary", http->summary);
     (void)fputs("},\n", file);
