@@ -33,7 +33,7 @@ void request_log_write(const struct request_log *known, struct str peer, const s
         return;
     }
     log_mask_address(peer, client);
-    log_event(end->status >= 500 ? LOG_WARN : LOG_INFO,
+    log_event(end->status >= 500 ? LOG_ERROR : LOG_INFO,
               "request",
               LOG_S("request_id", request_id),
               LOG_V("trace", trace.len == 0 ? STR("-") : trace),
