@@ -313,6 +313,7 @@ $(fuzz.bin): build/fuzz/%: build/fuzz/%.o build/fuzz/libtest.a build/fuzz/libcom
 build/fuzz/tests/fuzz/fuzz_sql: build/fuzz/libcommon/tools/sql_scan.o
 build/fuzz/tests/fuzz/fuzz_jws: build/fuzz/libgateway.a
 build/fuzz/tests/fuzz/fuzz_export: build/fuzz/libaudit-log.a
+build/fuzz/tests/fuzz/fuzz_fingerprint: build/fuzz/libaudit-log.a
 fuzz-replay: $(fuzz.bin)
 	$(Q)for b in $(fuzz.bin); do n=$${b##*fuzz_}; printf '  %-6s %s\n' REPLAY $$n; \
 	  $$b -runs=0 tests/fuzz/corpus/$$n > $$b.log 2>&1 || { cat $$b.log; exit 1; }; done

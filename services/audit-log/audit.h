@@ -4,6 +4,7 @@
 
 #include "avanta/audit_log.pb-c.h"
 #include "avanta/audit_log_internal.pb-c.h"
+#include "services/audit-log/errors.h"
 
 #include "libcommon/base/config.h"
 #include "libcommon/io/merkle.h"
@@ -12,7 +13,7 @@
 #include "libcommon/service/req.h"
 
 /* clang-format off */
-#define AUDIT_CONFIG(X)                                                                                                      \
+#define AUDIT_CONFIG(X) ERRORS_CONFIG(X) \
     X(TEXT, signing_key,    "AVANTA_AUDIT_SIGNING_KEY", NULL, 64, 64, SECRET,      "hex seed of the Ed25519 key that signs checkpoints") \
     X(TEXT, origin,         "AVANTA_AUDIT_ORIGIN",      "avanta/audit-log", 1, 64, PLAIN, "name of the log in its checkpoints; whoever verifies knows it by this name") \
     X(UINT, checkpoint_ms,  "AVANTA_CHECKPOINT_MS",     "500", 100, 60000, PLAIN,  "how long a record waits at most for the checkpoint that covers it") \
@@ -49,6 +50,7 @@ struct audit {
     struct audit_config config;
     struct note_signer signer;
     struct auditor auditor;
+    struct error_intake *errors;
     uint64_t filed; /* size of the last checkpoint that was written to a file */
 };
 

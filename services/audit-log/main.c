@@ -6,6 +6,7 @@
 #include "audit_log_sql.gen.h"
 #include "avanta/common.pb-c.h"
 #include "services/audit-log/audit.h"
+#include "services/audit-log/error_intake.h"
 
 #include "libcommon/base/version.h"
 #include "libcommon/service/service.h"
@@ -17,6 +18,8 @@
 #define AUDITOR_EVERY_MS    100
 #define FILES_EVERY_MS      1000
 #define PARTITIONS_EVERY_MS (UINT64_C(3600) * 1000)
+#define ERRORS_EVERY_MS     500
+#define ERRORS_PURGE_MS     10000
 
 static struct audit instance;
 
@@ -43,7 +46,28 @@ static const struct periodic_row periodics[] = {
     {"checkpoint",       CHECKPOINT_EVERY_MS, &op_audit_log_checkpoint,       false},
     {"auditor",          AUDITOR_EVERY_MS,    &op_audit_log_auditor,          false},
     {"checkpoint_files", FILES_EVERY_MS,      &op_audit_log_checkpoint_files, false},
+    {"errors_store",     ERRORS_EVERY_MS,     &op_audit_log_errors_store,     false},
+    {"errors_purge",     ERRORS_PURGE_MS,     &op_audit_log_errors_purge,     false},
 };
+
+static const struct listener_row listeners[] = {
+    {"log.*.error", errors_on_line},
+};
+
+static enum code errors_open(struct err *err)
+{
+    const struct error_limits limits = {
+        .address_per_minute = instance.config.errors_address_per_minute,
+        .frontend_per_minute = instance.config.errors_per_minute,
+        .server_per_minute = instance.config.errors_server_per_minute,
+        .alerts_per_minute = instance.config.errors_alerts_per_minute,
+    };
+
+    assert(instance.errors == NULL);
+    instance.errors = error_intake_open(&limits);
+    return instance.errors == NULL ? err_set(err, ERR_OVERLOADED, "no memory for the error log")
+                                   : OK;
+}
 
 static enum code on_start(void **out_state, struct err *err)
 {
@@ -63,7 +87,7 @@ static enum code on_start(void **out_state, struct err *err)
     code = note_signer_make(
         str_from(instance.config.origin), NOTE_ED25519, seed, &instance.signer, err);
     explicit_bzero(seed, sizeof seed);
-    return code;
+    return code == OK ? errors_open(err) : code;
 }
 
 static void on_stop(void *state)
@@ -72,6 +96,7 @@ static void on_stop(void *state)
 
     assert(self == &instance);
     note_signer_wipe(&self->signer);
+    error_intake_close(&self->errors);
 }
 
 int main(int argc, char **argv)
@@ -90,6 +115,9 @@ int main(int argc, char **argv)
         .consumer_count = ARRAY_LEN(consumers),
         .periodics = periodics,
         .periodic_count = ARRAY_LEN(periodics),
+        .last_job = "errors_store",
+        .listeners = listeners,
+        .listener_count = ARRAY_LEN(listeners),
         .config = &config,
         .on_start = on_start,
         .on_stop = on_stop,

@@ -44,7 +44,7 @@ static struct curl_slist *headers_of(const struct api *api, bool has_body)
     struct str more = STR_EMPTY;
     char line[4200];
 
-    if (has_body) {
+    if (has_body && (api->header == NULL || strstr(api->header, "Content-Type:") == NULL)) {
         list = curl_slist_append(list, "Content-Type: application/json");
     }
     if (api->token[0] != '\0') {
