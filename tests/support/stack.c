@@ -61,12 +61,13 @@ void stack_gateway_settings(const char *settings)
     assert_int_equal(setenv("GATEWAY_SETTINGS", settings, 1), 0);
 }
 
-/* All users of a test come from one address. */
-#define MANY_REGISTRATIONS "AVANTA_REGISTRATIONS_MAX=1000000"
 void stack_audit_log_settings(const char *settings)
 {
     assert_int_equal(setenv("AUDIT_LOG_SETTINGS", settings, 1), 0);
 }
+
+/* All users of a test come from one address. */
+#define MANY_REGISTRATIONS "AVANTA_REGISTRATIONS_MAX=1000000"
 
 void stack_identity_settings(const char *settings)
 {
