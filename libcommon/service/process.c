@@ -122,6 +122,8 @@ static enum code endpoints_make(struct process *p, struct err *err)
     at = p->endpoints;
     for (size_t i = 0; i < self->op_count; i++) {
         const struct api_method *method = self->ops[i].method;
+
+        assert(!method->writes || op_writes(self->ops[i].op)); /* else it could leave no record */
         *at++ = (struct endpoint){.name = method->full_name,
                                   .op = self->ops[i].op,
                                   .method = method,

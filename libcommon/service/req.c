@@ -68,6 +68,13 @@ const char *req_id(const struct req *r)
     return r->envelope->request_id;
 }
 
+const char *req_method(const struct req *r)
+{
+    assert(r != NULL);
+    assert(r->endpoint != NULL);
+    return r->endpoint->method == NULL ? NULL : r->endpoint->method->full_name;
+}
+
 uint64_t req_now_ms(const struct req *r)
 {
     assert(r->context.now_ms > 0);
@@ -130,6 +137,7 @@ bool req_reset(struct req *r)
     r->emissions = NULL;
     r->emission_last = NULL;
     r->emission_count = 0;
+    r->recorded = false;
     r->severity = "low";
     r->publish_count = 0;
     if (r->state != NULL && r->state_first != NULL) {

@@ -23,6 +23,9 @@ const char *req_client_ip(const struct req *r);              /* NULL: not known 
 const char *req_user_agent(const struct req *r);             /* likewise */
 /* The caller's request id; of a consumer's record the record's, the same at each delivery. */
 const char *req_id(const struct req *r);
+const char *req_method(const struct req *r); /* "ledger.CreateTransaction"; NULL: of none */
+/* Of the W3C trace context, 32 hex digits, copied; NULL: there is none, or no memory. */
+char *req_trace_id(struct req *r);
 uint64_t req_now_ms(const struct req *r);   /* wall time at arrival, stable in retries */
 struct date req_today(const struct req *r); /* in Mexico City */
 /* Zeroed memory for the steps of this request, the same block for every call with one size. */
@@ -70,12 +73,16 @@ enum step req_violation(
 
 /* --- events (TX_WRITE only): published and audited once the transaction is committed --- */
 /* `event` is a message declared with the event option, packed at once; entity_id names the record.
- * `user_id` NULL means the caller's. A request may emit up to 4096 events. */
+ * `user_id` NULL means the caller's. A request may emit up to 4096 events. A field `before` of the
+ * event is the audit record's `before`, all others its details. An rpc that writes and emits
+ * nothing that is audited leaves one record all the same: its verb, the service, no entity_id. */
 void req_emit_for(struct req *r,
                   const char *user_id,
                   const ProtobufCMessage *event,
                   const char *entity_id);
 void req_emit(struct req *r, const ProtobufCMessage *event, const char *entity_id);
+/* What the request writes is an audit record itself: none is added to it. */
+void req_recorded(struct req *r);
 /* Audit severity of this request's records: "low" unless set. Literal. */
 void req_audit_severity(struct req *r, const char *severity);
 /* An audit record about a failed action (a wrong password); written although the request fails. */

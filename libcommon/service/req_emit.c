@@ -5,8 +5,10 @@
 #include <assert.h>
 #include <string.h>
 
-#define DETAILS_BYTES_MAX 65536 /* of the JSON in one audit record */
-#define TRACE_ID_AT       3     /* in a traceparent, behind its version */
+#define DETAILS_BYTES_MAX 65536 /* of the JSON in one audit record, before and after */
+#define BEFORE_FIELD      "before"
+#define VERB_BYTES_MAX    32
+#define TRACE_ID_AT       3 /* in a traceparent, behind its version */
 #define TRACE_ID_DIGITS   32
 
 static const struct api_event *event_row(const struct runner *runner,
@@ -46,11 +48,11 @@ static char *copy(struct req *r, const char *text)
     return text == NULL ? NULL : arena_strdup(r->arena, str_from(text));
 }
 
-/* The trace's id in a traceparent (W3C Trace Context 3.2.2), NULL where there is none. */
-static char *trace_id(struct req *r)
+char *req_trace_id(struct req *r)
 {
     struct str parent = str_from(r->envelope->traceparent);
 
+    assert(r->arena != NULL);
     if (parent.len < TRACE_ID_AT + TRACE_ID_DIGITS) {
         return NULL;
     }
@@ -78,8 +80,8 @@ static Avanta__AuditRecord *record_new(struct req *r, const char *user_id, const
         record->session_id = envelope->principal->session_id;
         record->credential = proto_text(envelope->principal->by_key ? "api-key" : "session");
     }
-    record->method = envelope->method;
-    record->trace_id = trace_id(r);
+    record->method = r->endpoint->method == NULL ? NULL : envelope->method;
+    record->trace_id = req_trace_id(r);
     record->ip_address = envelope->client_ip;
     record->user_agent = envelope->user_agent;
     record->request_id = envelope->request_id;
@@ -121,6 +123,73 @@ static bool event_pack(struct req *r,
     return true;
 }
 
+/* Where a message keeps the pointer to its message field. */
+static ProtobufCMessage **member_at(ProtobufCMessage *message,
+                                    const ProtobufCFieldDescriptor *field)
+{
+    assert(field->type == PROTOBUF_C_TYPE_MESSAGE);
+    assert(field->label == PROTOBUF_C_LABEL_OPTIONAL);
+    return (ProtobufCMessage **)(void *)((char *)message + field->offset);
+}
+
+/* JSON into the request's arena. */
+static enum code text_keep(struct req *r,
+                           const ProtobufCMessage *message,
+                           const struct message_rules *rules,
+                           struct arena *scratch,
+                           size_t bytes_max,
+                           char **out,
+                           struct err *err)
+{
+    struct str text = STR_EMPTY;
+    enum code code = transcode_to_record(message, rules, scratch, bytes_max, &text, err);
+
+    if (code != OK) {
+        return code;
+    }
+    *out = arena_strdup(r->arena, text);
+    return *out == NULL ? ERR_TOO_LARGE : OK;
+}
+
+/* What the event says was before, and the rest of it beside that. */
+static enum code texts_keep(struct req *r,
+                            const struct api_event *row,
+                            const ProtobufCMessage *event,
+                            Avanta__AuditRecord *record,
+                            struct arena *scratch,
+                            struct err *err)
+{
+    const ProtobufCMessageDescriptor *type = event->descriptor;
+    const ProtobufCFieldDescriptor *field =
+        protobuf_c_message_descriptor_get_field_by_name(type, BEFORE_FIELD);
+    size_t room = DETAILS_BYTES_MAX;
+    ProtobufCMessage *rest = NULL;
+    ProtobufCMessage **before = NULL;
+    enum code code = OK;
+
+    if (field == NULL) {
+        return text_keep(r, event, row->rules, scratch, room, &record->details, err);
+    }
+    rest = arena_alloc(scratch, type->sizeof_message);
+    if (rest == NULL) {
+        return ERR_TOO_LARGE;
+    }
+    memcpy(rest, event, type->sizeof_message);
+    before = member_at(rest, field);
+    if (*before != NULL) {
+        const struct field_rule *rule = &row->rules->fields[field - type->fields];
+
+        assert(rule->message != NULL);
+        code = text_keep(r, *before, rule->message, scratch, room, &record->before, err);
+        *before = NULL;
+    }
+    if (code == OK) {
+        room -= record->before == NULL ? 0 : strlen(record->before);
+        code = text_keep(r, rest, row->rules, scratch, room, &record->details, err);
+    }
+    return code;
+}
+
 /* Fills what an event adds to its audit record, and packs it. */
 static enum code event_keep(struct req *r,
                             const struct api_event *row,
@@ -129,7 +198,6 @@ static enum code event_keep(struct req *r,
                             struct str *out)
 {
     struct arena *scratch = arena_open(r->runner->options.arenas, REQ_ARENA_BYTES_MAX);
-    struct str details = STR_EMPTY;
     struct err err = {0};
     enum code code = ERR_TOO_LARGE;
 
@@ -137,11 +205,7 @@ static enum code event_keep(struct req *r,
     assert(record->user_id != NULL);
     assert(out != NULL);
     if (scratch != NULL && event_pack(r, row, record, event, scratch, out)) {
-        code = transcode_to_record(event, row->rules, scratch, DETAILS_BYTES_MAX, &details, &err);
-    }
-    if (code == OK) {
-        record->details = arena_strdup(r->arena, details);
-        code = record->details == NULL ? ERR_TOO_LARGE : OK;
+        code = texts_keep(r, row, event, record, scratch, &err);
     }
     arena_dispose(&scratch);
     if (code != OK) {
@@ -183,12 +247,60 @@ void req_emit_for(struct req *r,
     }
     if (!row->unaudited) {
         emission_add(r, &(struct emission){.kind = EMISSION_AUDIT, .record = record});
+        r->recorded = true;
     }
 }
 
 void req_emit(struct req *r, const ProtobufCMessage *event, const char *entity_id)
 {
     req_emit_for(r, NULL, event, entity_id);
+}
+
+void req_recorded(struct req *r)
+{
+    assert(r != NULL);
+    assert(op_writes(r->endpoint->op));
+    r->recorded = true;
+}
+
+/* "CreateAccount": create. */
+static char *verb_of(struct req *r, const char *name)
+{
+    char memory[VERB_BYTES_MAX];
+    struct buf verb = buf_over(memory, sizeof memory);
+
+    assert(name != NULL);
+    assert(name[0] >= 'A' && name[0] <= 'Z');
+    buf_char(&verb, (char)(name[0] - 'A' + 'a'));
+    for (const char *c = name + 1; *c >= 'a' && *c <= 'z'; c++) {
+        buf_char(&verb, *c);
+    }
+    return verb.overflow ? NULL : arena_strdup(r->arena, buf_view(&verb));
+}
+
+void req_record_rest(struct req *r)
+{
+    const struct api_method *method = r->endpoint->method;
+    Avanta__AuditRecord *record = NULL;
+
+    assert(r->code == OK);
+    if (r->recorded || r->outside || method == NULL || !method->writes) {
+        return;
+    }
+    assert(op_writes(r->endpoint->op));
+    record = record_new(r, r->context.user_id, NULL);
+    if (record != NULL) {
+        record->action_type = verb_of(r, method->name);
+        record->details = arena_strdup(r->arena, STR("{}"));
+    }
+    if (record == NULL || record->action_type == NULL || record->details == NULL) {
+        req_set_error(r, ERR_TOO_LARGE, NULL);
+        return;
+    }
+    record->entity_type = proto_text(method->service);
+    record->status = proto_text("success");
+    r->recorded = true;
+    emission_add(r, &(struct emission){.kind = EMISSION_AUDIT, .record = record});
 }
 
 void req_audit_severity(struct req *r, const char *severity)

@@ -166,6 +166,7 @@ struct req {
     struct emission *emissions;
     struct emission *emission_last;
     uint32_t emission_count;
+    bool recorded; /* it leaves an audit record of what it did */
     const char *severity;
     uint32_t publish_count;
     struct {
@@ -193,5 +194,7 @@ void req_set_error(struct req *r, enum code code, const struct err *cause);
  * the error is set. */
 bool req_reset(struct req *r) MUST_CHECK;
 void req_result_clear(struct req *r);
+/* Its steps are done: what an rpc that writes has not recorded by itself is recorded now. */
+void req_record_rest(struct req *r);
 /* The reply as it goes over the bus, without its nonce; views into the request. */
 enum code req_reply(struct req *r, Avanta__Reply *out, struct err *err) MUST_CHECK;

@@ -245,6 +245,8 @@ void runner_steps(struct req *r)
     }
     if (verdict == STEP_FAIL) {
         req_set_error(r, ERR_INTERNAL, NULL); /* unless the step said why */
+    } else {
+        req_record_rest(r);
     }
     sm_move(&r->sm, REQ_DECIDED);
 }

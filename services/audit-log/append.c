@@ -115,6 +115,9 @@ static struct client_note *note_new(struct req *r)
     note->row.has_occurred_ms = true;
     note->row.occurred_ms = req_now_ms(r);
     note->row.service = transcode_constant("client");
+    note->row.method = transcode_constant(req_method(r));
+    note->row.trace = req_trace_id(r);
+    req_recorded(r); /* this row is the record */
     return note;
 }
 

@@ -7,6 +7,7 @@
 #include "libcommon/service/req.h"
 
 #include <assert.h>
+#include <string.h>
 
 /* --- profile --- */
 
@@ -15,13 +16,13 @@ static enum step profile_select(struct req *r)
     return req_query(r, Q_PROFILE_SELECT);
 }
 
-static enum step profile_answer(struct req *r, const char *message)
+static enum step profile_answer(struct req *r, size_t row, const char *message)
 {
     Avanta__Identity__ProfileReply *out = req_out(r);
 
-    assert(req_rows(r) == 1);
+    assert(row < req_rows(r));
     assert(out->user == NULL);
-    out->user = (Avanta__Identity__Profile *)(void *)req_row_new(r, 0);
+    out->user = (Avanta__Identity__Profile *)(void *)req_row_new(r, row);
     if (out->user == NULL) {
         return STEP_FAIL;
     }
@@ -34,7 +35,7 @@ static enum step profile_answer(struct req *r, const char *message)
 static enum step profile_reply(struct req *r)
 {
     assert(req_rows(r) <= 1);
-    return req_rows(r) == 0 ? identity_no_such_user(r) : profile_answer(r, NULL);
+    return req_rows(r) == 0 ? identity_no_such_user(r) : profile_answer(r, 0, NULL);
 }
 
 const struct op op_identity_get_profile = {
@@ -61,11 +62,12 @@ static enum step profile_updated(struct req *r)
     Avanta__Identity__ProfileReply *out = req_out(r);
     enum step step = STEP_FAIL;
 
-    assert(req_rows(r) <= 1);
     if (req_rows(r) == 0) {
         return identity_no_such_user(r);
     }
-    step = profile_answer(r, "Profile updated successfully");
+    assert(req_rows(r) == 2);
+    event.before = (Avanta__Identity__Profile *)(void *)req_row_new(r, 0);
+    step = event.before == NULL ? STEP_FAIL : profile_answer(r, 1, "Profile updated successfully");
     if (step == STEP_DONE) {
         assert(out->user->id != NULL);
         event.user = out->user;
@@ -126,15 +128,48 @@ const struct op op_identity_get_settings = {
     TX_READ, {settings_select, settings_reply}
 };
 
+static char *const *text_at(const ProtobufCMessage *message, const ProtobufCFieldDescriptor *field)
+{
+    assert(field->type == PROTOBUF_C_TYPE_STRING);
+    return (char *const *)(const void *)((const char *)message + field->offset);
+}
+
 static bool is_set(const ProtobufCMessage *message, const ProtobufCFieldDescriptor *field)
 {
     const char *base = (const char *)message;
 
     assert(field->label == PROTOBUF_C_LABEL_OPTIONAL);
     if (field->type == PROTOBUF_C_TYPE_STRING) {
-        return *(char *const *)(const void *)(base + field->offset) != NULL;
+        return *text_at(message, field) != NULL;
     }
     return *(const protobuf_c_boolean *)(const void *)(base + field->quantifier_offset) != 0;
+}
+
+/* Both are rows, where every setting is set. */
+static bool
+is_same(const ProtobufCMessage *a, const ProtobufCMessage *b, const ProtobufCFieldDescriptor *field)
+{
+    const size_t at = field->offset;
+
+    assert(is_set(a, field));
+    assert(is_set(b, field));
+    if (field->type == PROTOBUF_C_TYPE_STRING) {
+        return strcmp(*text_at(a, field), *text_at(b, field)) == 0;
+    }
+    assert(field->type == PROTOBUF_C_TYPE_BOOL);
+    return memcmp((const char *)a + at, (const char *)b + at, sizeof(protobuf_c_boolean)) == 0;
+}
+
+static void unset(ProtobufCMessage *message, const ProtobufCFieldDescriptor *field)
+{
+    char *base = (char *)message;
+
+    if (field->type == PROTOBUF_C_TYPE_STRING) {
+        *(char **)(void *)(base + field->offset) = NULL;
+    } else {
+        *(protobuf_c_boolean *)(void *)(base + field->quantifier_offset) = 0;
+    }
+    assert(!is_set(message, field));
 }
 
 /* The names of the settings that were given, for the reply. */
@@ -154,7 +189,26 @@ static bool updated_fill(struct req *r,
     return out->updated != NULL;
 }
 
-static enum step settings_update(struct req *r)
+/* Settings before a change of them; the user is locked, so nobody changes them meanwhile. */
+struct resetting {
+    Avanta__Identity__Settings *before;
+};
+
+static enum step settings_lock(struct req *r)
+{
+    return req_query(r, Q_SETTINGS_LOCK);
+}
+
+/* False: error set. */
+static bool settings_keep(struct req *r)
+{
+    struct resetting *resetting = req_state(r, sizeof *resetting);
+
+    resetting->before = settings_row(r);
+    return resetting->before != NULL;
+}
+
+static enum step settings_check(struct req *r)
 {
     const Avanta__Identity__UpdateSettingsRequest *in = req_in(r);
     Avanta__Identity__UpdateSettingsReply *out = req_out(r);
@@ -163,18 +217,37 @@ static enum step settings_update(struct req *r)
     if (!updated_fill(r, &in->settings->base, out)) {
         return identity_no_memory(r);
     }
-    if (out->n_updated == 0) {
-        return req_refuse(r, AVANTA__REASON__NO_UPDATE_FIELDS);
-    }
-    return req_query_from(r, Q_SETTINGS_UPDATE, &in->settings->base);
+    return out->n_updated == 0 ? req_refuse(r, AVANTA__REASON__NO_UPDATE_FIELDS) : settings_lock(r);
 }
 
-static void settings_emit(struct req *r, Avanta__Identity__Settings *settings)
+static enum step settings_update(struct req *r)
 {
+    const Avanta__Identity__UpdateSettingsRequest *in = req_in(r);
+
+    assert(in->settings != NULL);
+    return settings_keep(r) ? req_query_from(r, Q_SETTINGS_UPDATE, &in->settings->base) : STEP_FAIL;
+}
+
+/* What changed, as it was and as it is. */
+static void settings_emit(struct req *r, const Avanta__Identity__Settings *settings)
+{
+    struct resetting *resetting = req_state(r, sizeof *resetting);
     Avanta__Identity__SettingsUpdated event = AVANTA__IDENTITY__SETTINGS_UPDATED__INIT;
+    Avanta__Identity__Settings before = *resetting->before;
+    Avanta__Identity__Settings after = *settings;
+    const ProtobufCMessageDescriptor *descriptor = after.base.descriptor;
 
     assert(settings->theme != NULL); /* the defaults are in it */
-    event.settings = settings;
+    for (unsigned i = 0; i < descriptor->n_fields; i++) {
+        const ProtobufCFieldDescriptor *field = &descriptor->fields[i];
+
+        if (is_same(&before.base, &after.base, field)) {
+            unset(&before.base, field);
+            unset(&after.base, field);
+        }
+    }
+    event.settings = &after;
+    event.before = &before;
     req_emit(r, &event.base, req_user_id(r));
 }
 
@@ -193,11 +266,15 @@ static enum step settings_updated(struct req *r)
 }
 
 const struct op op_identity_update_settings = {
-    TX_WRITE, {settings_update, settings_select, settings_updated}
+    TX_WRITE,
+    {settings_check, settings_select, settings_update, settings_select, settings_updated}
 };
 
 static enum step settings_reset(struct req *r)
 {
+    if (!settings_keep(r)) {
+        return STEP_FAIL;
+    }
     return req_query(r, Q_SETTINGS_RESET);
 }
 
@@ -215,5 +292,6 @@ static enum step settings_were_reset(struct req *r)
 }
 
 const struct op op_identity_reset_settings = {
-    TX_WRITE, {settings_reset, settings_select, settings_were_reset}
+    TX_WRITE,
+    {settings_lock, settings_select, settings_reset, settings_select, settings_were_reset}
 };

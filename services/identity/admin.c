@@ -176,6 +176,7 @@ static bool change_tell(struct req *r)
     const Avanta__Identity__UserChange *row = change_of(r)->row;
     Avanta__Identity__UserChanged event = AVANTA__IDENTITY__USER_CHANGED__INIT;
     Avanta__Identity__AdminUser user = AVANTA__IDENTITY__ADMIN_USER__INIT;
+    Avanta__Identity__AdminUser before = AVANTA__IDENTITY__ADMIN_USER__INIT;
     uint32_t count = 0;
 
     assert(row != NULL);
@@ -186,6 +187,11 @@ static bool change_tell(struct req *r)
         access_changed_publish(r, row->id);
     }
     user_fill(&user, row);
+    before.name = row->old_name;
+    before.role = row->old_role;
+    before.has_is_active = true;
+    before.is_active = row->was_active;
+    event.before = &before;
     event.user = &user;
     event.old_role = row->old_role;
     event.has_was_active = true;

@@ -369,6 +369,28 @@ static enum step no_such_key(struct req *r)
     return req_fail(r, ERR_NOT_FOUND, "The API key was not found");
 }
 
+/* The old key, which has less time now. */
+static bool old_key_tell(struct req *r)
+{
+    const Avanta__Identity__ApiKeyRow *row =
+        (const Avanta__Identity__ApiKeyRow *)(const void *)req_row_new(r, 0);
+    Avanta__Identity__ApiKeyUpdated event = AVANTA__IDENTITY__API_KEY_UPDATED__INIT;
+    Avanta__Identity__ApiKeyState before = AVANTA__IDENTITY__API_KEY_STATE__INIT;
+    Avanta__Identity__ApiKeyState after = AVANTA__IDENTITY__API_KEY_STATE__INIT;
+
+    if (row == NULL) {
+        return false;
+    }
+    assert(row->replaces != NULL);
+    before.expires_at = row->old_expires_at;
+    after.expires_at = row->cut_expires_at;
+    event.id = row->replaces;
+    event.before = &before;
+    event.after = &after;
+    req_emit(r, &event.base, row->replaces);
+    return true;
+}
+
 static enum step rotate_reply(struct req *r)
 {
     assert(req_rows(r) <= 1);
@@ -376,6 +398,9 @@ static enum step rotate_reply(struct req *r)
         return no_such_key(r);
     }
     access_changed_publish(r, req_user_id(r)); /* gateways know the old expiry */
+    if (!old_key_tell(r)) {
+        return STEP_FAIL;
+    }
     return key_reply(r, "Keep the new key: it is not shown again");
 }
 
@@ -413,18 +438,27 @@ enum step api_key_revoked(struct req *r)
 {
     Avanta__Identity__ApiKeyRevoked event = AVANTA__IDENTITY__API_KEY_REVOKED__INIT;
     const Avanta__Identity__ApiKeyOfOwner *row = NULL;
+    Avanta__Identity__ApiKeyState before = AVANTA__IDENTITY__API_KEY_STATE__INIT;
+    const Avanta__Identity__ApiKeyRow *row = NULL;
 
     assert(req_rows(r) <= 1);
     if (req_rows(r) == 0) {
         return no_such_key(r);
     }
     row = (const Avanta__Identity__ApiKeyOfOwner *)(const void *)req_row_new(r, 0);
+    row = (const Avanta__Identity__ApiKeyRow *)(const void *)req_row_new(r, 0);
     if (row == NULL) {
         return STEP_FAIL;
     }
     assert(row->id != NULL);
     req_publish(r, "ctl.revoke", str_from(row->id)); /* as gateways know it, not as it was spelt */
+    before.name = row->name;
+    before.prefix = row->prefix;
+    before.scopes = row->scopes;
+    before.allowed_ips = row->networks;
+    before.expires_at = row->expires_at;
     event.id = row->id;
+    event.before = &before;
     req_audit_severity(r, "high");
     req_emit_for(r, row->owner_id, &event.base, row->id);
     return identity_done(r, "API key revoked");

@@ -69,6 +69,23 @@ static enum step create_supersede(struct req *r)
     return req_query(r, Q_GRANT_SUPERSEDE);
 }
 
+/* A grant that is no more: gateways forget it, and its record says what it allowed. */
+static void grant_end(struct req *r, const Avanta__Identity__GrantOwner *row)
+{
+    Avanta__Identity__GrantRevoked event = AVANTA__IDENTITY__GRANT_REVOKED__INIT;
+    Avanta__Identity__GivenGrant before = AVANTA__IDENTITY__GIVEN_GRANT__INIT;
+
+    assert(row->id != NULL);
+    assert(row->owner_id != NULL);
+    req_publish(r, "ctl.revoke", str_from(row->id));
+    before.email = row->email;
+    before.access = row->access;
+    event.id = row->id;
+    event.before = &before;
+    req_audit_severity(r, "high");
+    req_emit_for(r, row->owner_id, &event.base, row->id);
+}
+
 static enum step create_insert(struct req *r)
 {
     const Avanta__Identity__CreateGrantRequest *in = req_in(r);
@@ -78,12 +95,12 @@ static enum step create_insert(struct req *r)
         return identity_no_memory(r);
     }
     for (size_t i = 0; i < req_rows(r); i++) {
-        Avanta__Identity__RowId old = AVANTA__IDENTITY__ROW_ID__INIT;
+        Avanta__Identity__GrantOwner old = AVANTA__IDENTITY__GRANT_OWNER__INIT;
 
         if (!req_row(r, i, &old.base)) {
             return STEP_FAIL;
         }
-        req_publish(r, "ctl.revoke", str_from(identity_text(r, old.id)));
+        grant_end(r, &old);
     }
     /* Gateways may remember that there is none. */
     access_changed_publish(r, req_user_id(r));
@@ -131,7 +148,6 @@ static enum step revoke_update(struct req *r)
 
 static enum step revoke_reply(struct req *r)
 {
-    Avanta__Identity__GrantRevoked event = AVANTA__IDENTITY__GRANT_REVOKED__INIT;
     const Avanta__Identity__GrantOwner *row = NULL;
 
     assert(req_rows(r) <= 1);
@@ -142,11 +158,7 @@ static enum step revoke_reply(struct req *r)
     if (row == NULL) {
         return STEP_FAIL;
     }
-    assert(row->owner_id != NULL);
-    req_publish(r, "ctl.revoke", str_from(row->id));
-    event.id = row->id;
-    req_audit_severity(r, "high");
-    req_emit_for(r, row->owner_id, &event.base, row->id);
+    grant_end(r, row);
     return identity_done(r, "Access revoked");
 }
 

@@ -217,6 +217,7 @@ static enum step enroll_reply(struct req *r)
 {
     struct setting_up *state = state_of(r);
     Avanta__Identity__EnrollMfaReply *out = req_out(r);
+    Avanta__Identity__MfaEnrolled event = AVANTA__IDENTITY__MFA_ENROLLED__INIT;
     char *memory = arena_alloc(req_arena(r), URI_BYTES_MAX);
     struct buf uri = buf_over(memory, memory == NULL ? 0 : URI_BYTES_MAX);
 
@@ -231,6 +232,9 @@ static enum step enroll_reply(struct req *r)
         return identity_no_memory(r);
     }
     out->otpauth_uri = memory;
+    event.has_pending = true;
+    event.pending = true;
+    req_emit(r, &event.base, req_user_id(r));
     return STEP_DONE;
 }
 

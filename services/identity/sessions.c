@@ -206,10 +206,13 @@ static enum step refresh_decide(struct req *r)
 static enum step refresh_reply(struct req *r)
 {
     struct refresh *state = req_state(r, sizeof *state);
+    Avanta__Identity__SessionRefreshed event = AVANTA__IDENTITY__SESSION_REFRESHED__INIT;
 
     if (state->user.id == NULL) { /* an old token came again: its family has been ended */
         return req_refuse_keeping(r, AVANTA__REASON__INVALID_REFRESH_TOKEN);
     }
+    event.session_id = state->secrets.session_id;
+    req_emit_for(r, state->user.id, &event.base, event.session_id);
     return session_reply(r, &state->secrets, &state->user);
 }
 

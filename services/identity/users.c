@@ -167,10 +167,23 @@ static enum step register_end(struct req *r)
     return attempt_end(r, &entry->attempt, entry->user.id == NULL);
 }
 
+static void registered_emit(struct req *r)
+{
+    const Avanta__Identity__SessionUser *user = &entry_of(r)->user;
+    Avanta__Identity__UserRegistered event = AVANTA__IDENTITY__USER_REGISTERED__INIT;
+
+    assert(user->id != NULL);
+    assert(user->role != NULL);
+    event.id = user->id;
+    event.email = user->email;
+    event.name = user->name;
+    event.role = user->role;
+    req_emit_for(r, user->id, &event.base, user->id);
+}
+
 static enum step register_session(struct req *r)
 {
     struct entry *entry = entry_of(r);
-    Avanta__Identity__UserRegistered event = AVANTA__IDENTITY__USER_REGISTERED__INIT;
 
     if (!attempt_ended(r, &entry->attempt, NULL)) {
         return STEP_FAIL;
@@ -178,11 +191,7 @@ static enum step register_session(struct req *r)
     if (entry->user.id == NULL) { /* the e-mail is taken */
         return req_refuse_keeping(r, AVANTA__REASON__USER_EXISTS);
     }
-    event.id = entry->user.id;
-    event.email = entry->user.email;
-    event.name = entry->user.name;
-    event.role = entry->user.role;
-    req_emit_for(r, entry->user.id, &event.base, entry->user.id);
+    registered_emit(r);
     return entry_session(r);
 }
 
@@ -307,10 +316,8 @@ static enum step login_session(struct req *r)
     if (!attempt_ended(r, &entry->attempt, entry->user.id)) {
         return STEP_FAIL;
     }
-    if (!entry->good) {
-        if (entry->user.id != NULL) {
-            req_audit_failure(r, entry->user.id, "login", "session", NULL);
-        }
+    if (!entry->good) { /* without a user's id: nobody has that e-mail */
+        req_audit_failure(r, entry->user.id, "login", "session", NULL);
         return req_refuse_keeping(r, AVANTA__REASON__INVALID_CREDENTIALS);
     }
     if (entry->secrets.has_mfa && entry->mfa.verdict != MFA_GOOD) {
@@ -376,10 +383,19 @@ static enum step bootstrap_insert(struct req *r)
 
 static enum step bootstrap_done(struct req *r)
 {
+    struct entry *entry = entry_of(r);
+
     assert(req_rows(r) <= 1);
-    return req_rows(r) > 0
-               ? STEP_DONE
-               : req_fail(r, ERR_CONFLICT, "the administrator's e-mail is that of a user");
+    if (req_rows(r) == 0) {
+        return req_fail(r, ERR_CONFLICT, "the administrator's e-mail is that of a user");
+    }
+    avanta__identity__session_user__init(&entry->user);
+    if (!req_row(r, 0, &entry->user.base)) {
+        return STEP_FAIL;
+    }
+    req_audit_severity(r, "critical");
+    registered_emit(r);
+    return STEP_DONE;
 }
 
 const struct op op_identity_bootstrap = {

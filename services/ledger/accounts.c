@@ -57,10 +57,10 @@ static enum step reply_account(struct req *r, const Avanta__Ledger__Account *a, 
     return out->message == NULL ? ledger_no_memory(r) : STEP_DONE;
 }
 
-static Avanta__Ledger__Account *account_row(struct req *r)
+static Avanta__Ledger__Account *account_row(struct req *r, size_t row)
 {
-    assert(req_rows(r) == 1);
-    return (Avanta__Ledger__Account *)(void *)req_row_new(r, 0);
+    assert(row < req_rows(r));
+    return (Avanta__Ledger__Account *)(void *)req_row_new(r, row);
 }
 
 static enum step create_insert(struct req *r)
@@ -72,7 +72,7 @@ static enum step create_reply(struct req *r)
 {
     Avanta__Ledger__AccountCreated event = AVANTA__LEDGER__ACCOUNT_CREATED__INIT;
 
-    event.account = account_row(r);
+    event.account = account_row(r, 0);
     if (event.account == NULL) {
         return STEP_FAIL;
     }
@@ -166,11 +166,17 @@ static enum step update_change(struct req *r)
 
 static enum step update_reply(struct req *r)
 {
+    const struct update *update = req_state(r, sizeof *update);
     Avanta__Ledger__AccountUpdated event = AVANTA__LEDGER__ACCOUNT_UPDATED__INIT;
 
-    event.account = account_row(r);
-    if (event.account == NULL) {
+    assert(req_rows(r) == 2);
+    event.before = account_row(r, 0);
+    event.account = account_row(r, 1);
+    if (event.before == NULL || event.account == NULL) {
         return STEP_FAIL;
+    }
+    if (update->moves_opening) { /* which moved the balance before that statement looked at it */
+        event.before->balance = update->shift.shown;
     }
     req_emit(r, &event.base, ledger_id_text(event.account->id).text);
     return reply_account(r, event.account, "Account updated successfully");
@@ -196,10 +202,13 @@ static enum step delete_check(struct req *r)
     Avanta__Ledger__AccountDeleted event = AVANTA__LEDGER__ACCOUNT_DELETED__INIT;
 
     if (req_rows(r) == 0) {
+        req_changed_nothing(r);
         return req_query(r, Q_ACCOUNT_STATE);
     }
-    event.account = account_row(r);
-    if (event.account == NULL) {
+    assert(req_rows(r) == 2);
+    event.before = account_row(r, 0);
+    event.account = account_row(r, 1);
+    if (event.before == NULL || event.account == NULL) {
         return STEP_FAIL;
     }
     assert(!event.account->is_active);
@@ -214,7 +223,6 @@ static enum step delete_reply(struct req *r)
     if (req_rows(r) == 0) {
         return req_fail(r, ERR_NOT_FOUND, "The account was not found");
     }
-    assert(req_rows(r) == 1);
     return ledger_done(r, "Account deleted successfully", in->id);
 }
 

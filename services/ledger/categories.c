@@ -5,10 +5,10 @@
 
 #include <assert.h>
 
-static Avanta__Ledger__Category *category_row(struct req *r)
+static Avanta__Ledger__Category *category_row(struct req *r, size_t row)
 {
-    assert(req_rows(r) == 1);
-    return (Avanta__Ledger__Category *)(void *)req_row_new(r, 0);
+    assert(row < req_rows(r));
+    return (Avanta__Ledger__Category *)(void *)req_row_new(r, row);
 }
 
 static enum step
@@ -74,7 +74,7 @@ static enum step create_reply(struct req *r)
     if (req_rows(r) == 0) {
         return req_refuse(r, AVANTA__REASON__DUPLICATE_ERROR);
     }
-    event.category = category_row(r);
+    event.category = category_row(r, 0);
     if (event.category == NULL) {
         return STEP_FAIL;
     }
@@ -104,10 +104,13 @@ static enum step update_reply(struct req *r)
     Avanta__Ledger__CategoryUpdated event = AVANTA__LEDGER__CATEGORY_UPDATED__INIT;
 
     if (req_rows(r) == 0) {
+        req_changed_nothing(r);
         return not_found(r);
     }
-    event.category = category_row(r);
-    if (event.category == NULL) {
+    assert(req_rows(r) == 2);
+    event.before = category_row(r, 0);
+    event.category = category_row(r, 1);
+    if (event.before == NULL || event.category == NULL) {
         return STEP_FAIL;
     }
     assert(event.category->is_active);
@@ -131,10 +134,13 @@ static enum step delete_check(struct req *r)
     Avanta__Ledger__CategoryDeleted event = AVANTA__LEDGER__CATEGORY_DELETED__INIT;
 
     if (req_rows(r) == 0) {
+        req_changed_nothing(r);
         return req_query(r, Q_CATEGORY_GET);
     }
-    event.category = category_row(r);
-    if (event.category == NULL) {
+    assert(req_rows(r) == 2);
+    event.before = category_row(r, 0);
+    event.category = category_row(r, 1);
+    if (event.before == NULL || event.category == NULL) {
         return STEP_FAIL;
     }
     assert(!event.category->is_active);
@@ -149,7 +155,6 @@ static enum step delete_reply(struct req *r)
     if (req_rows(r) == 0) {
         return not_found(r);
     }
-    assert(req_rows(r) == 1);
     return ledger_done(r, "Category deleted successfully", in->id);
 }
 

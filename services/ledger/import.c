@@ -293,6 +293,7 @@ static enum step undo_reply(struct req *r)
         req_emit(r, &event.base, ledger_id_text(event.transaction->id).text);
     }
     undone.import = import_of(r)->row;
+    undone.before = undone.import;
     req_emit(r, &undone.base, in->id);
     out->success = true;
     out->message = ledger_text(r, "Import undone");

@@ -13,6 +13,7 @@ struct change {
     Avanta__Ledger__AccountIdRequest account;
     Avanta__Ledger__BalanceShift shift;
     Avanta__Ledger__InitialBalance row;
+    Avanta__Ledger__InitialBalance old; /* without an id: there was none */
 };
 
 static struct change *change_of(struct req *r)
@@ -87,6 +88,7 @@ static void emit_change(struct req *r, bool deleted)
     event.initial_balance = &change->row;
     event.has_deleted = true;
     event.deleted = deleted;
+    event.before = change->old.id > 0 ? &change->old : NULL;
     req_emit(r, &event.base, ledger_id_text(change->row.id).text);
 }
 
@@ -182,6 +184,7 @@ static enum step update_withdraw(struct req *r)
     }
     assert(change->row.id == in->balance_id);
     assert(change->row.account_id == in->id);
+    change->old = change->row;
     change->moved =
         in->balance_date != NULL && strcmp(in->balance_date, change->row.balance_date) != 0;
     change->restated =
@@ -249,6 +252,7 @@ static enum step delete_reply(struct req *r)
         return STEP_FAIL;
     }
     assert(change_of(r)->shift.withdraw);
+    change_of(r)->old = change_of(r)->row;
     emit_change(r, true);
     return ledger_done(r, "Initial balance deleted successfully", change_of(r)->row.id);
 }

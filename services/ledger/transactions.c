@@ -339,8 +339,9 @@ static enum step delete_reply(struct req *r)
     if (rows == 0) {
         return not_found(r);
     }
+    event.before = transaction_row(r, 0);
     event.transaction = transaction_row(r, rows - 1);
-    if (event.transaction == NULL) {
+    if (event.before == NULL || event.transaction == NULL) {
         return STEP_FAIL;
     }
     assert(event.transaction->has_id);
@@ -392,6 +393,10 @@ static enum step restore_reply(struct req *r)
                                                         : AVANTA__REASON__NOT_DELETED);
     }
     assert(!event.transaction->is_deleted);
+    event.before = transaction_row(r, 0);
+    if (event.before == NULL) {
+        return STEP_FAIL;
+    }
     req_emit(r, &event.base, ledger_id_text(event.transaction->id).text);
     return reply_transaction(r, event.transaction, "Transaction restored successfully");
 }

@@ -8,13 +8,26 @@ WHERE id = :user_id::uuid AND is_active;
 -- name: profile_update
 -- in: avanta.identity.UpdateProfileRequest
 -- out: avanta.identity.Profile
-UPDATE users SET
-    name = coalesce(:name::text, name),
-    preferences = coalesce(:preferences::jsonb, preferences),
-    avatar_url = CASE WHEN 'avatar_url' = ANY (:cleared::text[]) THEN NULL ELSE coalesce(:avatar_url::text, avatar_url) END,
-    updated_at = now() AT TIME ZONE 'UTC'
-WHERE id = :user_id::uuid AND is_active
-RETURNING id, email, name, role, created_at, last_login_at, preferences, avatar_url;
+-- The row before and the row after.
+WITH old AS MATERIALIZED (
+    SELECT 1 AS n, id, email, name, role, created_at, last_login_at, preferences, avatar_url
+    FROM users
+    WHERE id = :user_id::uuid AND is_active
+    FOR UPDATE
+), changed AS (
+    UPDATE users u SET
+        name = coalesce(:name::text, o.name),
+        preferences = coalesce(:preferences::jsonb, o.preferences),
+        avatar_url = CASE WHEN 'avatar_url' = ANY (:cleared::text[]) THEN NULL
+            ELSE coalesce(:avatar_url::text, o.avatar_url) END,
+        updated_at = now() AT TIME ZONE 'UTC'
+    FROM old o
+    WHERE u.id = o.id
+    RETURNING 2, u.id, u.email, u.name, u.role, u.created_at, u.last_login_at, u.preferences, u.avatar_url
+)
+SELECT id, email, name, role, created_at, last_login_at, preferences, avatar_url
+FROM (SELECT * FROM old UNION ALL SELECT * FROM changed) r
+ORDER BY n;
 
 -- name: password_select
 -- in: none
@@ -46,6 +59,15 @@ SELECT coalesce(s.theme, 'system') AS theme, coalesce(s.language, 'es') AS langu
 FROM users
 LEFT JOIN user_settings s ON s.user_id = :user_id::uuid
 WHERE users.id = :user_id::uuid AND users.is_active;
+
+-- name: settings_lock
+-- in: none
+-- out: avanta.identity.RowId
+-- There may be no settings yet, so the user is locked for them: what follows sees who changed them before.
+SELECT id
+FROM users
+WHERE id = :user_id::uuid AND is_active
+FOR NO KEY UPDATE;
 
 -- name: settings_update
 -- in: avanta.identity.Settings

@@ -39,7 +39,7 @@ UPDATE users SET
         WHEN coalesce(:in_role::text, users.role) = users.role
             AND coalesce(:is_active::boolean, users.is_active) = users.is_active THEN 0 ELSE 1 END,
     updated_at = now() AT TIME ZONE 'UTC'
-FROM (SELECT id, role, is_active FROM users WHERE id = :id::uuid FOR UPDATE) AS old
+FROM (SELECT id, name, role, is_active FROM users WHERE id = :id::uuid FOR UPDATE) AS old
 WHERE users.id = old.id
 RETURNING users.id, users.email, users.name, users.role, users.is_active, users.created_at, users.last_login_at,
     users.avatar_url, old.role AS old_role, old.is_active AS was_active;
@@ -52,3 +52,4 @@ SELECT id, role
 FROM users
 WHERE id = :id::uuid
 FOR UPDATE;
+    users.avatar_url, old.name AS old_name, old.role AS old_role, old.is_active AS was_active;

@@ -36,22 +36,34 @@ RETURNING k.id, k.user_id AS owner_id, k.name, k.prefix, array_to_string(k.scope
 WITH old AS (
     UPDATE api_key
     SET expires_at = least(expires_at, now() + make_interval(hours => :overlap_hours::int))
-    FROM (SELECT id AS old_id, expires_at - created_at AS life
+    FROM (SELECT id AS old_id, expires_at - created_at AS life, expires_at AS expired_at
           FROM api_key
           WHERE user_id = :user_id::uuid AND id = :old_id::uuid AND revoked_at IS NULL AND expires_at > now()
           FOR UPDATE) AS found
     WHERE api_key.user_id = :user_id::uuid AND api_key.id = found.old_id
-    RETURNING api_key.id, api_key.name, api_key.scopes, api_key.networks, api_key.sealed IS NOT NULL AS signing, found.life
+    RETURNING api_key.id, api_key.name, api_key.scopes, api_key.networks, api_key.sealed IS NOT NULL AS signing,
+        api_key.expires_at, found.life, found.expired_at
+), made AS (
+    INSERT INTO api_key (id, user_id, name, prefix, key_hash, sealed, scopes, networks, expires_at, replaces)
+    SELECT :id::uuid, :user_id::uuid, old.name, :prefix, CASE WHEN NOT old.signing THEN :key_hash::bytea END,
+           CASE WHEN old.signing THEN :sealed::bytea END, old.scopes, old.networks, now() + old.life, old.id
+    FROM old
+    RETURNING *
 )
 INSERT INTO api_key AS k (id, user_id, name, prefix, key_hash, sealed, scopes, networks, expires_at, replaces)
 SELECT :id::uuid, :user_id::uuid, old.name, :prefix, CASE WHEN NOT old.signing THEN :key_hash::bytea END,
        CASE WHEN old.signing THEN :sealed::bytea END, old.scopes, old.networks, now() + old.life, old.id
 FROM old
 RETURNING k.id, k.user_id AS owner_id, k.name, k.prefix, array_to_string(k.scopes, ' ') AS scopes,
+SELECT k.id, k.name, k.prefix, array_to_string(k.scopes, ' ') AS scopes,
     array_to_string(k.networks, ' ') AS networks,
     to_char(k.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS created_at,
     to_char(k.expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS expires_at,
-    NULL::text AS last_used_at, NULL::text AS last_used_ip, k.replaces, k.sealed IS NOT NULL AS signing;
+    NULL::text AS last_used_at, NULL::text AS last_used_ip, k.replaces, k.sealed IS NOT NULL AS signing,
+    to_char(old.expired_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS old_expires_at,
+    to_char(old.expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS cut_expires_at
+FROM made k
+JOIN old ON old.id = k.replaces;
 
 -- name: api_key_revoke
 -- in: avanta.identity.ApiKeyOfOwner
@@ -61,6 +73,14 @@ UPDATE api_key
 SET revoked_at = now()
 WHERE user_id = :owner_id::uuid AND id = :id::uuid AND revoked_at IS NULL
 RETURNING id, user_id AS owner_id;
+-- in: avanta.identity.ApiKeyIdRequest
+-- out: avanta.identity.ApiKeyRow
+UPDATE api_key AS k
+SET revoked_at = now()
+WHERE k.user_id = :user_id::uuid AND k.id = :id::uuid AND k.revoked_at IS NULL
+RETURNING k.id, k.name, k.prefix, array_to_string(k.scopes, ' ') AS scopes,
+    array_to_string(k.networks, ' ') AS networks,
+    to_char(k.expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS expires_at;
 
 -- name: api_key_resolve
 -- in: avanta.identity.ResolveApiKeyRequest

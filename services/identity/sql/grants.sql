@@ -23,11 +23,11 @@ LIMIT 1000;
 
 -- name: grant_supersede
 -- in: avanta.identity.CreateGrantRequest
--- out: avanta.identity.RowId
+-- out: avanta.identity.GrantOwner
 UPDATE access_grant
 SET revoked_at = now()
 WHERE user_id = :user_id::uuid AND grantee_email = :email AND revoked_at IS NULL
-RETURNING id;
+RETURNING id, user_id AS owner_id, grantee_email AS email, access;
 
 -- name: grant_insert
 -- in: avanta.identity.GrantNew
@@ -44,7 +44,7 @@ SET revoked_at = now()
 WHERE g.id = :id::uuid AND g.revoked_at IS NULL
     AND (g.user_id = :user_id::uuid
          OR g.grantee_email = (SELECT email FROM users WHERE users.id = :user_id::uuid))
-RETURNING g.id, g.user_id AS owner_id;
+RETURNING g.id, g.user_id AS owner_id, g.grantee_email AS email, g.access;
 
 -- name: grant_resolve
 -- in: avanta.identity.ResolveGrantRequest

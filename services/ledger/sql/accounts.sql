@@ -61,7 +61,9 @@ FOR NO KEY UPDATE;
 -- in: avanta.ledger.UpdateAccountRequest
 -- out: avanta.ledger.BalanceShift
 -- The opening balance that came with the account, if it was not zero and is to move to another day.
-SELECT b.account_id, b.id AS balance_id
+SELECT b.account_id, b.id AS balance_id,
+    (SELECT coalesce(sum(p.amount), 0)::bigint FROM posting p
+     WHERE p.user_id = :user_id AND p.account_id = b.account_id) AS shown
 FROM account_initial_balance b
 WHERE b.user_id = :user_id AND b.account_id = :id AND b.is_opening AND b.balance_date <> :opening_date::date;
 
@@ -75,8 +77,10 @@ WHERE b.user_id = :user_id AND b.account_id = :id AND b.is_opening;
 -- name: account_update
 -- in: avanta.ledger.UpdateAccountRequest
 -- out: avanta.ledger.Account
--- Another balance posts the difference, dated today. Needs account_lock before it.
-WITH shown AS MATERIALIZED (
+-- The row before and the row after. Another balance posts the difference, dated today. Needs account_lock before it.
+WITH old AS MATERIALIZED (
+    SELECT a FROM account a WHERE a.user_id = :user_id AND a.id = :id
+), shown AS MATERIALIZED (
     SELECT coalesce(sum(p.amount), 0)::bigint AS balance
     FROM posting p WHERE p.user_id = :user_id AND p.account_id = :id
 ), adjusted AS MATERIALIZED (
@@ -99,7 +103,7 @@ WITH shown AS MATERIALIZED (
             ELSE coalesce(:sat_code::text, a.sat_code) END,
         updated_at = at_ms(:now_ms)
     WHERE a.user_id = :user_id AND a.id = :id
-    RETURNING a.*
+    RETURNING a
 ), entry AS (
     INSERT INTO journal_entry (user_id, id, kind, booked_on, created_at)
     OVERRIDING SYSTEM VALUE
@@ -109,22 +113,35 @@ WITH shown AS MATERIALIZED (
     SELECT :user_id, j.entry_id, l.line_no, mexico_day(:now_ms), l.book, l.account_id, l.amount
     FROM adjusted j CROSS JOIN LATERAL account_lines(:id, 'adjustment', j.amount) l
 )
-SELECT a.id, a.user_id, a.name, a.type, coalesce(:balance::bigint, s.balance) AS balance,
-    a.opening_date, a.is_active, a.created_at, a.updated_at, a.account_type, a.metadata,
-    NOT a.is_active AS is_deleted, a.description, a.sat_code
-FROM changed a CROSS JOIN shown s;
+SELECT (r.a).id, (r.a).user_id, (r.a).name, (r.a).type, r.balance, (r.a).opening_date, (r.a).is_active,
+    (r.a).created_at, (r.a).updated_at, (r.a).account_type, (r.a).metadata, NOT (r.a).is_active AS is_deleted,
+    (r.a).description, (r.a).sat_code
+FROM (
+    SELECT 1 AS n, a, s.balance FROM old CROSS JOIN shown s
+    UNION ALL
+    SELECT 2, a, coalesce(:balance::bigint, s.balance) FROM changed CROSS JOIN shown s
+) r
+ORDER BY r.n;
 
 -- name: account_deactivate
 -- in: avanta.ledger.AccountIdRequest
 -- out: avanta.ledger.Account
-UPDATE account a
-SET is_active = false, updated_at = at_ms(:now_ms)
-WHERE a.user_id = :user_id AND a.id = :id AND a.is_active
-RETURNING a.id, a.user_id, a.name, a.type,
+-- The row before and the row after; none: it was not active.
+WITH old AS MATERIALIZED (
+    SELECT a FROM account a WHERE a.user_id = :user_id AND a.id = :id AND a.is_active FOR UPDATE
+), gone AS (
+    UPDATE account u SET is_active = false, updated_at = at_ms(:now_ms)
+    FROM old o
+    WHERE u.user_id = :user_id AND u.id = (o.a).id
+    RETURNING u AS a
+)
+SELECT (r.a).id, (r.a).user_id, (r.a).name, (r.a).type,
     (SELECT coalesce(sum(p.amount), 0)::bigint FROM posting p
-     WHERE p.user_id = :user_id AND p.account_id = a.id) AS balance,
-    a.opening_date, a.is_active, a.created_at, a.updated_at, a.account_type, a.metadata,
-    NOT a.is_active AS is_deleted, a.description, a.sat_code;
+     WHERE p.user_id = :user_id AND p.account_id = (r.a).id) AS balance,
+    (r.a).opening_date, (r.a).is_active, (r.a).created_at, (r.a).updated_at, (r.a).account_type, (r.a).metadata,
+    NOT (r.a).is_active AS is_deleted, (r.a).description, (r.a).sat_code
+FROM (SELECT 1 AS n, a FROM old UNION ALL SELECT 2, a FROM gone) r
+ORDER BY r.n;
 
 -- name: account_state
 -- in: avanta.ledger.AccountIdRequest

@@ -26,27 +26,43 @@ RETURNING c.id, c.user_id, c.name, c.description, c.color, c.is_active, c.is_ded
 -- name: category_update
 -- in: avanta.ledger.UpdateCategoryRequest
 -- out: avanta.ledger.Category
--- A name that is taken breaks category_name.
-UPDATE category c SET
-    name = coalesce(:name::text, c.name),
-    description = CASE WHEN 'description' = ANY (:cleared::text[]) THEN NULL
-        ELSE coalesce(:description::text, c.description) END,
-    color = coalesce(:color::text, c.color),
-    category_type = coalesce(:category_type::text, c.category_type),
-    is_deductible = coalesce(:is_deductible::boolean, c.is_deductible),
-    updated_at = at_ms(:now_ms)
-WHERE c.user_id = :user_id AND c.id = :id AND c.is_active
-RETURNING c.id, c.user_id, c.name, c.description, c.color, c.is_active, c.is_deductible, c.created_at, c.updated_at,
-    c.category_type;
+-- The row before and the row after. A name that is taken breaks category_name.
+WITH old AS MATERIALIZED (
+    SELECT c FROM category c WHERE c.user_id = :user_id AND c.id = :id AND c.is_active FOR UPDATE
+), changed AS (
+    UPDATE category u SET
+        name = coalesce(:name::text, (o.c).name),
+        description = CASE WHEN 'description' = ANY (:cleared::text[]) THEN NULL
+            ELSE coalesce(:description::text, (o.c).description) END,
+        color = coalesce(:color::text, (o.c).color),
+        category_type = coalesce(:category_type::text, (o.c).category_type),
+        is_deductible = coalesce(:is_deductible::boolean, (o.c).is_deductible),
+        updated_at = at_ms(:now_ms)
+    FROM old o
+    WHERE u.user_id = :user_id AND u.id = (o.c).id
+    RETURNING u AS c
+)
+SELECT (r.c).id, (r.c).user_id, (r.c).name, (r.c).description, (r.c).color, (r.c).is_active, (r.c).is_deductible,
+    (r.c).created_at, (r.c).updated_at, (r.c).category_type
+FROM (SELECT 1 AS n, c FROM old UNION ALL SELECT 2, c FROM changed) r
+ORDER BY r.n;
 
 -- name: category_deactivate
 -- in: avanta.ledger.CategoryIdRequest
 -- out: avanta.ledger.Category
-UPDATE category c
-SET is_active = false, updated_at = at_ms(:now_ms)
-WHERE c.user_id = :user_id AND c.id = :id AND c.is_active
-RETURNING c.id, c.user_id, c.name, c.description, c.color, c.is_active, c.is_deductible, c.created_at, c.updated_at,
-    c.category_type;
+-- The row before and the row after; none: it was not active.
+WITH old AS MATERIALIZED (
+    SELECT c FROM category c WHERE c.user_id = :user_id AND c.id = :id AND c.is_active FOR UPDATE
+), gone AS (
+    UPDATE category u SET is_active = false, updated_at = at_ms(:now_ms)
+    FROM old o
+    WHERE u.user_id = :user_id AND u.id = (o.c).id
+    RETURNING u AS c
+)
+SELECT (r.c).id, (r.c).user_id, (r.c).name, (r.c).description, (r.c).color, (r.c).is_active, (r.c).is_deductible,
+    (r.c).created_at, (r.c).updated_at, (r.c).category_type
+FROM (SELECT 1 AS n, c FROM old UNION ALL SELECT 2, c FROM gone) r
+ORDER BY r.n;
 
 -- name: category_get
 -- in: avanta.ledger.CategoryIdRequest
