@@ -317,7 +317,7 @@ static void wrong_codes_lock_longer_and_longer(void **state)
     for (size_t i = 0; i < ARRAY_LEN(seconds); i++) {
         guess(&hugo, seconds[i]);
     }
-    expect_told(&told, before + 1 + (int)ARRAY_LEN(seconds)); /* enabled, and each lock */
+    expect_told(&told, before + 2 + (int)ARRAY_LEN(seconds)); /* enrolled, enabled, and each lock */
     mfa_code(hugo.secret, 0, code);
     assert_int_equal(mfa_login(&hugo, MFA_PASSWORD, code).code, OK);
     assert_string_equal(mfa_ask(&hugo, "SELECT failures FROM mfa WHERE user_id = '%s'"), "0");

@@ -127,7 +127,20 @@ static enum step nap_sleep(struct req *r)
     return req_query(r, TOY_SLEEP);
 }
 
-static enum step ping_done(struct req *r)
+/* Most operations leave no record, so that what is seen of them is their statements. */
+static enum step quiet_done(struct req *r)
+{
+    req_recorded(r);
+    return STEP_DONE;
+}
+
+static enum step quiet_row(struct req *r)
+{
+    req_recorded(r);
+    return req_reply_row(r);
+}
+
+static enum step plain_done(struct req *r)
 {
     (void)r;
     return STEP_DONE;
@@ -144,7 +157,7 @@ static const struct op op_add = {
     TX_ADD, {add_insert, add_reply}
 };
 static const struct op op_move = {
-    TX_WRITE, {move_find, move_update, req_reply_row}
+    TX_WRITE, {move_find, move_update, quiet_row}
 };
 static const struct op op_list = {
     TX_READ, {list_select, list_reply}
@@ -153,21 +166,24 @@ static const struct op op_secret = {
     TX_READ, {list_select, list_reply}
 };
 static const struct op op_hash = {
-    TX_WRITE, {move_find, hash_start, hash_insert, req_reply_row}
+    TX_WRITE, {move_find, hash_start, hash_insert, quiet_row}
 };
 static const struct op op_sign = {
-    TX_WRITE, {sign_reserve, hash_start, req_transaction, hash_insert, req_reply_row}
+    TX_WRITE, {sign_reserve, hash_start, req_transaction, hash_insert, quiet_row}
 };
 static const struct op op_nap = {TX_NONE, {nap_sleep}};
-static const struct op op_ping = {TX_ADD, {ping_done}};
+static const struct op op_ping = {TX_ADD, {quiet_done}};
 static const struct op op_join = {
     TX_ADD, {join_insert, join_reply}
 };
 static const struct op op_touch = {
-    TX_WRITE, {move_find, ping_done}
+    TX_WRITE, {move_find, quiet_done}
+};
+static const struct op op_mark = {
+    TX_WRITE, {move_find, plain_done}
 };
 static const struct op op_bulk = {
-    TX_WRITE_HEAVY, {move_find, ping_done}
+    TX_WRITE_HEAVY, {move_find, quiet_done}
 };
 static const struct op op_export = {
     TX_READ_HEAVY, {list_select, list_reply}
@@ -215,6 +231,7 @@ static const struct api_method methods[TOY_OP_COUNT] = {
     [TOY_TOUCH] = METHOD("Touch", &rules_add, &rules_empty, API_BOOKS_WRITE, true),
     [TOY_BULK] = METHOD("Bulk", &rules_add, &rules_empty, API_BOOKS_WRITE, true),
     [TOY_EXPORT] = METHOD("Export", &rules_list, &rules_list_reply, API_BOOKS_WRITE, false),
+    [TOY_MARK] = METHOD("MarkRead", &rules_add, &rules_empty, API_BOOKS_WRITE, true),
     [TOY_SIGN] = METHOD("Sign", &rules_add, &rules_row, API_BOOKS_WRITE, true),
 };
 
@@ -230,6 +247,7 @@ const struct op_row toy_ops[TOY_OP_COUNT] = {
     [TOY_TOUCH] = {&methods[TOY_TOUCH],  &op_touch },
     [TOY_BULK] = {&methods[TOY_BULK],   &op_bulk  },
     [TOY_EXPORT] = {&methods[TOY_EXPORT], &op_export},
+    [TOY_MARK] = {&methods[TOY_MARK],   &op_mark  },
     [TOY_SIGN] = {&methods[TOY_SIGN],   &op_sign  },
 };
 

@@ -32,6 +32,7 @@ enum toy_op {
     TOY_TOUCH,  /* write that locks a row, one statement */
     TOY_BULK,   /* the same, heavy */
     TOY_EXPORT, /* TOY_LIST, heavy */
+    TOY_MARK,   /* TOY_TOUCH, which leaves its record to the runner */
     TOY_SIGN,   /* find and work before the transaction, then insert */
     TOY_OP_COUNT
 };
