@@ -320,6 +320,7 @@ static void seal(struct service_rig *rig, struct service_call *call, struct str 
 
     principal.user_id = copy(call->arena, call->user);
     principal.role = copy(call->arena, call->role == NULL ? "user" : call->role);
+    principal.email = copy(call->arena, call->email);
     principal.session_id = copy(call->arena, call->session);
     principal.actor_id = copy(call->arena, call->actor);
     principal.grant = copy(call->arena, call->grant);

@@ -43,6 +43,7 @@ struct service_call {
     const ProtobufCMessage *in;
     const char *user;  /* NULL: nobody */
     const char *role;  /* NULL: user */
+    const char *email; /* of the caller, or NULL */
     const char *actor; /* acts for `user`, or NULL */
     const char *grant; /* what `user` granted it, or NULL */
     bool by_key;       /* an API key, with the scope of that name or none */
