@@ -407,7 +407,6 @@ static enum code envelope_fill(struct exchange *e)
         return ERR_TOO_LARGE;
     }
     (void)protobuf_c_message_pack(e->in, body);
-    trace_continue(http_header_get(e->http, "traceparent"), e->traceparent);
     request->method = transcode_constant(e->match.method->full_name);
     request->request_id = e->request_id;
     request->traceparent = e->traceparent;
@@ -553,6 +552,7 @@ void exchange_begin(void *ctx, struct http_exchange *x)
     avanta__request__init(&e->request);
     avanta__principal__init(&e->principal);
     uuid_v7(e->request_id);
+    trace_continue(http_header_get(e->http, "traceparent"), e->traceparent);
     handle(e);
 }
 

@@ -343,7 +343,7 @@ static const struct valid valid[] = {
     {"POST",   "/api/webhooks/n8n/import-csv", FRESH, NULL, IMPORT},
     {"DELETE", "/api/import/history/{id}", FRESH, import, NULL},
     {"POST",   "/api/audit-log", FRESH, NULL, "{\"action_type\":\"view\",\"entity_type\":\"page\"}"},
-    {"POST",   "/api/audit-trail", FRESH, NULL, "{\"action_type\":\"view\",\"entity_type\":\"page\"}"},
+    {"POST",   "/api/audit-trail", FRESH, NULL, "{\"action_type\":\"read\",\"entity_type\":\"document\"}"},
 };
 /* clang-format on */
 

@@ -112,6 +112,18 @@ static struct found records_of(const struct request *request)
     return found;
 }
 
+static void records_show(const struct request *request)
+{
+    char sql[256];
+
+    (void)snprintf(sql,
+                   sizeof sql,
+                   "SELECT string_agg(row_to_json(r)::text, E'\\n') FROM audit_record AS r"
+                   " WHERE request_id = '%s'",
+                   request->id);
+    print_error("%s\n", audited_ask(sql));
+}
+
 void audited_check(void)
 {
     const uint64_t end = clock_mono_ms() + SOON_MS;
@@ -134,6 +146,7 @@ void audited_check(void)
                         (unsigned)found.records,
                         (unsigned)found.complete,
                         (unsigned)found.twice);
+            records_show(&requests[i]);
         }
     }
     request_count = 0;
