@@ -132,45 +132,48 @@ static ProtobufCMessage **member_at(ProtobufCMessage *message,
     return (ProtobufCMessage **)(void *)((char *)message + field->offset);
 }
 
-/* JSON into the request's arena. */
-static enum code text_keep(struct req *r,
+/* Texts of one record on their way into the request's arena. */
+struct keeping {
+    struct req *r;
+    struct arena *scratch;
+    size_t room; /* for more of them */
+    struct err err;
+};
+
+static enum code text_keep(struct keeping *k,
                            const ProtobufCMessage *message,
                            const struct message_rules *rules,
-                           struct arena *scratch,
-                           size_t bytes_max,
-                           char **out,
-                           struct err *err)
+                           char **out)
 {
     struct str text = STR_EMPTY;
-    enum code code = transcode_to_record(message, rules, scratch, bytes_max, &text, err);
+    enum code code = transcode_to_record(message, rules, k->scratch, k->room, &text, &k->err);
 
     if (code != OK) {
         return code;
     }
-    *out = arena_strdup(r->arena, text);
+    assert(text.len <= k->room);
+    k->room -= text.len;
+    *out = arena_strdup(k->r->arena, text);
     return *out == NULL ? ERR_TOO_LARGE : OK;
 }
 
 /* What the event says was before, and the rest of it beside that. */
-static enum code texts_keep(struct req *r,
+static enum code texts_keep(struct keeping *k,
                             const struct api_event *row,
                             const ProtobufCMessage *event,
-                            Avanta__AuditRecord *record,
-                            struct arena *scratch,
-                            struct err *err)
+                            Avanta__AuditRecord *record)
 {
     const ProtobufCMessageDescriptor *type = event->descriptor;
     const ProtobufCFieldDescriptor *field =
         protobuf_c_message_descriptor_get_field_by_name(type, BEFORE_FIELD);
-    size_t room = DETAILS_BYTES_MAX;
     ProtobufCMessage *rest = NULL;
     ProtobufCMessage **before = NULL;
     enum code code = OK;
 
     if (field == NULL) {
-        return text_keep(r, event, row->rules, scratch, room, &record->details, err);
+        return text_keep(k, event, row->rules, &record->details);
     }
-    rest = arena_alloc(scratch, type->sizeof_message);
+    rest = arena_alloc(k->scratch, type->sizeof_message);
     if (rest == NULL) {
         return ERR_TOO_LARGE;
     }
@@ -180,14 +183,10 @@ static enum code texts_keep(struct req *r,
         const struct field_rule *rule = &row->rules->fields[field - type->fields];
 
         assert(rule->message != NULL);
-        code = text_keep(r, *before, rule->message, scratch, room, &record->before, err);
+        code = text_keep(k, *before, rule->message, &record->before);
         *before = NULL;
     }
-    if (code == OK) {
-        room -= record->before == NULL ? 0 : strlen(record->before);
-        code = text_keep(r, rest, row->rules, scratch, room, &record->details, err);
-    }
-    return code;
+    return code == OK ? text_keep(k, rest, row->rules, &record->details) : code;
 }
 
 /* Fills what an event adds to its audit record, and packs it. */
@@ -197,19 +196,22 @@ static enum code event_keep(struct req *r,
                             Avanta__AuditRecord *record,
                             struct str *out)
 {
-    struct arena *scratch = arena_open(r->runner->options.arenas, REQ_ARENA_BYTES_MAX);
-    struct err err = {0};
+    struct keeping k = {
+        .r = r,
+        .scratch = arena_open(r->runner->options.arenas, REQ_ARENA_BYTES_MAX),
+        .room = DETAILS_BYTES_MAX,
+    };
     enum code code = ERR_TOO_LARGE;
 
     assert(record->details == NULL);
     assert(record->user_id != NULL);
     assert(out != NULL);
-    if (scratch != NULL && event_pack(r, row, record, event, scratch, out)) {
-        code = texts_keep(r, row, event, record, scratch, &err);
+    if (k.scratch != NULL && event_pack(r, row, record, event, k.scratch, out)) {
+        code = texts_keep(&k, row, event, record);
     }
-    arena_dispose(&scratch);
+    arena_dispose(&k.scratch);
     if (code != OK) {
-        req_set_error(r, code, err.code == OK ? NULL : &err);
+        req_set_error(r, code, k.err.code == OK ? NULL : &k.err);
     }
     return code;
 }
