@@ -437,7 +437,6 @@ static enum step revoke_update(struct req *r)
 enum step api_key_revoked(struct req *r)
 {
     Avanta__Identity__ApiKeyRevoked event = AVANTA__IDENTITY__API_KEY_REVOKED__INIT;
-    const Avanta__Identity__ApiKeyOfOwner *row = NULL;
     Avanta__Identity__ApiKeyState before = AVANTA__IDENTITY__API_KEY_STATE__INIT;
     const Avanta__Identity__ApiKeyRow *row = NULL;
 
@@ -445,7 +444,6 @@ enum step api_key_revoked(struct req *r)
     if (req_rows(r) == 0) {
         return no_such_key(r);
     }
-    row = (const Avanta__Identity__ApiKeyOfOwner *)(const void *)req_row_new(r, 0);
     row = (const Avanta__Identity__ApiKeyRow *)(const void *)req_row_new(r, 0);
     if (row == NULL) {
         return STEP_FAIL;

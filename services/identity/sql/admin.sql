@@ -42,7 +42,7 @@ UPDATE users SET
 FROM (SELECT id, name, role, is_active FROM users WHERE id = :id::uuid FOR UPDATE) AS old
 WHERE users.id = old.id
 RETURNING users.id, users.email, users.name, users.role, users.is_active, users.created_at, users.last_login_at,
-    users.avatar_url, old.role AS old_role, old.is_active AS was_active;
+    users.avatar_url, old.name AS old_name, old.role AS old_role, old.is_active AS was_active;
 
 -- name: user_lock
 -- in: avanta.identity.UserIdRequest
@@ -52,4 +52,3 @@ SELECT id, role
 FROM users
 WHERE id = :id::uuid
 FOR UPDATE;
-    users.avatar_url, old.name AS old_name, old.role AS old_role, old.is_active AS was_active;

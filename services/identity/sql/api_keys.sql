@@ -50,12 +50,7 @@ WITH old AS (
     FROM old
     RETURNING *
 )
-INSERT INTO api_key AS k (id, user_id, name, prefix, key_hash, sealed, scopes, networks, expires_at, replaces)
-SELECT :id::uuid, :user_id::uuid, old.name, :prefix, CASE WHEN NOT old.signing THEN :key_hash::bytea END,
-       CASE WHEN old.signing THEN :sealed::bytea END, old.scopes, old.networks, now() + old.life, old.id
-FROM old
-RETURNING k.id, k.user_id AS owner_id, k.name, k.prefix, array_to_string(k.scopes, ' ') AS scopes,
-SELECT k.id, k.name, k.prefix, array_to_string(k.scopes, ' ') AS scopes,
+SELECT k.id, k.user_id AS owner_id, k.name, k.prefix, array_to_string(k.scopes, ' ') AS scopes,
     array_to_string(k.networks, ' ') AS networks,
     to_char(k.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS created_at,
     to_char(k.expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS expires_at,
@@ -67,18 +62,12 @@ JOIN old ON old.id = k.replaces;
 
 -- name: api_key_revoke
 -- in: avanta.identity.ApiKeyOfOwner
--- out: avanta.identity.ApiKeyOfOwner
--- unscoped: owner_id is the caller, or a user whose key an administrator revokes
-UPDATE api_key
-SET revoked_at = now()
-WHERE user_id = :owner_id::uuid AND id = :id::uuid AND revoked_at IS NULL
-RETURNING id, user_id AS owner_id;
--- in: avanta.identity.ApiKeyIdRequest
 -- out: avanta.identity.ApiKeyRow
+-- unscoped: owner_id is the caller, or a user whose key an administrator revokes
 UPDATE api_key AS k
 SET revoked_at = now()
-WHERE k.user_id = :user_id::uuid AND k.id = :id::uuid AND k.revoked_at IS NULL
-RETURNING k.id, k.name, k.prefix, array_to_string(k.scopes, ' ') AS scopes,
+WHERE k.user_id = :owner_id::uuid AND k.id = :id::uuid AND k.revoked_at IS NULL
+RETURNING k.id, k.user_id AS owner_id, k.name, k.prefix, array_to_string(k.scopes, ' ') AS scopes,
     array_to_string(k.networks, ' ') AS networks,
     to_char(k.expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS expires_at;
 
