@@ -199,6 +199,7 @@ endif
 
 # --- programs: every services/NAME with a main.c, and the gateway -------------------------
 services := $(patsubst services/%/main.c,%,$(wildcard services/*/main.c))
+stored   := $(filter $(services),$(patsubst services/%/migrations,%,$(wildcard services/*/migrations))) # have a database
 gateway  := $(if $(wildcard gateway/main.c),gateway)
 programs := $(gateway) $(services)
 under     = $(subst -,_,$(1))
@@ -214,7 +215,13 @@ $(1).obj := $$($(1).src:%.c=$(O)/%.o) $(patsubst %,$(O)/gen/$(call under,$(1))_%
 objects  += $$($(1).src:%.c=$(O)/%.o)
 $(O)/bin/$(1): $$($(1).obj) $(O)/libcommon.a $(O)/libproto.a
 endef
-$(foreach s,$(services),$(eval $(call service,$(s))))
+define program
+$(1).src := $$(wildcard services/$(1)/*.c)
+objects  += $$($(1).src:%.c=$(O)/%.o)
+$(O)/bin/$(1): $$($(1).src:%.c=$(O)/%.o) $(O)/libcommon.a $(O)/libproto.a
+endef
+$(foreach s,$(stored),$(eval $(call service,$(s))))
+$(foreach s,$(filter-out $(stored),$(services)),$(eval $(call program,$(s))))
 $(O)/bin/identity: $(O)/gen/passwords.gen.o
 gateway.src := $(wildcard gateway/*.c)
 gateway.obj := $(gateway.src:%.c=$(O)/%.o)
@@ -352,8 +359,8 @@ ifneq ($(filter lint,$(MAKECMDGOALS)),)
 -include $(own.c:%.c=build/lint/%.d)
 endif
 # Migrations and statements on a scratch PostgreSQL; whose rows each statement touches.
-check-sql: $(sqlgen) $(services:%=$(O)/bin/%)
-	$(call say,CHECK,sql)BIN=$(O)/bin SQLGEN=$(sqlgen) tests/check_sql.sh $(services)
+check-sql: $(sqlgen) $(stored:%=$(O)/bin/%)
+	$(call say,CHECK,sql)BIN=$(O)/bin SQLGEN=$(sqlgen) tests/check_sql.sh $(stored)
 check-clang: | $(generated)
 	$(call say,CHECK,clang)$(MAKE) --no-print-directory -s -j$(jobs) CC=clang O=build/clang build/clang/all.ok
 build/clang/all.ok: $(own.c:%.c=$(O)/%.o) ; @touch $@

@@ -27,13 +27,19 @@ keep() {
     mv "$1.new" "$1"
 }
 
+environment_of() {
+    secrets_of "$1"
+    environment=(PATH="$PATH" "${secrets[@]}")
+}
+
 # Secrets and the cluster, made once; each program finds its own secrets in a volume of its own.
 prepare() {
     local program row
     env_update "$STATE/operator/env" secrets_add
     env_update "$STATE/operator/admin.env" admin_add
     settings_read
-    for program in gateway $services; do
+    verifier_keys /usr/local/bin
+    for program in $programs; do
         secrets_of "$program"
         for row in "${secrets[@]}"; do
             printf '%s\n' "${row#*=}" | keep "$STATE/secrets/$program/${row%%=*}"

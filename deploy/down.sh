@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Stops the stack of STATE in order: gateway, services, nats-server, PostgreSQL. Data stays. Fails when a
+# Stops the stack of STATE in order: gateway, witness, services, nats-server, PostgreSQL. Data stays. Fails when a
 # program did not end well.
 here=$(cd "$(dirname "$0")" && pwd -P)
 . "$here/lib.sh"
@@ -32,8 +32,7 @@ stop() {
     rm -f "$STATE/$name.pid"
 }
 
-stop gateway 15
-for service in $services; do stop "$service" 15; done
+for program in $programs; do stop "$program" 15; done
 stop nats 10
 pgdata=
 [ ! -d "$STATE/postgres" ] || pgdata=$(cd "$STATE/postgres" && pwd -P)/data

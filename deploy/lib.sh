@@ -22,7 +22,8 @@ state_open() {
     export AVANTA_STATE=$STATE
 }
 
-services="identity ledger audit-log" # in the order they are started and stopped
+services="identity ledger audit-log" # in the order they are started and stopped; each has a database
+programs="gateway witness $services"  # in the order they are stopped
 
 # pid_alive NAME: the process of that pid file runs and is ours.
 pid_alive() {
@@ -87,13 +88,14 @@ env_put() {
 secrets_add() {
     local name
     for name in SUPER $services; do env_add "$1" "PG_$(upper "$name")_PASSWORD" password 24; done
-    for name in gateway system operator $services; do env_add "$1" "NATS_$(upper "$name")_PASSWORD" password 24; done
+    for name in system operator $programs; do env_add "$1" "NATS_$(upper "$name")_PASSWORD" password 24; done
     for name in $services; do
         env_add "$1" "PG_$(upper "$name")_OWNER_PASSWORD" password 24
         env_add "$1" "ENVELOPE_KEY_$(upper "$name")" secret 32
     done
     env_add "$1" SECRETS_KEY secret 32
     env_add "$1" AUDIT_SIGNING_KEY secret 32
+    env_add "$1" WITNESS_KEY secret 32
 }
 
 # The first administrator: identity creates it when there is none.
@@ -105,6 +107,21 @@ admin_add() {
 # dsn SERVICE USER VARIABLE: PG_HOST, PG_PORT and the password in that variable. PG_TLS is what TLS needs besides.
 dsn() { echo "host=$PG_HOST port=$PG_PORT dbname=avanta_${1//-/_} user=$2 password=${!3}${PG_TLS:+ $PG_TLS}"; }
 owner_dsn() { dsn "$1" "${1//-/_}_owner" "PG_$(upper "$1")_OWNER_PASSWORD"; }
+
+# verifier_keys DIRECTORY: what audit-log's checkpoints and the witness's cosignatures are verified with, for secrets_of.
+verifier_keys() {
+    AUDIT_LOG_VERIFIER_KEY=$(environment_of audit-log && become "$1/audit-log" --verifier-key)
+    WITNESS_VERIFIER_KEY=$(environment_of witness && become "$1/witness" --verifier-key)
+}
+
+# become COMMAND...: runs it in place of this shell with `environment` alone. env(1) is of no use: its arguments, and
+# so every secret, would stand in the process list.
+become() {
+    local name
+    for name in $(compgen -e); do export -n "$name"; done
+    export "${environment[@]}"
+    exec "$@"
+}
 
 # secrets_of PROGRAM: sets the array `secrets` to the settings that only this program may see.
 secrets_of() {
@@ -119,11 +136,17 @@ secrets_of() {
         done
         return
     fi
+    if [ "$1" = witness ]; then
+        secrets+=("AVANTA_WITNESS_KEY=$WITNESS_KEY" "AVANTA_WITNESS_LOG_KEY=${AUDIT_LOG_VERIFIER_KEY:-}"
+            "AVANTA_ENVELOPE_KEY_AUDIT_LOG=$ENVELOPE_KEY_AUDIT_LOG")
+        return
+    fi
     key=ENVELOPE_KEY_$name
     secrets+=("AVANTA_PG_DSN=$(dsn "$1" "${1//-/_}" "PG_${name}_PASSWORD")" "AVANTA_ENVELOPE_KEY=${!key}")
     [ "$1" != identity ] || secrets+=("AVANTA_SECRETS_KEY=$SECRETS_KEY"
         "AVANTA_BOOTSTRAP_EMAIL=$AVANTA_ADMIN_EMAIL" "AVANTA_BOOTSTRAP_PASSWORD=$AVANTA_ADMIN_PASSWORD")
-    [ "$1" != audit-log ] || secrets+=("AVANTA_AUDIT_SIGNING_KEY=$AUDIT_SIGNING_KEY")
+    [ "$1" != audit-log ] || secrets+=("AVANTA_AUDIT_SIGNING_KEY=$AUDIT_SIGNING_KEY"
+        "AVANTA_WITNESS_KEYS=${WITNESS_VERIFIER_KEY:-}")
 }
 
 # cluster_create DIRECTORY: DIRECTORY/data is a whole cluster or not there. PG_HBA may say who else may connect.

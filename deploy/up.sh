@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Starts one whole stack in STATE: PostgreSQL, nats-server, the services, the gateway. Everything it writes is
+# Starts one whole stack in STATE: PostgreSQL, nats-server, the services, the witness, the gateway. Everything it writes is
 # under STATE. Run again it starts what is missing; when all is running and ready it says so. PORT moves a stopped
 # stack to another port; without it a stack keeps its own, 8080 at first. TLS=1 gives a stopped stack TLS to PostgreSQL
 # and nats-server, TLS=0 takes it away; without it a stack keeps what it has, none at first. GATEWAY_SETTINGS,
@@ -11,7 +11,6 @@ PORT=${PORT:-}
 TLS=${TLS:-}
 PG_HOST=127.0.0.1
 NATS_HOST=127.0.0.1
-programs="gateway $services"
 
 [[ -z $PORT || ($PORT =~ ^[1-9][0-9]{0,4}$ && $PORT -le 65535) ]] || die "PORT=$PORT is not a port: give 1 to 65535"
 [[ $TLS =~ ^[01]?$ ]] || die "TLS=$TLS is neither 0 nor 1"
@@ -154,19 +153,15 @@ environment_of() {
     read -ra more <<<"${!settings:-}"
     secrets_of "$1"
     environment=(PATH="$PATH" AVANTA_STATE="$STATE" AVANTA_NATS_URL="nats://$NATS_HOST:$NATS_PORT"
-        AVANTA_ADMIN_PORT="${!admin}" "${secrets[@]}" ${more[@]+"${more[@]}"})
+        AVANTA_ADMIN_PORT="${!admin}" "${secrets[@]}")
+    case $1 in
+    audit-log) environment+=(AVANTA_CHECKPOINT_DIR="$STATE/checkpoints") ;;
+    witness) environment+=(AVANTA_WITNESS_DIR="$STATE/witness") ;;
+    esac
+    environment+=(${more[@]+"${more[@]}"})
     [ "$STACK_TLS" = 1 ] || return 0
     environment+=(AVANTA_NATS_CA_FILE="$tls_dir/ca.pem")
-    [ "$1" = gateway ] || environment+=(AVANTA_PG_TLS=true)
-}
-
-# become COMMAND...: runs it in place of this shell with `environment` alone. env(1) is of no use: its arguments, and
-# so every secret, would stand in the process list.
-become() {
-    local name
-    for name in $(compgen -e); do export -n "$name"; done
-    export "${environment[@]}"
-    exec "$@"
+    case $1 in gateway | witness) ;; *) environment+=(AVANTA_PG_TLS=true) ;; esac
 }
 
 start() {
@@ -176,6 +171,8 @@ start() {
     echo $! >"$STATE/$name.pid"
 }
 
+mkdir -p "$STATE/checkpoints" "$STATE/witness"
+verifier_keys "$BIN"
 for service in $services; do
     environment_of "$service"
     say "Migrating and starting $service"
@@ -185,11 +182,14 @@ for service in $services; do
     ) || give_up "the migration of $service failed" "$STATE/log/$service.log"
     start "$service"
 done
+say "Starting the witness"
+environment_of witness
+start witness
 environment_of gateway
 environment+=(AVANTA_HTTP_PORT="$HTTP_PORT")
 say "Starting the gateway"
 start gateway
-for name in $services gateway; do wait_ready 30 "$name" is_ready "$name"; done
+for name in $services witness gateway; do wait_ready 30 "$name" is_ready "$name"; done
 
 say ""
 say "Avanta is ready:  $AVANTA_URL"

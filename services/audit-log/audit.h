@@ -18,12 +18,14 @@
     X(TEXT, origin,         "AVANTA_AUDIT_ORIGIN",      "avanta/audit-log", 1, 64, PLAIN, "name of the log in its checkpoints; whoever verifies knows it by this name") \
     X(UINT, checkpoint_ms,  "AVANTA_CHECKPOINT_MS",     "500", 100, 60000, PLAIN,  "how long a record waits at most for the checkpoint that covers it") \
     X(UINT, verify_rate,    "AVANTA_AUDIT_VERIFY_RATE", "2048", 256, 1000000, PLAIN, "records a second that are held against the tree, again and again; all at once when rows were changed") \
+    X(TEXT, witness_keys,   "AVANTA_WITNESS_KEYS",      "", 0, 1000, SECRET,       "verifier keys of the witnesses whose cosignatures are kept (witness --verifier-key), a comma between them; not secret, but from a file where that suits") \
     X(TEXT, checkpoint_dir, "AVANTA_CHECKPOINT_DIR",    "", 0, 255, PLAIN,         "directory for the newest checkpoint and the last of each day as files; empty: none")
 /* clang-format on */
 
 CONFIG_STRUCT(audit_config, AUDIT_CONFIG);
 
-#define FINDINGS_MAX 16
+#define FINDINGS_MAX  16
+#define WITNESSES_MAX 8
 
 /* Something that is not what was signed. */
 struct finding {
@@ -49,6 +51,8 @@ struct auditor {
 struct audit {
     struct audit_config config;
     struct note_signer signer;
+    struct note_verifier witnesses[WITNESSES_MAX];
+    size_t witness_count;
     struct auditor auditor;
     struct error_intake *errors;
     uint64_t filed; /* size of the last checkpoint that was written to a file */
@@ -56,6 +60,8 @@ struct audit {
 
 /* "audit_7" or "7" to the leaf's index. */
 bool audit_id_parse(const char *id, int64_t *out) MUST_CHECK;
+/* Reads AVANTA_WITNESS_KEYS. */
+enum code audit_witnesses_read(struct audit *self, struct err *err) MUST_CHECK;
 /* Asks for the caller's record of that id; the next step has its row, an AuditEntry. */
 enum step audit_get_select(struct req *r, const char *id);
 

@@ -100,6 +100,22 @@ const struct op op_audit_log_get_checkpoint = {
     TX_READ, {checkpoint_select, get_reply}
 };
 
+static enum step witness_get_reply(struct req *r)
+{
+    Avanta__AuditLog__WitnessCheckpointReply *out = req_out(r);
+    checkpoint_row *row = checkpoint_take(r);
+
+    if (row == NULL) {
+        return STEP_FAIL;
+    }
+    out->checkpoint = cosigned(r, row);
+    return out->checkpoint == NULL ? no_memory(r) : STEP_DONE;
+}
+
+const struct op op_audit_log_witness_checkpoint = {
+    TX_READ, {checkpoint_select, witness_get_reply}
+};
+
 /* --- nodes ----------------------------------------------------------------------------------- */
 
 static enum step nodes_select(struct req *r, const struct merkle_node *nodes, size_t count)
@@ -335,4 +351,58 @@ static enum step consistency_reply(struct req *r)
 
 const struct op op_audit_log_get_consistency_proof = {
     TX_READ, {checkpoint_select, consistency_nodes, consistency_reply}
+};
+
+/* --- the same for a witness, which knows the roots -------------------------------------------- */
+
+static struct merkle_plan *witness_plan_of(struct req *r)
+{
+    return req_state(r, sizeof(struct merkle_plan));
+}
+
+static enum step witness_nodes(struct req *r)
+{
+    const Avanta__AuditLog__WitnessConsistencyRequest *in = req_in(r);
+    struct merkle_plan *plan = witness_plan_of(r);
+    checkpoint_row *row = checkpoint_take(r);
+
+    if (row == NULL) {
+        return STEP_FAIL;
+    }
+    assert(in->from > 0);
+    if (in->from > in->to || in->to > row->size) {
+        return req_violation(r, ERR_INVALID, "to", "range", "must be between from and the newest");
+    }
+    merkle_consistency_plan((uint64_t)in->from, (uint64_t)in->to, plan);
+    return nodes_select(r, plan->nodes, plan->node_count);
+}
+
+static enum step witness_reply(struct req *r)
+{
+    Avanta__AuditLog__WitnessConsistencyReply *out = req_out(r);
+    struct merkle_plan *plan = witness_plan_of(r);
+    struct merkle_proof *proof = arena_alloc(req_arena(r), sizeof *proof);
+    Avanta__AuditLog__ProofNode **rows = NULL;
+    size_t count = 0;
+
+    if (!nodes_take(r, &rows, &count)) {
+        return STEP_FAIL;
+    }
+    if (!nodes_fill(plan->nodes, plan->node_count, rows, count)) {
+        return damaged(r);
+    }
+    out->hashes = arena_calloc(req_arena(r), MERKLE_PROOF_MAX, sizeof *out->hashes);
+    if (proof == NULL || out->hashes == NULL) {
+        return no_memory(r);
+    }
+    merkle_proof_make(plan, proof);
+    for (size_t i = 0; i < proof->count; i++) {
+        out->hashes[out->n_hashes++] =
+            (ProtobufCBinaryData){sizeof proof->hashes[i].bytes, proof->hashes[i].bytes};
+    }
+    return STEP_DONE;
+}
+
+const struct op op_audit_log_witness_consistency = {
+    TX_READ, {checkpoint_select, witness_nodes, witness_reply}
 };

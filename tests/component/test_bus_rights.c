@@ -24,6 +24,7 @@ static const struct {
     {'I', "identity",  "NATS_IDENTITY_PASSWORD" },
     {'L', "ledger",    "NATS_LEDGER_PASSWORD"   },
     {'A', "audit-log", "NATS_AUDIT_LOG_PASSWORD"},
+    {'W', "witness",   "NATS_WITNESS_PASSWORD"  },
     {'O', "operator",  "NATS_OPERATOR_PASSWORD" },
 };
 
@@ -37,7 +38,12 @@ static const struct right may_publish[] = {
     {"rpc.identity.Login", "G"}, {"rpc.ledger.CreateTransaction", "G"}, {"rpc.audit-log.ListRecords", "G"},
     {"evt.identity.user.created", "I"}, {"evt.ledger.account.created", "L"}, {"evt.audit-log.record.added", "A"},
     {"evt.gateway.request.made", ""},
-    {"audit.identity", "I"}, {"audit.ledger", "L"}, {"audit.audit-log", "A"}, {"audit.gateway", ""},
+    {"rpc.audit-log.WitnessCheckpoint", "GW"}, {"rpc.audit-log.WitnessConsistency", "GW"},
+    {"rpc.audit-log.AddCosignature", "GW"}, {"rpc.audit-log.GetCheckpoint", "G"}, {"rpc.witness.Anything", "G"},
+    {"evt.audit.checkpoint", "A"}, {"evt.audit-log.checkpoint.refused", "AW"}, {"evt.audit-log.tampering.detected", "A"},
+    {"evt.witness.a", ""}, {"audit.witness", ""}, {"log.witness.a", "W"}, {"log.ledger.a", ""},
+    {"alert.critical.audit-log", "AW"}, {"alert.warning.audit-log", "A"}, {"alert.critical.witness", ""},
+    {"audit.identity", "I"}, {"audit.ledger", "L"}, {"audit.audit-log", "A"}, {"audit.gateway", "G"},
     {"metric.identity.a", "I"}, {"metric.ledger.a", "L"}, {"metric.audit-log.a", "A"}, {"metric.gateway.a", ""},
     {"alert.high.identity", "I"}, {"alert.high.ledger", "L"}, {"alert.high.audit-log", "A"}, {"alert.high.gateway", ""},
     {"log.identity.warn", "I"}, {"log.ledger.error", "L"}, {"log.audit-log.warn", "A"}, {"log.gateway.warn", "G"},
@@ -64,6 +70,7 @@ static const struct right may_publish[] = {
 static const struct right may_subscribe[] = {
     {"rpc.identity.>", "I"}, {"rpc.ledger.>", "L"}, {"rpc.audit-log.>", "A"}, {"rpc.ledger.CreateTransaction", "L"},
     {"rpc.>", ""}, {"rpc.*.*", ""},
+    {"evt.audit.checkpoint", "W"}, {"evt.audit.>", ""}, {"_INBOX.witness.>", "W"}, {"rpc.witness.>", ""},
     {"evt.>", ""}, {"evt.identity.>", ""}, {"evt.ledger.>", ""}, {"audit.>", ""}, {"audit.ledger", ""},
     {"metric.>", ""}, {"alert.>", ""}, {"log.>", "O"}, {"log.ledger.warn", "O"}, {"log.ledger.error", "OA"},
     {"log.*.error", "OA"}, {"log.audit-log.>", "O"}, {"ctl.log", "GILA"},

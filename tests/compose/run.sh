@@ -95,7 +95,7 @@ base_make() {
 
 healthy() {
     local id
-    for id in $(compose ps -q gateway identity ledger audit-log postgres); do
+    for id in $(compose ps -q gateway witness identity ledger audit-log postgres); do
         [ "$(docker inspect -f '{{.State.Health.Status}}' "$id")" = healthy ] || return 1
     done
 }

@@ -204,7 +204,7 @@ void service_rig_open(struct service_rig *rig, const char *name, unsigned replic
     size_t key_len = 0;
 
     assert_true(replicas <= SERVICE_RIG_REPLICAS_MAX);
-    *rig = (struct service_rig){.name = name, .replicas = replicas};
+    *rig = (struct service_rig){.name = name, .replicas = replicas, .nats_url = url};
     for (size_t i = 0; name[i] != '\0' && i + 1 < sizeof rig->role; i++) {
         rig->role[i] = name[i] == '-' ? '_' : name[i];
     }

@@ -21,6 +21,7 @@ struct service_rig {
     const char *name;
     char role[32];   /* in the database: the name with underscores */
     const char *dsn; /* as superuser, for looking behind the service */
+    const char *nats_url;
     pid_t pids[SERVICE_RIG_REPLICAS_MAX];
     unsigned replicas;
     struct bus_rig loop;
