@@ -15,7 +15,7 @@ enum code audit_witnesses_read(struct audit *self, struct err *err)
     enum code code = OK;
 
     assert(self->witness_count == 0);
-    while (code == OK && str_split(&rest, ',', &key)) {
+    while (code == OK && rest.len > 0 && str_split(&rest, ',', &key)) {
         struct note_verifier *witness = &self->witnesses[self->witness_count];
 
         if (self->witness_count == WITNESSES_MAX || note_verifier_parse(key, witness, NULL) != OK ||
