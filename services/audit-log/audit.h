@@ -18,7 +18,7 @@
     X(TEXT, origin,         "AVANTA_AUDIT_ORIGIN",      "avanta/audit-log", 1, 64, PLAIN, "name of the log in its checkpoints; whoever verifies knows it by this name") \
     X(UINT, checkpoint_ms,  "AVANTA_CHECKPOINT_MS",     "500", 100, 60000, PLAIN,  "how long a record waits at most for the checkpoint that covers it") \
     X(UINT, verify_rate,    "AVANTA_AUDIT_VERIFY_RATE", "2048", 256, 1000000, PLAIN, "records a second that are held against the tree, again and again; all at once when rows were changed") \
-    X(TEXT, witness_keys,   "AVANTA_WITNESS_KEYS",      "", 0, 1000, SECRET,       "verifier keys of the witnesses whose cosignatures are kept (witness --verifier-key), a comma between them; not secret, but from a file where that suits") \
+    X(TEXT, witness_keys,   "AVANTA_WITNESS_KEYS",      "", 0, 1000, SECRET,       "verifier keys of witnesses (witness --verifier-key), a comma between them") \
     X(TEXT, checkpoint_dir, "AVANTA_CHECKPOINT_DIR",    "", 0, 255, PLAIN,         "directory for the newest checkpoint and the last of each day as files; empty: none")
 /* clang-format on */
 

@@ -67,6 +67,8 @@ static enum step add_note(struct req *r)
     const Avanta__AuditLog__AddCosignatureRequest *in = req_in(r);
     Avanta__AuditLog__CosignedSize *size = arena_alloc(req_arena(r), sizeof *size);
 
+    assert(in->size > 0);
+    assert(in->line != NULL);
     if (size == NULL) {
         return req_fail(r, ERR_TOO_LARGE, "the cosignature needs too much memory");
     }
@@ -83,6 +85,7 @@ static enum step add_insert(struct req *r)
     Avanta__AuditLog__CosignatureNew *added = arena_alloc(req_arena(r), sizeof *added);
     const struct note_verifier *witness = NULL;
 
+    assert(req_rows(r) <= 1);
     if (req_rows(r) == 0) {
         return req_fail(r, ERR_NOT_FOUND, "there is no checkpoint of that size");
     }
@@ -110,7 +113,7 @@ static enum step add_insert(struct req *r)
 
 static enum step add_done(struct req *r)
 {
-    (void)r;
+    assert(req_rows(r) == 0);
     return STEP_DONE;
 }
 

@@ -58,6 +58,7 @@ struct alarm *alarm_open(const struct alarm_options *options)
     struct alarm *alarm = calloc(1, sizeof *alarm);
 
     assert(options->keep != NULL);
+    assert(options->bus != NULL);
     if (alarm == NULL) {
         return NULL;
     }
@@ -81,8 +82,10 @@ void alarm_close(struct alarm **alarm)
 
 static void note_put(struct buf *out, const char *title, const struct seen *seen)
 {
+    assert(title != NULL);
+    assert(seen == NULL || seen->len <= SEEN_BYTES_MAX);
     buf_printf(out, "\n--- %s ---\n", title);
-    if (seen == NULL) {
+    if (seen == NULL || seen->len == 0) {
         buf_text(out, "none\n");
     } else {
         buf_append(out, seen->note, seen->len);
@@ -114,6 +117,8 @@ static void evidence_put(struct told *told, const struct finding *finding)
     uint8_t digest[SHA256_BYTES];
     char hex[2 * DIGEST_BYTES + 1];
 
+    assert(finding->why == told->why);
+    assert(told->detail[0] != '\0');
     timestamp_format(told->occurred_ms, time);
     buf_printf(&text,
                "A checkpoint of the audit log that was not cosigned.\n"
@@ -167,6 +172,7 @@ static void on_alert_taken(void *ctx, enum code code, struct str payload)
 
     (void)payload;
     assert(told->offered[0]);
+    assert(!told->taken[0]);
     told->offered[0] = false;
     told->taken[0] = code == OK;
 }
@@ -177,6 +183,7 @@ static void on_event_taken(void *ctx, enum code code, struct str payload)
 
     (void)payload;
     assert(told->offered[1]);
+    assert(!told->taken[1]);
     told->offered[1] = false;
     told->taken[1] = code == OK;
 }
@@ -206,6 +213,8 @@ static struct str message_pack(const struct told *told, struct arena *arena)
     uint8_t body[1024];
     uint8_t *message = NULL;
 
+    assert(told->told_ms > 0);
+    assert(arena != NULL);
     record.subject = transcode_constant(subject_of(1));
     record.user_id = transcode_constant("");
     record.occurred_ms = told->occurred_ms;
@@ -253,7 +262,9 @@ static void offer(struct told *told, size_t at)
 
 void alarm_tick(struct alarm *alarm)
 {
+    assert(alarm != NULL);
     for (size_t i = 0; i < WHY_COUNT; i++) {
+        assert(alarm->told[i].alarm == alarm);
         for (size_t at = 0; at < SUBJECTS; at++) {
             if (!alarm->told[i].taken[at]) {
                 offer(&alarm->told[i], at);

@@ -41,6 +41,8 @@ void keep_close(struct keep *keep)
 
 static bool all_read(int fd, struct buf *out)
 {
+    assert(fd >= 0);
+    assert(out->len == 0);
     for (;;) {
         size_t room = out->cap - out->len;
         ssize_t got = room == 0 ? -1 : read(fd, out->ptr + out->len, room);
@@ -86,6 +88,7 @@ static bool file_put(const struct keep *keep, const char *name, int flags, struc
 bool keep_last(const struct keep *keep, struct str text)
 {
     assert(text.len > 0);
+    assert(keep->dir >= 0);
     return file_put(keep, LAST_NEW, O_TRUNC, text) &&
            renameat(keep->dir, LAST_NEW, keep->dir, LAST) == 0 && fsync(keep->dir) == 0;
 }
@@ -96,6 +99,7 @@ static size_t evidence_count(const struct keep *keep)
     DIR *list = fd < 0 ? NULL : fdopendir(fd);
     size_t count = 0;
 
+    assert(keep->dir >= 0);
     if (list == NULL) {
         if (fd >= 0) {
             (void)close(fd);

@@ -51,6 +51,7 @@ static void on_end_timer(void *arg)
 {
     struct process *process = arg;
 
+    assert(process->ending);
     if (process->drained) {
         process_close(process);
         return;
@@ -64,6 +65,8 @@ static void on_admin_drained(void *arg)
 {
     struct process *process = arg;
 
+    assert(process->ending);
+    assert(!process->drained);
     process->drained = true;
     loop_timer_start(process->end_timer, 0, 0); /* closed from the loop, not from a callback */
 }
@@ -214,6 +217,7 @@ static int verifier_key(const struct config_table *table)
     struct buf key = buf_over(memory, sizeof memory);
     struct err err = {.code = OK};
 
+    assert(config != NULL);
     if (witness_signer(config, &signer, &err) != OK) {
         return complain(&err);
     }
@@ -230,6 +234,7 @@ static int ask_ready(const struct config_table *table)
     struct err err = {.code = OK};
     enum code code = ERR_INVALID;
 
+    assert(config != NULL);
     if (config->admin_port == 0) {
         (void)err_set(&err, code, "AVANTA_ADMIN_PORT is required for --ready");
     } else {
@@ -250,6 +255,7 @@ static int serve(const struct config_table *table)
     static struct process process;
     struct err err = {.code = OK};
 
+    assert(process.loop == NULL);
     (void)signal(SIGPIPE, SIG_IGN);
     process.config = table->target;
     if (process_open(&process, &err) != OK) {

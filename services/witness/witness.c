@@ -65,6 +65,7 @@ static void job_end(struct witness *w, enum outcome outcome)
 
 static void good(struct witness *w)
 {
+    assert(w->last.size > 0);
     metric_set(w->metrics, WITNESS_METRIC_ALARM, 0, 0);
     metric_set(w->metrics, WITNESS_METRIC_COSIGNED_AT, 0, (int64_t)(clock_wall_ms() / 1000));
 }
@@ -95,6 +96,8 @@ static void on_added(void *ctx, enum code code, bool from_log, const ProtobufCMe
 
     (void)reply;
     (void)from_log;
+    assert(w->busy);
+    assert(w->now.size == w->last.size);
     if (code != OK) { /* the next look at the newest one shows that it is missing */
         if (log_rate_allows(&w->not_taken_logged_ms)) {
             log_event(LOG_WARN,
@@ -115,6 +118,7 @@ static void line_send(struct witness *w)
     Avanta__AuditLog__AddCosignatureRequest in = AVANTA__AUDIT_LOG__ADD_COSIGNATURE_REQUEST__INIT;
 
     assert(w->last.size == w->now.size);
+    assert(w->is_kept);
     in.has_size = true;
     in.size = (int64_t)w->now.size;
     in.line = w->line;
@@ -127,6 +131,8 @@ static void keep_work(void *arg)
 {
     struct witness *w = arg;
 
+    assert(w->busy);
+    assert(w->kept_len > w->now.len);
     w->is_kept = keep_last(&w->keep, (struct str){w->kept, w->kept_len});
 }
 
@@ -175,6 +181,7 @@ static void cosign(struct witness *w)
 static bool proof_read(const Avanta__AuditLog__WitnessConsistencyReply *in,
                        struct merkle_proof *out)
 {
+    assert(in != NULL);
     out->count = 0;
     for (size_t i = 0; i < in->n_hashes; i++) {
         if (i == MERKLE_PROOF_MAX || in->hashes[i].len != MERKLE_HASH_BYTES) {
@@ -188,6 +195,8 @@ static bool proof_read(const Avanta__AuditLog__WitnessConsistencyReply *in,
 
 static void proof_missing(struct witness *w, enum code code, bool from_log)
 {
+    assert(code != OK);
+    assert(w->now.size != w->last.size);
     if (!from_log || code_retryable(code)) {
         job_end(w, OUTCOME_FAILED);
     } else if (w->now.size < w->last.size) {
@@ -300,6 +309,8 @@ static void look_on(struct witness *w)
 {
     uint64_t now = loop_now_ms(w->loop);
 
+    assert(w->heard_count <= WITNESS_HEARD_MAX);
+    assert(w->heard_first < WITNESS_HEARD_MAX);
     if (w->busy || w->draining) {
         return;
     }
@@ -324,6 +335,7 @@ static void hear(struct witness *w, const char *note)
     struct heard *heard = &w->heard[(w->heard_first + w->heard_count) % WITNESS_HEARD_MAX];
     struct str text = str_from(note);
 
+    assert(w->heard_count <= WITNESS_HEARD_MAX);
     if (w->heard_count == WITNESS_HEARD_MAX) {
         return; /* the newest is asked for anyway */
     }
@@ -338,6 +350,7 @@ static void record_hear(struct witness *w, const ProtobufCBinaryData *packed, st
     Avanta__EventRecord *record = NULL;
     Avanta__AuditLog__CheckpointMade *event = NULL;
 
+    assert(arena != NULL);
     transcode_allocator(&allocator, arena);
     record = avanta__event_record__unpack(&allocator, packed->len, packed->data);
     if (record != NULL) {
@@ -371,6 +384,7 @@ void witness_on_tick(void *ctx)
 {
     struct witness *w = ctx;
 
+    assert(!w->draining);
     alarm_tick(w->alarm);
     look_on(w);
 }

@@ -8,7 +8,7 @@
 #define WITNESS_CONFIG(X)                                                                                                   \
     X(TEXT, key,            "AVANTA_WITNESS_KEY",    NULL, 64, 64, SECRET,      "hex seed of the Ed25519 key that cosigns checkpoints") \
     X(TEXT, name,           "AVANTA_WITNESS_NAME",   "avanta/witness", 1, 64, PLAIN, "name of the witness in its cosignatures") \
-    X(TEXT, log_key,        "AVANTA_WITNESS_LOG_KEY", "", 0, 384, SECRET,       "verifier key of the log (audit-log --verifier-key); required to run; not secret, but from a file where that suits") \
+    X(TEXT, log_key,        "AVANTA_WITNESS_LOG_KEY", "", 0, 384, SECRET,       "verifier key of the log (audit-log --verifier-key); required to run") \
     X(TEXT, dir,            "AVANTA_WITNESS_DIR",    "", 0, 255, PLAIN,         "directory for the checkpoint cosigned last and for evidence; required to run, never shared") \
     X(TEXT, key_audit_log,  "AVANTA_ENVELOPE_KEY_AUDIT_LOG", "", 0, 64, SECRET, "hex key that signs what goes to audit-log; required to run") \
     X(TEXT, nats_url,       "AVANTA_NATS_URL",       "nats://127.0.0.1:4222", 8, 255, PLAIN, "message bus")                 \

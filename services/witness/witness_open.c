@@ -89,6 +89,7 @@ static enum code last_read(struct witness *w, const char *dir, struct err *err)
     struct err why = {.code = OK};
     enum code code = keep_open(&w->keep, dir, err);
 
+    assert(w->last.size == 0);
     if (code == OK) {
         code = keep_load(&w->keep, &kept, err);
     }
@@ -135,6 +136,8 @@ static enum code parts_open(struct witness *w, const struct witness_config *conf
     struct alarm_options alarm = {.loop = w->loop, .keep = &w->keep, .witness = config->name};
     enum code code = OK;
 
+    assert(w->bus == NULL);
+    assert(w->asker.sealer != NULL);
     w->asker.arenas = arena_pool_open(ARENA_CHUNK_BYTES, ARENA_CHUNKS);
     w->tick = loop_timer_open(w->loop, witness_on_tick, w);
     if (w->asker.arenas == NULL || w->tick == NULL) {
@@ -188,6 +191,7 @@ bool witness_log_ready(const struct witness *witness)
 {
     uint64_t answered = witness->asker.answered_ms;
 
+    assert(witness->loop != NULL);
     return answered != 0 && loop_now_ms(witness->loop) < answered + ANSWERED_MS;
 }
 

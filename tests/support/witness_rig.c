@@ -1,7 +1,9 @@
 #include "tests/support/witness_rig.h"
 
 #include "tests/support/check.h"
+#include "tests/support/scratch_pg.h"
 
+#include "libcommon/base/attr.h"
 #include "libcommon/base/clock.h"
 
 #include <dirent.h>
@@ -62,7 +64,7 @@ static void environment_fill(struct environment *e, const struct witness_rig *ri
     static const char *const kept[] = {
         "PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS"};
 
-    for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++) {
+    for (size_t i = 0; i < ARRAY_LEN(kept); i++) {
         if (getenv(kept[i]) != NULL) {
             entry_add(e, kept[i], getenv(kept[i]));
         }
@@ -181,4 +183,62 @@ const char *witness_rig_file(const struct witness_rig *rig, const char *name)
 
     (void)snprintf(path, sizeof path, "%s/%s", rig->dir, name);
     return file_text(path);
+}
+
+/* --- beside the witness ------------------------------------------------------------------------
+ */
+
+char *witness_rig_note(const struct note_signer *signer,
+                       int64_t size,
+                       uint8_t fill,
+                       char out[WITNESS_RIG_NOTE_BYTES])
+{
+    struct checkpoint checkpoint = {
+        .origin = STR(WITNESS_RIG_ORIGIN), .size = (uint64_t)size, .extensions = STR_EMPTY};
+    struct buf text = buf_over(out, WITNESS_RIG_NOTE_BYTES);
+    struct err err = {.code = OK};
+
+    memset(checkpoint.root, fill, sizeof checkpoint.root);
+    assert_int_equal(checkpoint_write(&checkpoint, &text, &err), OK);
+    struct str body = buf_view(&text);
+
+    buf_char(&text, '\n');
+    assert_int_equal(note_sign(signer, body, 0, &text, &err), OK);
+    assert_true(buf_terminate(&text));
+    return out;
+}
+
+/* --- what a superuser does behind the log -------------------------------------------------------
+ */
+
+#define BEHIND "SET session_replication_role = replica; "
+
+static const char *const tables[] = {
+    "audit_record", "audit_leaf", "audit_node", "audit_checkpoint", "audit_cosignature"};
+
+void witness_rig_log_copy(const char *dsn, const char *name)
+{
+    char sql[1024];
+    struct buf text = buf_over(sql, sizeof sql);
+
+    for (size_t i = 0; i < ARRAY_LEN(tables); i++) {
+        buf_printf(&text, "CREATE TABLE %s_%s AS SELECT * FROM %s;", name, tables[i], tables[i]);
+    }
+    assert_true(buf_terminate(&text));
+    scratch_pg_run(dsn, sql);
+}
+
+void witness_rig_log_restore(const char *dsn, const char *name)
+{
+    char sql[2048];
+    struct buf text = buf_over(sql, sizeof sql);
+
+    buf_text(&text,
+             BEHIND "TRUNCATE audit_record, audit_leaf, audit_node, audit_checkpoint,"
+                    " audit_cosignature;");
+    for (size_t i = 0; i < ARRAY_LEN(tables); i++) {
+        buf_printf(&text, "INSERT INTO %s SELECT * FROM %s_%s;", tables[i], name, tables[i]);
+    }
+    assert_true(buf_terminate(&text));
+    scratch_pg_run(dsn, sql);
 }

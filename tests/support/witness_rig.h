@@ -9,6 +9,9 @@
 
 #include <sys/types.h>
 
+#define WITNESS_RIG_ORIGIN     "avanta/audit-log" /* of the log */
+#define WITNESS_RIG_NOTE_BYTES 4096
+
 struct witness_rig {
     pid_t pid; /* 0: it does not run */
     struct note_signer signer;
@@ -31,3 +34,13 @@ void witness_rig_remove(struct witness_rig *rig);
 bool witness_rig_logged(const struct witness_rig *rig, const char *text);
 /* A file of its directory, in static memory. */
 const char *witness_rig_file(const struct witness_rig *rig, const char *name);
+
+/* A checkpoint of WITNESS_RIG_ORIGIN with a root of that byte alone; gives `out`. */
+char *witness_rig_note(const struct note_signer *signer,
+                       int64_t size,
+                       uint8_t fill,
+                       char out[WITNESS_RIG_NOTE_BYTES]);
+/* What a superuser does behind the log: keeps a copy of all of it by a name, and puts that in its
+ * place. */
+void witness_rig_log_copy(const char *dsn, const char *name);
+void witness_rig_log_restore(const char *dsn, const char *name);
