@@ -39,7 +39,6 @@ static const struct note_verifier *witness_of(struct req *r, const char *note, c
 {
     const struct audit *self = req_service(r);
     struct note *parsed = arena_alloc(req_arena(r), sizeof *parsed);
-    struct str text = STR_EMPTY;
     size_t end = 0;
     char *joined = NULL;
     uint64_t time_s = 0;
@@ -48,7 +47,8 @@ static const struct note_verifier *witness_of(struct req *r, const char *note, c
     if (!str_find(str_from(note), STR("\n\n"), &end)) {
         return NULL;
     }
-    text = str_sub(str_from(note), 0, end + 2);
+    struct str text = str_sub(str_from(note), 0, end + 2);
+
     joined = arena_printf(req_arena(r), "%.*s%s", STR_FMT(text), line);
     if (parsed == NULL || joined == NULL || note_parse(str_from(joined), parsed, NULL) != OK ||
         parsed->count != 1) {

@@ -237,16 +237,16 @@ static void offer(struct told *told, size_t at)
 {
     const struct alarm_options *options = &told->alarm->options;
     struct arena *arena = NULL;
-    struct str message = STR_EMPTY;
     struct err err = {.code = OK};
     char id[UUID_TEXT_BYTES + 16];
 
-    assert(!told->taken[at]);
-    if (told->offered[at] || !bus_connected(options->bus)) {
+    assert(at < SUBJECTS);
+    if (told->taken[at] || told->offered[at] || !bus_connected(options->bus)) {
         return;
     }
     arena = arena_open(options->arenas, MESSAGE_BYTES);
-    message = arena == NULL ? STR_EMPTY : message_pack(told, arena);
+    struct str message = arena == NULL ? STR_EMPTY : message_pack(told, arena);
+
     (void)snprintf(id, sizeof id, "witness-%s-%zu", told->id, at);
     told->offered[at] =
         message.len > 0 && bus_stream_publish(options->bus,
@@ -266,9 +266,7 @@ void alarm_tick(struct alarm *alarm)
     for (size_t i = 0; i < WHY_COUNT; i++) {
         assert(alarm->told[i].alarm == alarm);
         for (size_t at = 0; at < SUBJECTS; at++) {
-            if (!alarm->told[i].taken[at]) {
-                offer(&alarm->told[i], at);
-            }
+            offer(&alarm->told[i], at);
         }
     }
 }
