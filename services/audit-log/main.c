@@ -70,7 +70,6 @@ static enum code errors_open(struct err *err)
                                    : OK;
 }
 
-static enum code on_start(void **out_state, struct err *err)
 static enum code signer_make(struct err *err)
 {
     uint8_t seed[ED25519_KEY_BYTES];
@@ -87,7 +86,7 @@ static enum code signer_make(struct err *err)
     code = note_signer_make(
         str_from(instance.config.origin), NOTE_ED25519, seed, &instance.signer, err);
     explicit_bzero(seed, sizeof seed);
-    return code == OK ? errors_open(err) : code;
+    return code;
 }
 
 static enum code on_start(void **out_state, struct err *err)
@@ -96,7 +95,8 @@ static enum code on_start(void **out_state, struct err *err)
 
     assert(instance.filed == 0);
     *out_state = &instance;
-    return code == OK ? audit_witnesses_read(&instance, err) : code;
+    code = code == OK ? audit_witnesses_read(&instance, err) : code;
+    return code == OK ? errors_open(err) : code;
 }
 
 /* --verifier-key: what a witness, or anybody else, verifies checkpoints with. */

@@ -2,6 +2,7 @@
  * those who run the log cannot reach it. */
 #include "services/witness/witness.h"
 
+#include "libcommon/base/id.h"
 #include "libcommon/base/limits.h"
 #include "libcommon/base/log.h"
 #include "libcommon/base/version.h"
@@ -270,17 +271,14 @@ static enum code
 load(const struct config_table *table, const struct witness_config *config, struct err *err)
 {
     static const char *const known[] = {"AVANTA_STATE", NULL};
-    enum log_level level = LOG_INFO;
+    struct log_options log = {.service = "witness", .instance = instance_id()};
     enum code code = config_load(table, 1, known, err);
 
-    if (code == OK && !log_level_parse(str_from(config->log_level), &level)) {
-        code = err_set_field(err,
-                             ERR_INVALID,
-                             "AVANTA_LOG_LEVEL",
-                             "AVANTA_LOG_LEVEL is none of debug, info, warn, error");
+    if (code == OK) {
+        code = log_config_read(config->log_level, config->log_format, config->log_ship, &log, err);
     }
     if (code == OK) {
-        log_open("witness", level);
+        log_open(&log);
     }
     return code;
 }

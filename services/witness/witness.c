@@ -31,6 +31,7 @@ static void on_bus_drained(void *arg)
     assert(w->draining);
     assert(!w->busy);
     bus_unsubscribe(&w->checkpoints);
+    log_bus_close(&w->log_bus);
     bus_close(&w->bus);
     w->asker.bus = NULL;
     w->drained(w->drained_arg);
@@ -385,6 +386,7 @@ void witness_on_tick(void *ctx)
     struct witness *w = ctx;
 
     assert(!w->draining);
+    log_bus_tick(w->log_bus);
     alarm_tick(w->alarm);
     look_on(w);
 }

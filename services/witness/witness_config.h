@@ -3,6 +3,7 @@
  * only the options of its command line do without it. */
 
 #include "libcommon/base/config.h"
+#include "libcommon/base/log_config.h"
 
 /* clang-format off */
 #define WITNESS_CONFIG(X)                                                                                                   \
@@ -19,7 +20,7 @@
     X(TEXT, nats_key_file,  "AVANTA_NATS_KEY_FILE",  "", 0, 255, PLAIN,         "its key (PEM)")                            \
     X(TEXT, admin_address,  "AVANTA_ADMIN_ADDRESS",  "127.0.0.1", 2, 64, PLAIN, "address of /livez, /readyz and /metrics")  \
     X(UINT, admin_port,     "AVANTA_ADMIN_PORT",     "0", 0, 65535, PLAIN,      "port of /livez, /readyz and /metrics; 0: any free one, logged at start") \
-    X(TEXT, log_level,      "AVANTA_LOG_LEVEL",      "info", 4, 5, PLAIN,       "debug, info, warn or error")
+    LOG_CONFIG(X)
 /* clang-format on */
 
 CONFIG_STRUCT(witness_config, WITNESS_CONFIG);

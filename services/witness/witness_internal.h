@@ -7,6 +7,8 @@
 #include "services/witness/ask.h"
 #include "services/witness/witness.h"
 
+#include "libcommon/service/log_bus.h"
+
 #define WITNESS_TICK_MS    250
 #define WITNESS_HEARD_MAX  16
 #define WITNESS_LINE_BYTES 1024
@@ -21,6 +23,7 @@ struct witness {
     struct loop *loop;
     struct metrics *metrics;
     struct bus *bus;
+    struct log_bus *log_bus;
     struct bus_subscription *checkpoints;
     struct loop_timer *tick;
     struct asker asker;

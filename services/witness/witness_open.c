@@ -126,6 +126,7 @@ static enum code bus_start(struct witness *w, const struct witness_config *confi
         code = bus_subscribe(
             w->bus, "evt.audit.checkpoint", NULL, witness_on_checkpoints, w, &w->checkpoints, err);
     }
+    code = code == OK ? log_bus_open(w->bus, "witness", &w->log_bus, err) : code;
     w->asker.loop = w->loop;
     w->asker.bus = w->bus;
     return code;

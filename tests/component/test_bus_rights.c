@@ -73,7 +73,7 @@ static const struct right may_subscribe[] = {
     {"evt.audit.checkpoint", "W"}, {"evt.audit.>", ""}, {"_INBOX.witness.>", "W"}, {"rpc.witness.>", ""},
     {"evt.>", ""}, {"evt.identity.>", ""}, {"evt.ledger.>", ""}, {"audit.>", ""}, {"audit.ledger", ""},
     {"metric.>", ""}, {"alert.>", ""}, {"log.>", "O"}, {"log.ledger.warn", "O"}, {"log.ledger.error", "OA"},
-    {"log.*.error", "OA"}, {"log.audit-log.>", "O"}, {"ctl.log", "GILA"},
+    {"log.*.error", "OA"}, {"log.audit-log.>", "O"}, {"ctl.log", "GILAW"},
     {"ctl.>", "GILA"}, {"ctl.revoke", "GILA"},
     {"_INBOX.gateway.>", "G"}, {"_INBOX.identity.>", "I"}, {"_INBOX.ledger.>", "L"}, {"_INBOX.audit-log.>", "A"},
     {"_INBOX.operator.>", "O"}, {"_INBOX.>", ""}, {"_INBOX.*.>", ""},
