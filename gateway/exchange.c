@@ -184,6 +184,25 @@ static void fail_err(struct exchange *e, enum code code, const struct err *err)
     fail(e, code, NULL, tell ? err->text : NULL, 0);
 }
 
+/* A file: the bytes as they are. */
+static bool
+body_is_file(const ProtobufCMessage *out, const struct api_method *method, struct str *body)
+{
+    const ProtobufCFieldDescriptor *field = NULL;
+    const ProtobufCBinaryData *bytes = NULL;
+
+    if (method->media_type == NULL || method->body_field < 0) {
+        return false;
+    }
+    field = &method->out->descriptor->fields[method->body_field];
+    if (field->type != PROTOBUF_C_TYPE_BYTES) {
+        return false;
+    }
+    bytes = (const ProtobufCBinaryData *)(const void *)((const char *)out + field->offset);
+    *body = (struct str){(const char *)bytes->data, bytes->len};
+    return true;
+}
+
 /* Nobody is shown what leaves no trace. */
 static void on_read_recorded(void *ctx, enum code code)
 {
@@ -211,8 +230,15 @@ static void answer(struct exchange *e, const ProtobufCMessage *out, uint16_t sta
     response->status = status;
     response->content_type = method->media_type == NULL ? STR("application/json; charset=utf-8")
                                                         : str_from(method->media_type);
-    code = transcode_to_json(
-        out, method->out, method->body_field, e->arena, RESPONSE_BYTES_MAX, &response->body, &err);
+    if (!body_is_file(out, method, &response->body)) {
+        code = transcode_to_json(out,
+                                 method->out,
+                                 method->body_field,
+                                 e->arena,
+                                 RESPONSE_BYTES_MAX,
+                                 &response->body,
+                                 &err);
+    }
     if (code == OK) {
         code = bind_cookies(out,
                             method->out,

@@ -349,8 +349,8 @@ static void test_records_are_append_only(void **state)
                    " EXCEPTION WHEN insufficient_privilege THEN NULL; END $$");
 }
 
-/* What a superuser does behind the service; undone by the last statement of each row. The finding of
- * a changed table makes a new checkpoint, so that the one that was changed is not the newest any
+/* What a superuser does behind the service; undone by the last statement of each row. The finding
+ * of a changed table makes a new checkpoint, so that the one that was changed is not the newest any
  * more. */
 struct tampering {
     const char *name;
@@ -360,48 +360,62 @@ struct tampering {
 };
 
 #define BEHIND "SET session_replication_role = replica; "
+#define SWAP_RECORDS(a, b, sum)                                                              \
+    "UPDATE audit_record SET leaf_index = -leaf_index WHERE leaf_index IN (" #a ", " #b ");" \
+    "UPDATE audit_record SET leaf_index = " #sum " + leaf_index WHERE leaf_index < 0;"
+#define SWAP_LEAVES(a, b, sum)                                                                 \
+    "UPDATE audit_leaf SET leaf_index = leaf_index + 9000000 WHERE leaf_index IN (" #a ", " #b \
+    ");"                                                                                       \
+    "UPDATE audit_leaf SET leaf_index = 9000000 + " #sum                                       \
+    " - leaf_index WHERE leaf_index > 9000000"
+#define KEEP(table, where) "CREATE TABLE kept AS SELECT * FROM " table " " where ";"
+#define NEWEST             "ORDER BY size DESC LIMIT 1"
+#define UNKEEP             "; DROP TABLE kept"
 
+/* clang-format off */
 static const struct tampering tamperings[] = {
     {"an edited record",
      BEHIND "UPDATE audit_record SET action_details = '{}' WHERE leaf_index = 120",
-     BEHIND "UPDATE audit_record SET action_details = (SELECT action_details FROM audit_record"
-            " WHERE leaf_index = 121) WHERE leaf_index = 120",                                                                                                                       "record"    },
+     BEHIND "UPDATE audit_record SET action_details ="
+            " (SELECT action_details FROM audit_record WHERE leaf_index = 121) WHERE leaf_index = 120",
+     "record"},
     {"a deleted record",
-     BEHIND "CREATE TABLE kept AS SELECT * FROM audit_record WHERE leaf_index = 130;"
-            "DELETE FROM audit_record WHERE leaf_index = 130",                             BEHIND "INSERT INTO audit_record SELECT * FROM kept; DROP TABLE kept",
-     "record"                                                                                                                                                                                    },
+     BEHIND KEEP("audit_record", "WHERE leaf_index = 130")
+            "DELETE FROM audit_record WHERE leaf_index = 130",
+     BEHIND "INSERT INTO audit_record SELECT * FROM kept" UNKEEP,
+     "record"},
     {"records in another order",
-     BEHIND "UPDATE audit_record SET leaf_index = -leaf_index WHERE leaf_index IN (140, 141);"
-            "UPDATE audit_record SET leaf_index = 281 + leaf_index WHERE leaf_index < 0",  BEHIND "UPDATE audit_record SET leaf_index = -leaf_index WHERE leaf_index IN (140, 141);"
-            "UPDATE audit_record SET leaf_index = 281 + leaf_index WHERE leaf_index < 0",   "record"    },
+     BEHIND SWAP_RECORDS(140, 141, 281),
+     BEHIND SWAP_RECORDS(140, 141, 281),
+     "record"},
     {"leaves and records in another order",
-     BEHIND
-     "UPDATE audit_record SET leaf_index = -leaf_index WHERE leaf_index IN (150, 151);"
-     "UPDATE audit_record SET leaf_index = 301 + leaf_index WHERE leaf_index < 0;"
-     "UPDATE audit_leaf SET leaf_index = leaf_index + 9000000 WHERE leaf_index IN (150, 151);"
-     "UPDATE audit_leaf SET leaf_index = 9000301 - leaf_index WHERE leaf_index > 9000000", BEHIND
-     "UPDATE audit_record SET leaf_index = -leaf_index WHERE leaf_index IN (150, 151);"
-     "UPDATE audit_record SET leaf_index = 301 + leaf_index WHERE leaf_index < 0;"
-     "UPDATE audit_leaf SET leaf_index = leaf_index + 9000000 WHERE leaf_index IN (150, 151);"
-     "UPDATE audit_leaf SET leaf_index = 9000301 - leaf_index WHERE leaf_index > 9000000", "leaf"      },
+     BEHIND SWAP_RECORDS(150, 151, 301) SWAP_LEAVES(150, 151, 301),
+     BEHIND SWAP_RECORDS(150, 151, 301) SWAP_LEAVES(150, 151, 301),
+     "leaf"},
     {"a record with its leaf, and no more",
-     BEHIND "CREATE TABLE kept AS SELECT * FROM audit_leaf WHERE leaf_index = 160;"
-            "UPDATE audit_leaf SET hash = sha256('x') WHERE leaf_index = 160",             BEHIND "UPDATE audit_leaf SET hash = (SELECT hash FROM kept) WHERE leaf_index = 160;"
-            "DROP TABLE kept",                                                                         "leaf"      },
+     BEHIND KEEP("audit_leaf", "WHERE leaf_index = 160")
+            "UPDATE audit_leaf SET hash = sha256('x') WHERE leaf_index = 160",
+     BEHIND "UPDATE audit_leaf SET hash = (SELECT hash FROM kept) WHERE leaf_index = 160" UNKEEP,
+     "leaf"},
     {"a node",
-     BEHIND "CREATE TABLE kept AS SELECT * FROM audit_node WHERE node_index = 0;"
-            "UPDATE audit_node SET hash = sha256('x') WHERE node_index = 0",               BEHIND "UPDATE audit_node SET hash = (SELECT hash FROM kept) WHERE node_index = 0;"
-            "DROP TABLE kept",                                                                           "node"      },
+     BEHIND KEEP("audit_node", "WHERE node_index = 0")
+            "UPDATE audit_node SET hash = sha256('x') WHERE node_index = 0",
+     BEHIND "UPDATE audit_node SET hash = (SELECT hash FROM kept) WHERE node_index = 0" UNKEEP,
+     "node"},
     {"a checkpoint",
-     BEHIND "CREATE TABLE kept AS SELECT * FROM audit_checkpoint ORDER BY size DESC LIMIT 1;"
-            "DELETE FROM audit_checkpoint WHERE size = (SELECT size FROM kept)",           BEHIND "INSERT INTO audit_checkpoint SELECT * FROM kept ON CONFLICT DO NOTHING;"
-            "DROP TABLE kept",                                                                       "table"     },
+     BEHIND KEEP("audit_checkpoint", NEWEST)
+            "DELETE FROM audit_checkpoint WHERE size = (SELECT size FROM kept)",
+     BEHIND "INSERT INTO audit_checkpoint SELECT * FROM kept ON CONFLICT DO NOTHING" UNKEEP,
+     "table"},
     {"the signed text",
-     BEHIND "CREATE TABLE kept AS SELECT * FROM audit_checkpoint ORDER BY size DESC LIMIT 1;"
+     BEHIND KEEP("audit_checkpoint", NEWEST)
             "UPDATE audit_checkpoint SET note = replace(note, 'avanta', 'avantb')"
-            " WHERE size = (SELECT size FROM kept)",                                       BEHIND "UPDATE audit_checkpoint SET note = (SELECT note FROM kept)"
-            " WHERE size = (SELECT size FROM kept); DROP TABLE kept",                                                            "table"},
+            " WHERE size = (SELECT size FROM kept)",
+     BEHIND "UPDATE audit_checkpoint SET note = (SELECT note FROM kept)"
+            " WHERE size = (SELECT size FROM kept)" UNKEEP,
+     "table"},
 };
+/* clang-format on */
 
 static void test_tampering_is_detected(void **state)
 {

@@ -16,7 +16,7 @@
 void stack_gateway_settings(const char *settings);
 /* The same of identity, which registers users without limit here. */
 void stack_identity_settings(const char *settings);
-void stack_ledger_settings(const char *settings);   /* and of ledger */
+void stack_ledger_settings(const char *settings); /* and of ledger */
 void stack_audit_log_settings(const char *settings);
 int stack_setup(void **state);
 /* Also fails when a program ended badly or a sanitizer reported something in its log. */

@@ -1,8 +1,8 @@
-#include "libcommon/codec/csv_write.h"
+#include "tests/support/check.h"
 
 #include "libcommon/base/arena.h"
 #include "libcommon/codec/csv.h"
-#include "tests/support/check.h"
+#include "libcommon/codec/csv_write.h"
 
 #include <string.h>
 
@@ -14,20 +14,20 @@ struct row {
 static void test_fields(void **state)
 {
     static const struct row rows[] = {
-        {"",              ""                   },
-        {"abc",           "abc"                },
-        {"a,b",           "\"a,b\""            },
-        {"a \"b\"",       "\"a \"\"b\"\"\""    },
-        {"a\r\nb",        "\"a\r\nb\""         },
-        {" a",            "\" a\""             },
-        {"a ",            "\"a \""             },
-        {"=1+1",          "'=1+1"              },
-        {"+52",           "'+52"               },
-        {"-cmd|' /C",     "'-cmd|' /C"         },
-        {"@SUM(A1,A2)",   "\"'@SUM(A1,A2)\""   },
-        {"\tx",           "'\tx"               },
-        {"\rx",           "\"'\rx\""           },
-        {"Ni\xc3\xb1o 1", "Ni\xc3\xb1o 1"      },
+        {"",              ""                },
+        {"abc",           "abc"             },
+        {"a,b",           "\"a,b\""         },
+        {"a \"b\"",       "\"a \"\"b\"\"\"" },
+        {"a\r\nb",        "\"a\r\nb\""      },
+        {" a",            "\" a\""          },
+        {"a ",            "\"a \""          },
+        {"=1+1",          "'=1+1"           },
+        {"+52",           "'+52"            },
+        {"-cmd|' /C",     "'-cmd|' /C"      },
+        {"@SUM(A1,A2)",   "\"'@SUM(A1,A2)\""},
+        {"\tx",           "'\tx"            },
+        {"\rx",           "\"'\rx\""        },
+        {"Ni\xc3\xb1o 1", "Ni\xc3\xb1o 1"   },
     };
     char memory[64];
 
