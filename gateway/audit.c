@@ -38,21 +38,22 @@ struct refused {
     uint64_t more; /* after the first */
 };
 
+/* A record under way. */
+struct sending {
+    struct gateway_audit *audit;
+    audit_done done; /* NULL: nobody waits */
+    void *ctx;
+};
+
 struct gateway_audit {
     struct worker *worker;
+    struct pool *sendings;
     struct pool *pool;
     struct table *by_key;
     struct list by_age;
     uint64_t others; /* refusals that found no room, of this window */
     uint64_t others_until_ms;
     uint64_t lost_logged_ms;
-};
-
-/* A record under way. */
-struct sending {
-    struct gateway_audit *audit;
-    audit_done done; /* NULL: nobody waits */
-    void *ctx;
 };
 
 struct gateway_audit *audit_open(struct worker *worker)
@@ -67,9 +68,10 @@ struct gateway_audit *audit_open(struct worker *worker)
     random_bytes(&seed, sizeof seed);
     audit->worker = worker;
     list_init(&audit->by_age);
+    audit->sendings = pool_open(sizeof(struct sending), AUDIT_SENDING_MAX);
     audit->pool = pool_open(sizeof(struct refused), AUDIT_FIRST_MAX);
     audit->by_key = table_open(AUDIT_FIRST_MAX, seed);
-    if (audit->pool == NULL || audit->by_key == NULL) {
+    if (audit->sendings == NULL || audit->pool == NULL || audit->by_key == NULL) {
         audit_close(&audit);
     }
     return audit;
@@ -136,7 +138,7 @@ static void on_stored(void *ctx, enum code code, struct str payload)
     void *whose = sending->ctx;
 
     (void)payload;
-    free(sending);
+    pool_give(audit->sendings, sending);
     metric_add(audit->worker->gateway->metrics, GATEWAY_METRIC_AUDITED, code == OK ? 0 : 1, 1);
     if (code != OK && log_rate_allows(&audit->lost_logged_ms)) {
         log_event(LOG_ERROR, "audit_record_not_stored", LOG_S("code", code_wire(code)));
@@ -160,32 +162,35 @@ static bool record_publish(struct gateway_audit *audit,
     size_t len = 0;
     char uuid[UUID_TEXT_BYTES];
     char *id = NULL;
-    struct sending *sending = malloc(sizeof *sending);
+    struct sending *sending = NULL;
+    struct pool_handle handle;
     struct err err = {.code = OK};
 
     one.data = arena_alloc(arena, one.len + 1);
     uuid_v7(uuid);
     id = arena_printf(arena, "gateway-%s", uuid);
-    if (sending == NULL || one.data == NULL || id == NULL) {
-        free(sending);
+    if (one.data == NULL || id == NULL) {
         return false;
     }
     (void)avanta__audit_record__pack(record, one.data);
     pack.n_record = 1;
     pack.record = &one;
     message = arena_alloc(arena, avanta__records__get_packed_size(&pack) + 1);
-    len = message == NULL ? 0 : avanta__records__pack(&pack, message);
+    sending = message == NULL ? NULL : pool_take(audit->sendings, &handle);
+    if (sending == NULL) {
+        return false;
+    }
+    len = avanta__records__pack(&pack, message);
     *sending = (struct sending){audit, done, ctx};
-    if (message == NULL || bus_stream_publish(worker->bus,
-                                              SUBJECT,
-                                              id,
-                                              (struct str){(const char *)message, len},
-                                              loop_now_ms(worker->loop) + AUDIT_ACK_MS,
-                                              on_stored,
-                                              sending,
-                                              &err) != OK) {
-        free(sending);
-        metric_add(worker->gateway->metrics, GATEWAY_METRIC_AUDITED, 1, 1);
+    if (bus_stream_publish(worker->bus,
+                           SUBJECT,
+                           id,
+                           (struct str){(const char *)message, len},
+                           loop_now_ms(worker->loop) + AUDIT_ACK_MS,
+                           on_stored,
+                           sending,
+                           &err) != OK) {
+        pool_give(audit->sendings, sending);
         return false;
     }
     return true;
@@ -204,6 +209,9 @@ bool audit_record(struct gateway_audit *audit,
     assert(done != NULL);
     if (arena != NULL && record_fill(what, arena, &record)) {
         sent = record_publish(audit, &record, arena, done, ctx);
+    }
+    if (!sent) {
+        metric_add(audit->worker->gateway->metrics, GATEWAY_METRIC_AUDITED, 1, 1);
     }
     arena_dispose(&arena);
     return sent;
@@ -304,7 +312,9 @@ void audit_close(struct gateway_audit **audit)
     }
     assert(list_empty(&closing->by_age));
     table_close(&closing->by_key);
+    assert(pool_used(closing->sendings) == 0);
     pool_close(&closing->pool);
+    pool_close(&closing->sendings);
     free(closing);
 }
 

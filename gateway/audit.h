@@ -17,9 +17,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define AUDIT_WINDOW_MS 60000
-#define AUDIT_FIRST_MAX 256
-#define AUDIT_ACK_MS    2000
+#define AUDIT_WINDOW_MS   60000
+#define AUDIT_FIRST_MAX   256
+#define AUDIT_ACK_MS      2000
+#define AUDIT_SENDING_MAX 1024 /* records the stream has not acknowledged yet */
 
 struct worker;
 struct gateway_audit;

@@ -1,12 +1,8 @@
 /* A call enters by the last function, exchange_begin(), and passes through them upwards. */
-#include "gateway/exchange.h"
-
 #include "api.gen.h"
-#include "avanta/common.pb-c.h"
 #include "gateway/bind.h"
-#include "gateway/caller.h"
+#include "gateway/exchange_internal.h"
 #include "gateway/request_log.h"
-#include "gateway/trace.h"
 
 #include "libcommon/base/clock.h"
 #include "libcommon/base/id.h"
@@ -24,244 +20,8 @@
 #define UNDELIVERED_MS_MAX 2000
 #define IN_FLIGHT_PAUSE_MS 200
 #define AGENT_BYTES_MAX    512
-#define RESPONSE_BYTES_MAX ((size_t)8 * 1024 * 1024)
-
-struct exchange {
-    struct list waiting; /* in worker->retries */
-    struct worker *worker;
-    struct http_exchange *x;
-    const struct http_request *http;
-    struct arena *arena;
-    struct route_match match;
-    struct forwarded from; /* the client, also behind a proxy */
-    struct caller caller;
-    struct violations *violations;
-    ProtobufCMessage *in;
-    Avanta__Request request;
-    Avanta__Principal principal;
-    uint8_t nonce[ENVELOPE_NONCE_BYTES];
-    char request_id[UUID_TEXT_BYTES];
-    char traceparent[TRACEPARENT_BYTES];
-    enum code code; /* of the answer */
-    uint64_t begun_us;
-    uint64_t allowed_us; /* when the caller was known to be allowed; 0: not yet */
-    uint64_t called_us;  /* when the service was asked first */
-    uint64_t answered_us;
-    uint64_t deadline_ms; /* monotonic */
-    uint64_t retry_at_ms;
-    uint32_t attempts;
-    uint32_t undelivered;
-    struct http_response *held; /* until the audit record of it is stored */
-    enum code held_code;
-};
 
 static void exchange_call(struct exchange *e);
-
-static void finish(struct exchange *e, struct http_response *response, enum code code)
-{
-    const struct gateway *gateway = e->worker->gateway;
-    uint64_t us = clock_mono_us() - e->begun_us;
-
-    e->code = code;
-    http_response_add(response, "X-Request-Id", str_from(e->request_id));
-    response->head_only = str_eq(e->http->method, STR("HEAD"));
-    metric_add(gateway->metrics, GATEWAY_METRIC_RESPONSES, response->status / 100U - 1U, 1);
-    metric_observe_us(gateway->metrics, GATEWAY_METRIC_SECONDS, 0, us);
-    http_exchange_reply(e->x, response);
-}
-
-/* --- audit records of the gateway's own: audit.h --- */
-
-static struct audited audited_of(const struct exchange *e, enum code code)
-{
-    const struct caller *caller = &e->caller;
-    const struct auth_principal *who = &caller->credential.principal;
-    /* What a credential that was refused says counts for nothing. */
-    bool known = caller->credential.kind != CREDENTIAL_NONE && code != ERR_UNAUTHENTICATED;
-    bool on_behalf = known && caller->owner_id[0] != '\0';
-
-    return (struct audited){
-        .method = e->match.method,
-        .user_id = str_from(!known      ? ""
-                            : on_behalf ? caller->owner_id
-                                        : who->user_id),
-        .actor_id = str_from(on_behalf ? who->user_id : ""),
-        .session_id = str_from(known ? who->session_id : ""),
-        .by_key = caller->credential.kind == CREDENTIAL_KEY ||
-                  caller->credential.kind == CREDENTIAL_SIGNATURE,
-        .client_ip = http_exchange_peer(e->x),
-        .user_agent = http_header_get(e->http, "User-Agent"),
-        .request_id = str_from(e->request_id),
-        .traceparent = str_from(e->traceparent),
-        .code = code,
-    };
-}
-
-/* Who has no credential at all is no more than somebody who is not logged in, and what is refused
- * to a log-in identity records. */
-static bool is_audited_refusal(const struct exchange *e, enum code code)
-{
-    return e->match.method != NULL && e->match.method->permission != API_PUBLIC &&
-           (code == ERR_FORBIDDEN ||
-            (code == ERR_UNAUTHENTICATED && e->caller.credential.kind != CREDENTIAL_NONE));
-}
-
-/* A refusal stands, recorded or not. */
-static void on_refusal_recorded(void *ctx, enum code code)
-{
-    struct exchange *e = ctx;
-
-    (void)code; /* audit.c counts and logs it */
-    assert(e->held != NULL);
-    finish(e, e->held, e->held_code);
-}
-
-/* Delivering it twice does no harm. */
-static bool is_repeatable(const struct exchange *e)
-{
-    return !e->match.method->writes || e->request.idempotency_key != NULL;
-}
-
-/* `reason` and `detail` may be NULL: then the code and the violations speak for themselves. */
-static void fail(struct exchange *e,
-                 enum code code,
-                 const struct api_reason *reason,
-                 const char *detail,
-                 uint32_t retry_after_s)
-{
-    struct http_response *response = arena_calloc(e->arena, 1, sizeof *response);
-    struct http_response last = {.status = 500};
-    bool unknown = code == ERR_TIMEOUT && e->match.method != NULL && !is_repeatable(e);
-    struct problem problem = {
-        .code = code,
-        .wire = reason == NULL ? NULL : reason->wire,
-        .title = reason == NULL ? NULL : reason->text,
-        .detail = unknown ? OUTCOME_UNKNOWN_TEXT : detail,
-        .once = unknown,
-        .instance = e->http->path,
-        .request_id = str_from(e->request_id),
-        .retry_after_s = retry_after_s == 0 && code_retryable(code) ? 1 : retry_after_s,
-        .violations = e->violations,
-    };
-
-    assert(code != OK);
-    if (response == NULL || problem_write(&problem, e->arena, response) != OK) {
-        response = &last;
-        response->close = true;
-    }
-    if (code == ERR_METHOD) {
-        http_response_add(response, "Allow", str_from(e->match.allow));
-    } else if (code == ERR_MEDIA_TYPE) {
-        http_response_add(response, "Accept-Encoding", STR("identity")); /* RFC 9110, 12.5.3 */
-    } else if (code == ERR_UNAUTHENTICATED) {
-        http_response_add(response, "WWW-Authenticate", STR("Bearer"));
-        metric_add(e->worker->gateway->metrics, GATEWAY_METRIC_UNAUTHENTICATED, 0, 1);
-    }
-    if (response != &last && is_audited_refusal(e, code)) {
-        const struct audited what = audited_of(e, code);
-
-        e->held = response;
-        e->held_code = code;
-        if (audit_refusal(e->worker->audit, &what, on_refusal_recorded, e)) {
-            return;
-        }
-    }
-    finish(e, response, code);
-}
-
-static void fail_err(struct exchange *e, enum code code, const struct err *err)
-{
-    /* Only what a client did wrong is told to it; our own trouble stays in the log. */
-    bool tell = code_http(code) < 500 && code != ERR_UNAUTHENTICATED && err->text[0] != '\0';
-
-    if (!tell && err->text[0] != '\0') {
-        log_event(LOG_DEBUG,
-                  "request_refused",
-                  LOG_S("code", code_wire(code)),
-                  LOG_S("why", err->text),
-                  LOG_S("request_id", e->request_id));
-    }
-    fail(e, code, NULL, tell ? err->text : NULL, 0);
-}
-
-/* A file: the bytes as they are. */
-static bool
-body_is_file(const ProtobufCMessage *out, const struct api_method *method, struct str *body)
-{
-    const ProtobufCFieldDescriptor *field = NULL;
-    const ProtobufCBinaryData *bytes = NULL;
-
-    if (method->media_type == NULL || method->body_field < 0) {
-        return false;
-    }
-    field = &method->out->descriptor->fields[method->body_field];
-    if (field->type != PROTOBUF_C_TYPE_BYTES) {
-        return false;
-    }
-    bytes = (const ProtobufCBinaryData *)(const void *)((const char *)out + field->offset);
-    *body = (struct str){(const char *)bytes->data, bytes->len};
-    return true;
-}
-
-/* Nobody is shown what leaves no trace. */
-static void on_read_recorded(void *ctx, enum code code)
-{
-    struct exchange *e = ctx;
-
-    assert(e->held != NULL);
-    if (code == OK) {
-        finish(e, e->held, OK);
-    } else {
-        fail(e, ERR_UNAVAILABLE, NULL, "The audit log cannot be reached", 0);
-    }
-}
-
-static void answer(struct exchange *e, const ProtobufCMessage *out, uint16_t status)
-{
-    const struct api_method *method = e->match.method;
-    struct http_response *response = arena_calloc(e->arena, 1, sizeof *response);
-    struct err err = {.code = OK};
-    enum code code = OK;
-
-    if (response == NULL) {
-        fail(e, ERR_TOO_LARGE, NULL, NULL, 0);
-        return;
-    }
-    response->status = status;
-    response->content_type = method->media_type == NULL ? STR("application/json; charset=utf-8")
-                                                        : str_from(method->media_type);
-    if (!body_is_file(out, method, &response->body)) {
-        code = transcode_to_json(out,
-                                 method->out,
-                                 method->body_field,
-                                 e->arena,
-                                 RESPONSE_BYTES_MAX,
-                                 &response->body,
-                                 &err);
-    }
-    if (code == OK) {
-        code = bind_cookies(out,
-                            method->out,
-                            e->from.secure || e->worker->gateway->config.secure_cookies,
-                            e->arena,
-                            response);
-    }
-    if (code != OK) {
-        fail_err(e, ERR_INTERNAL, &err);
-        return;
-    }
-    bind_reply_headers(out, method->out, response);
-    if (!audit_wants_read(method)) {
-        finish(e, response, OK);
-        return;
-    }
-    const struct audited what = audited_of(e, OK);
-
-    e->held = response;
-    if (!audit_record(e->worker->audit, &what, on_read_recorded, e)) {
-        on_read_recorded(e, ERR_UNAVAILABLE);
-    }
-}
 
 static void answer_violations(struct exchange *e, const Avanta__Reply *reply)
 {
@@ -287,17 +47,17 @@ static void reply_to_http(struct exchange *e, const Avanta__Reply *reply)
             reply->has_reason && reply->reason > 0 && (size_t)reply->reason < API_REASON_COUNT;
         const struct api_reason *reason = refused ? &api_reasons[reply->reason] : NULL;
         answer_violations(e, reply);
-        fail(e, code, reason, reply->detail, reply->retry_after_s);
+        exchange_fail(e, code, reason, reply->detail, reply->retry_after_s);
         return;
     }
     transcode_allocator(&allocator, e->arena);
     out = protobuf_c_message_unpack(
         method->out->descriptor, &allocator, reply->body.len, reply->body.data);
     if (out == NULL) {
-        fail(e, ERR_INTERNAL, NULL, NULL, 0);
+        exchange_fail(e, ERR_INTERNAL, NULL, NULL, 0);
         return;
     }
-    answer(e, out, method->status);
+    exchange_answer(e, out, method->status);
 }
 
 /* Nothing was delivered, or it does no harm to deliver it twice. */
@@ -311,7 +71,7 @@ static bool may_retry(const struct exchange *e, enum code code)
     if (code == ERR_UNAVAILABLE) { /* nobody got it */
         return e->undelivered * RETRY_PAUSE_MS < UNDELIVERED_MS_MAX;
     }
-    return code == ERR_TIMEOUT && is_repeatable(e) && e->attempts < ATTEMPTS_MAX;
+    return code == ERR_TIMEOUT && exchange_is_repeatable(e) && e->attempts < ATTEMPTS_MAX;
 }
 
 /* The first attempt was not lost but slow: its answer is stored when it is done. Another client's
@@ -345,7 +105,7 @@ static void on_reply(void *ctx, enum code code, struct str payload)
         return;
     }
     if (code != OK) {
-        fail(e, code, NULL, NULL, 0);
+        exchange_fail(e, code, NULL, NULL, 0);
         return;
     }
     struct arena_mark mark = arena_mark(e->arena);
@@ -353,7 +113,7 @@ static void on_reply(void *ctx, enum code code, struct str payload)
         worker_sealer(e->worker, service), payload, e->nonce, e->arena, &reply, &err);
     if (code != OK) {
         log_event(LOG_ERROR, "reply_dropped", LOG_S("service", service), LOG_S("why", err.text));
-        fail(e, ERR_INTERNAL, NULL, NULL, 0);
+        exchange_fail(e, ERR_INTERNAL, NULL, NULL, 0);
         return;
     }
     e->worker->service_seen_ms[worker_service(service)] = loop_now_ms(e->worker->loop);
@@ -362,7 +122,7 @@ static void on_reply(void *ctx, enum code code, struct str payload)
         if (loop_now_ms(e->worker->loop) + IN_FLIGHT_PAUSE_MS < e->deadline_ms) {
             retry_in(e, IN_FLIGHT_PAUSE_MS);
         } else { /* the client made no second request that it could be told of */
-            fail(e, ERR_TIMEOUT, NULL, NULL, 0);
+            exchange_fail(e, ERR_TIMEOUT, NULL, NULL, 0);
         }
         return;
     }
@@ -401,7 +161,7 @@ static void exchange_call(struct exchange *e)
     if (e->attempts++ == 0) {
         e->called_us = clock_mono_us();
     }
-    if (is_repeatable(e) && e->attempts < ATTEMPTS_MAX && now + ATTEMPT_MS_MAX < until) {
+    if (exchange_is_repeatable(e) && e->attempts < ATTEMPTS_MAX && now + ATTEMPT_MS_MAX < until) {
         until = now + ATTEMPT_MS_MAX;
     }
     random_bytes(e->nonce, sizeof e->nonce);
@@ -418,7 +178,7 @@ static void exchange_call(struct exchange *e)
     }
     arena_rewind(e->arena, mark); /* the bus has its own copy */
     if (code != OK) {
-        fail_err(e, code, &err);
+        exchange_fail_err(e, code, &err);
     }
 }
 
@@ -468,10 +228,10 @@ static void answer_locally(struct exchange *e, local_fn *local)
     enum code code = call.out == NULL ? ERR_TOO_LARGE : local(&call);
 
     if (code != OK) {
-        fail(e, code, NULL, NULL, 0);
+        exchange_fail(e, code, NULL, NULL, 0);
         return;
     }
-    answer(e, call.out, call.status);
+    exchange_answer(e, call.out, call.status);
 }
 
 /* Path, query, cookies, headers and body into the request message, then the rules. */
@@ -509,7 +269,7 @@ static void proceed(void *ctx)
     e->allowed_us = clock_mono_us();
     code = verdict == CALLER_MAY ? request_read(e, &err) : err.code;
     if (code != OK) {
-        fail_err(e, code, &err);
+        exchange_fail_err(e, code, &err);
         return;
     }
     local = e->worker->gateway->locals[e->match.method - api_methods];
@@ -519,7 +279,7 @@ static void proceed(void *ctx)
     }
     code = envelope_fill(e);
     if (code != OK) {
-        fail(e, code, NULL, NULL, 0);
+        exchange_fail(e, code, NULL, NULL, 0);
         return;
     }
     e->deadline_ms = loop_now_ms(e->worker->loop) + e->match.method->deadline_ms;
@@ -529,18 +289,18 @@ static void proceed(void *ctx)
 static void handle(struct exchange *e)
 {
     if (!router_match(e->worker->gateway->router, e->http->method, e->http->path, &e->match)) {
-        fail(e, ERR_NOT_FOUND, NULL, "There is nothing at this address", 0);
+        exchange_fail(e, ERR_NOT_FOUND, NULL, "There is nothing at this address", 0);
         return;
     }
     if (str_eq(e->http->method, STR("OPTIONS"))) {
         struct http_response response = {.status = 204};
 
         http_response_add(&response, "Allow", str_from(e->match.allow));
-        finish(e, &response, OK);
+        exchange_finish(e, &response, OK);
         return;
     }
     if (e->match.method == NULL) {
-        fail(e, ERR_METHOD, NULL, NULL, 0);
+        exchange_fail(e, ERR_METHOD, NULL, NULL, 0);
         return;
     }
     proceed(e);

@@ -43,7 +43,6 @@ struct jcs_member {
  * an integer beyond JCS_INTEGER_MAX either way. ERR_TOO_LARGE: no room. What `out` holds after an
  * error is no object.
  */
-/* tidy: allow unused: records of the audit log are written by it */
 enum code jcs_object(const struct jcs_member *members,
                      size_t count,
                      struct buf *out,

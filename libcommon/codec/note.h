@@ -57,6 +57,5 @@ struct checkpoint {
  * or beyond 64 bits, a root that is not 32 bytes in base64, no newline at the end. */
 enum code checkpoint_parse(struct str text, struct checkpoint *out, struct err *err) MUST_CHECK;
 /* ERR_INVALID: what checkpoint_parse() would refuse. ERR_TOO_LARGE: no room. */
-/* tidy: allow unused: the audit log signs checkpoints */
 enum code
 checkpoint_write(const struct checkpoint *checkpoint, struct buf *out, struct err *err) MUST_CHECK;

@@ -32,7 +32,6 @@ bool merkle_hash_eq(const struct merkle_hash *a, const struct merkle_hash *b);
 /* SHA-256(0x00 || data). */
 void merkle_leaf_hash(struct str data, struct merkle_hash *out);
 /* SHA-256(0x01 || left || right). */
-/* tidy: allow unused: models in tests */
 void merkle_node_hash(const struct merkle_hash *left,
                       const struct merkle_hash *right,
                       struct merkle_hash *out);
@@ -46,7 +45,6 @@ struct merkle_frontier {
     struct merkle_hash nodes[MERKLE_LEVELS_MAX];
 };
 
-/* tidy: allow unused: the audit log grows by it */
 void merkle_frontier_init(struct merkle_frontier *frontier);
 /* The frontier of a tree of `size` leaves from the hashes of merkle_cover(0, size, ...), in its
  * order. */
@@ -87,13 +85,10 @@ struct merkle_proof {
 
 /* RFC 6962 2.1.1, RFC 9162 2.1.3.1: that leaf `index` is in the tree of `size` leaves; index < size
  * is asserted. */
-/* tidy: allow unused: the audit log proves its records */
 void merkle_inclusion_plan(uint64_t index, uint64_t size, struct merkle_plan *out);
 /* RFC 6962 2.1.2, RFC 9162 2.1.4.1: that the tree of `old_size` leaves is the beginning of that of
  * `size`; 0 < old_size <= size is asserted. Between equal sizes the proof is empty. */
-/* tidy: allow unused: the audit log proves that it only grew */
 void merkle_consistency_plan(uint64_t old_size, uint64_t size, struct merkle_plan *out);
-/* tidy: allow unused: the audit log makes proofs */
 void merkle_proof_make(const struct merkle_plan *plan, struct merkle_proof *out);
 
 /* RFC 9162 2.1.3.2. Any numbers are taken; false unless the proof holds. */
@@ -104,7 +99,6 @@ bool merkle_inclusion_verify(uint64_t index,
                              const struct merkle_hash *root) MUST_CHECK;
 /* RFC 9162 2.1.4.2. Any numbers are taken; false unless the proof holds. An empty old tree proves
  * nothing and is refused. */
-/* tidy: allow unused: witnesses verify */
 bool merkle_consistency_verify(uint64_t old_size,
                                uint64_t size,
                                const struct merkle_hash *old_root,

@@ -32,11 +32,9 @@ struct note_signer {
  */
 enum code
 note_verifier_parse(struct str vkey, struct note_verifier *out, struct err *err) MUST_CHECK;
-/* tidy: allow unused: keys are made by a tool */
 void note_verifier_write(const struct note_verifier *verifier, struct buf *out);
 
 /* ERR_INVALID: not a name for a note. */
-/* tidy: allow unused: keys are made by a tool */
 enum code note_signer_make(struct str name,
                            enum note_algorithm algorithm,
                            const uint8_t seed[ED25519_KEY_BYTES],
@@ -47,13 +45,11 @@ enum code note_signer_make(struct str name,
 enum code note_signer_parse(struct str skey, struct note_signer *out, struct err *err) MUST_CHECK;
 /* tidy: allow unused: keys are made by a tool */
 void note_signer_write(const struct note_signer *signer, struct buf *out);
-/* tidy: allow unused: the audit log signs checkpoints */
 void note_signer_wipe(struct note_signer *signer);
 
 /* Appends a signature line for the text, which ends in a newline; the caller wrote the text and an
  * empty line before. `time_s` (POSIX seconds) counts for a cosignature alone. ERR_INVALID: a text
  * that cannot be a note's, a time past INT64_MAX. ERR_TOO_LARGE: no room. */
-/* tidy: allow unused: the audit log signs checkpoints */
 enum code note_sign(const struct note_signer *signer,
                     struct str text,
                     uint64_t time_s,

@@ -17,7 +17,7 @@
     X(TEXT, signing_key,    "AVANTA_AUDIT_SIGNING_KEY", NULL, 64, 64, SECRET,      "hex seed of the Ed25519 key that signs checkpoints") \
     X(TEXT, origin,         "AVANTA_AUDIT_ORIGIN",      "avanta/audit-log", 1, 64, PLAIN, "name of the log in its checkpoints; whoever verifies knows it by this name") \
     X(UINT, checkpoint_ms,  "AVANTA_CHECKPOINT_MS",     "500", 100, 60000, PLAIN,  "how long a record waits at most for the checkpoint that covers it") \
-    X(UINT, verify_rate,    "AVANTA_AUDIT_VERIFY_RATE", "2048", 256, 1000000, PLAIN, "records a second that are held against the tree, again and again; all at once when rows were changed") \
+    X(UINT, verify_rate,    "AVANTA_AUDIT_VERIFY_RATE", "2048", 256, 1000000, PLAIN, "records a second held against the tree, in turn; all of them when rows were changed") \
     X(TEXT, witness_keys,   "AVANTA_WITNESS_KEYS",      "", 0, 1000, SECRET,       "verifier keys of witnesses (witness --verifier-key), a comma between them") \
     X(TEXT, checkpoint_dir, "AVANTA_CHECKPOINT_DIR",    "", 0, 255, PLAIN,         "directory for the newest checkpoint and the last of each day as files; empty: none")
 /* clang-format on */
@@ -58,8 +58,6 @@ struct audit {
     uint64_t filed; /* size of the last checkpoint that was written to a file */
 };
 
-/* "audit_7" or "7" to the leaf's index. */
-bool audit_id_parse(const char *id, int64_t *out) MUST_CHECK;
 /* Reads AVANTA_WITNESS_KEYS. */
 enum code audit_witnesses_read(struct audit *self, struct err *err) MUST_CHECK;
 /* Asks for the caller's record of that id; the next step has its row, an AuditEntry. */

@@ -151,7 +151,7 @@ static enum step pass_changes(struct req *r)
     if (!req_row(r, 0, &row.base)) {
         return STEP_FAIL;
     }
-    return row.ours ? req_query(r, Q_AUDITOR_CHANGES) : STEP_DONE;
+    return row.ours ? req_query(r, Q_AUDITOR_CHANGES) : STEP_DONE; /* another replica is at it */
 }
 
 static enum step pass_last(struct req *r)
@@ -379,11 +379,7 @@ static void tiles_plan(struct pass *pass, uint64_t first)
         if (first % span != 0 || pass->size - first < span) {
             break;
         }
-        if (level == 2 * TREE_LEVEL_STEP) {
-            pass->tile_counts[0] = TREE_RUN_MAX; /* more than this run's own */
-        } else {
-            pass->tile_counts[count - 1] = TREE_RUN_MAX;
-        }
+        pass->tile_counts[count - 1] = TREE_RUN_MAX; /* all below it, not this run's own alone */
         pass->tile_levels[count] = level;
         pass->tile_firsts[count] = (int64_t)(first >> level);
         pass->tile_counts[count++] = 1;
@@ -423,7 +419,6 @@ node_check(struct req *r, Avanta__AuditLog__ProofNode *const *rows, size_t count
     struct merkle_node parts[TREE_RUN_MAX];
     struct merkle_hash hashes[TREE_RUN_MAX];
     struct merkle_node stored = {.level = level, .index = index};
-    struct merkle_hash made;
 
     for (size_t i = 0; i < TREE_RUN_MAX; i++) {
         parts[i] = (struct merkle_node){.level = level - TREE_LEVEL_STEP,
@@ -436,8 +431,8 @@ node_check(struct req *r, Avanta__AuditLog__ProofNode *const *rows, size_t count
     for (size_t i = 0; i < TREE_RUN_MAX; i++) {
         hashes[i] = parts[i].hash;
     }
-    tree_of(hashes, TREE_RUN_MAX, &made);
-    if (!merkle_hash_eq(&made, &stored.hash)) {
+    tree_of(hashes, TREE_RUN_MAX, &hashes[0]);
+    if (!merkle_hash_eq(&hashes[0], &stored.hash)) {
         finding(r, "node", pass->range.first, "a node of the tree is not that of those below it");
     }
 }

@@ -20,7 +20,8 @@ typedef Avanta__AuditLog__AuditSearch search;
 
 /* --- ids and cursors ------------------------------------------------------------------- */
 
-bool audit_id_parse(const char *id, int64_t *out)
+/* "audit_7" or "7" to the leaf's index. */
+static bool audit_id_parse(const char *id, int64_t *out)
 {
     struct str text = str_from(id);
 

@@ -165,7 +165,8 @@ static void fill(PGconn *pq)
         pq,
         "DO $$ DECLARE c record; BEGIN FOR c IN SELECT conrelid::regclass AS t, conname FROM "
         "pg_constraint WHERE connamespace = 'public'::regnamespace AND contype IN ('f', 'p', "
-        "'u', 'c') AND conrelid <> 0 AND coninhcount = 0 ORDER BY contype = 'f' DESC LOOP EXECUTE format('ALTER "
+        "'u', 'c') AND conrelid <> 0 AND coninhcount = 0 ORDER BY contype = 'f' "
+        "DESC LOOP EXECUTE format('ALTER "
         "TABLE %s DROP CONSTRAINT %I CASCADE', c.t, c.conname); END LOOP; FOR c IN SELECT "
         "a.attrelid::regclass AS t, a.attname FROM pg_attribute a JOIN pg_class t ON t.oid = "
         "a.attrelid WHERE t.relnamespace = 'public'::regnamespace AND t.relkind IN ('r', 'p') AND "
