@@ -140,35 +140,53 @@ static bool node_keep(struct req *r, const struct merkle_node *node, Avanta__Aud
     return true;
 }
 
+/* The leaf that comes next. */
+static enum step leaf_read(struct req *r, size_t row, uint64_t index, struct merkle_hash *out)
+{
+    struct arena_mark mark = arena_mark(req_arena(r));
+    Avanta__AuditLog__TreeHash found = AVANTA__AUDIT_LOG__TREE_HASH__INIT;
+
+    if (!req_row(r, row, &found.base)) {
+        return STEP_FAIL;
+    }
+    if (found.node_index != (int64_t)index || found.hash.len != sizeof out->bytes) {
+        return req_fail(r, ERR_INTERNAL, "leaf %llu is missing", (unsigned long long)index);
+    }
+    memcpy(out->bytes, found.hash.data, sizeof out->bytes);
+    arena_rewind(req_arena(r), mark);
+    return STEP_NEXT;
+}
+
+static bool nodes_keep(struct req *r,
+                       const struct merkle_node *complete,
+                       size_t count,
+                       Avanta__AuditLog__TreeAdd *add)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!node_keep(r, &complete[i], add)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static enum step leaves_append(struct req *r, struct growing *growing)
 {
     size_t rows = req_rows(r);
     struct merkle_node complete[MERKLE_LEVELS_MAX];
     struct merkle_hash leaf;
+    size_t count = 0;
 
     if (!nodes_room(r, rows, &growing->add)) {
         return req_fail(r, ERR_TOO_LARGE, "the checkpoint needs too much memory");
     }
     for (size_t i = 0; i < rows; i++) {
-        struct arena_mark mark = arena_mark(req_arena(r));
-        Avanta__AuditLog__TreeHash row = AVANTA__AUDIT_LOG__TREE_HASH__INIT;
-
-        if (!req_row(r, i, &row.base)) {
+        if (leaf_read(r, i, growing->frontier.size, &leaf) != STEP_NEXT) {
             return STEP_FAIL;
         }
-        if (row.node_index != (int64_t)growing->frontier.size ||
-            row.hash.len != sizeof leaf.bytes) {
-            return req_fail(
-                r, ERR_INTERNAL, "leaf %lld is missing", (long long)growing->frontier.size);
-        }
-        memcpy(leaf.bytes, row.hash.data, sizeof leaf.bytes);
-        arena_rewind(req_arena(r), mark);
-        size_t count = merkle_frontier_append(&growing->frontier, &leaf, complete);
-
-        for (size_t n = 0; n < count; n++) {
-            if (!node_keep(r, &complete[n], &growing->add)) {
-                return req_fail(r, ERR_TOO_LARGE, "the checkpoint needs too much memory");
-            }
+        count = merkle_frontier_append(&growing->frontier, &leaf, complete);
+        if (!nodes_keep(r, complete, count, &growing->add)) {
+            return req_fail(r, ERR_TOO_LARGE, "the checkpoint needs too much memory");
         }
     }
     return STEP_NEXT;

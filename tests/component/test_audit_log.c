@@ -64,21 +64,21 @@ static void record_fill(Avanta__AuditRecord *record, const char *user, int numbe
 
 static void publish_as(const char *message_id, const char *user, int first, int count)
 {
-    static Avanta__AuditRecord records[BATCH];
+    Avanta__AuditRecord record;
     static uint8_t packed[BATCH][1024];
     static uint8_t message[BATCH * 1024];
     ProtobufCBinaryData parts[BATCH];
-    char ids[BATCH][32];
     Avanta__Records pack = AVANTA__RECORDS__INIT;
     struct bus_outcome outcome = {.count = 0};
     struct err err = {.code = OK};
 
     assert_true(count <= BATCH);
     for (int i = 0; i < count; i++) {
-        record_fill(&records[i], user, first + i, ids[i]);
-        assert_true(avanta__audit_record__get_packed_size(&records[i]) <= sizeof packed[i]);
-        parts[i] =
-            (ProtobufCBinaryData){avanta__audit_record__pack(&records[i], packed[i]), packed[i]};
+        char id[32];
+
+        record_fill(&record, user, first + i, id);
+        assert_true(avanta__audit_record__get_packed_size(&record) <= sizeof packed[i]);
+        parts[i] = (ProtobufCBinaryData){avanta__audit_record__pack(&record, packed[i]), packed[i]};
     }
     pack.n_record = (size_t)count;
     pack.record = parts;
@@ -393,9 +393,9 @@ static const struct tampering tamperings[] = {
      BEHIND SWAP_RECORDS(150, 151, 301) SWAP_LEAVES(150, 151, 301),
      "leaf"},
     {"a record with its leaf, and no more",
-     BEHIND KEEP("audit_leaf", "WHERE leaf_index = 160")
-            "UPDATE audit_leaf SET hash = sha256('x') WHERE leaf_index = 160",
-     BEHIND "UPDATE audit_leaf SET hash = (SELECT hash FROM kept) WHERE leaf_index = 160" UNKEEP,
+     BEHIND KEEP("audit_leaf", "WHERE leaf_index = 300")
+            "UPDATE audit_leaf SET hash = sha256('x') WHERE leaf_index = 300",
+     BEHIND "UPDATE audit_leaf SET hash = (SELECT hash FROM kept) WHERE leaf_index = 300" UNKEEP,
      "leaf"},
     {"a node",
      BEHIND KEEP("audit_node", "WHERE node_index = 0")

@@ -17,7 +17,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#define REPORTED_MS 15000
 #define TEXT_BYTES  512
+#define ID_BYTES    80
 #define BODY_BYTES  16384
 #define CLIENT      "client-1.apps.example.com"
 #define ISSUER      "https://accounts.example.com"
@@ -30,8 +32,8 @@ enum who {
 };
 
 /* What the path's parameters and the body are, when they are known only now. */
-static char first[64];
-static char second[64];
+static char first[ID_BYTES];
+static char second[ID_BYTES];
 static char body[BODY_BYTES];
 
 static struct api fresh;
@@ -104,14 +106,14 @@ static void ask(struct api *api, const char *verb, const char *path, const char 
     }
 }
 
-static void id_keep(struct api *api, const char *path, char out[64])
+static void id_keep(struct api *api, const char *path, char out[ID_BYTES])
 {
     const json_t *value = api_at(api, path);
 
     if (json_is_integer(value)) {
-        (void)snprintf(out, 64, "%lld", (long long)json_integer_value(value));
+        (void)snprintf(out, ID_BYTES, "%lld", (long long)json_integer_value(value));
     } else {
-        (void)snprintf(out, 64, "%s", api_text(api, path));
+        (void)snprintf(out, ID_BYTES, "%s", api_text(api, path));
     }
 }
 
@@ -226,6 +228,44 @@ static void victim_with_mfa(struct api *api)
     body[0] = '\0';
 }
 
+static void google_linked(struct api *api)
+{
+    google_link_body(api);
+    ask(api, "POST", "/api/auth/google/link", body);
+    body[0] = '\0';
+}
+
+static void program(struct api *api)
+{
+    victim(api);
+    people_give_role(&admin, first, "service");
+}
+
+static void program_with_key(struct api *api)
+{
+    char path[TEXT_BYTES];
+
+    program(api);
+    (void)snprintf(path, sizeof path, "/api/admin/users/%s/api-keys", first);
+    ask(api, "POST", path, "{\"name\":\"n8n\",\"scopes\":[\"books:read\"]}");
+    id_keep(api, "api_key.id", second);
+}
+
+/* Errors are stored a moment later. */
+static void reported_error(struct api *api)
+{
+    const uint64_t end = clock_mono_ms() + REPORTED_MS;
+
+    ask(&fresh, "POST", "/api/errors", "{\"message\":\"x is undefined\"}");
+    do {
+        if (clock_mono_ms() > end) {
+            fail_msg("the error was not stored within %d ms", REPORTED_MS);
+        }
+        ask(api, "GET", "/api/errors?limit=1", NULL);
+    } while (json_array_size(api_at(api, "errors")) == 0);
+    id_keep(api, "errors.0.id", first);
+}
+
 static void account(struct api *api)
 {
     ask(api, "POST", "/api/accounts", "{\"name\":\"Caja\",\"type\":\"cash\",\"balance\":5}");
@@ -299,6 +339,7 @@ static const struct valid valid[] = {
     {"POST",   "/api/auth/login", NOBODY, login_body, NULL},
     {"POST",   "/api/auth/google", NOBODY, google_body, NULL},
     {"POST",   "/api/auth/google/link", FRESH, google_link_body, NULL},
+    {"DELETE", "/api/auth/google/link", FRESH, google_linked, NULL},
     {"POST",   "/api/auth/refresh", FRESH, NULL, "{}"},
     {"POST",   "/api/auth/logout", FRESH, NULL, "{}"},
     {"POST",   "/api/auth/reauthenticate", FRESH, NULL, "{\"password\":\"" PEOPLE_PASSWORD "\"}"},
@@ -319,6 +360,9 @@ static const struct valid valid[] = {
     {"DELETE", "/api/access-grants/{id}", FRESH, grant, NULL},
     {"PUT",    "/api/admin/users/{id}", ADMIN, victim, "{\"name\":\"Otra\"}"},
     {"DELETE", "/api/admin/users/{id}", ADMIN, victim, NULL},
+    {"POST",   "/api/admin/users/{id}/api-keys", ADMIN, program, "{\"name\":\"n8n\",\"scopes\":[\"books:read\"]}"},
+    {"DELETE", "/api/admin/users/{id}/api-keys/{key}", ADMIN, program_with_key, NULL},
+    {"PATCH",  "/api/errors/{id}", ADMIN, reported_error, "{\"state\":\"ignored\"}"},
     {"DELETE", "/api/admin/users/{id}/sessions", ADMIN, victim, NULL},
     {"POST",   "/api/admin/signing-keys/rotate", ADMIN, NULL, "{}"},
     {"DELETE", "/api/admin/users/{id}/mfa", ADMIN, victim_with_mfa, NULL},
@@ -362,7 +406,8 @@ static const struct valid *valid_of(const struct api_route *route)
 static bool is_unsafe(const struct api_route *route)
 {
     assert_true(strcmp(route->verb, "GET") != 0 || !api_methods[route->method].writes);
-    return strcmp(route->verb, "GET") != 0;
+    /* A report of an error changes nothing of anybody's: it is in the error log. */
+    return strcmp(route->verb, "GET") != 0 && strcmp(route->path, "/api/errors") != 0;
 }
 
 /* --- requests --- */

@@ -18,7 +18,8 @@ static int setup(void **state)
     struct err err = {.code = OK};
 
     (void)state;
-    return proxies_parse(STR("10.0.0.0/8, 2001:db8:f::/48,192.0.2.1"), &proxies, &err);
+    return proxies_parse(STR("10.0.0.0/8, 2001:db8:f::/48,192.0.2.1"), &proxies, &err) == OK ? 0
+                                                                                             : 1;
 }
 
 static struct http_request request_of(const char *const lines[LINES_MAX], const char *name)
