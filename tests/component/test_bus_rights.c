@@ -41,7 +41,7 @@ static const struct right may_publish[] = {
     {"rpc.audit-log.WitnessCheckpoint", "GW"}, {"rpc.audit-log.WitnessConsistency", "GW"},
     {"rpc.audit-log.AddCosignature", "GW"}, {"rpc.audit-log.GetCheckpoint", "G"}, {"rpc.witness.Anything", "G"},
     {"evt.audit.checkpoint", "A"}, {"evt.audit-log.checkpoint.refused", "AW"}, {"evt.audit-log.tampering.detected", "A"},
-    {"evt.witness.a", ""}, {"audit.witness", ""}, {"log.witness.a", "W"}, {"log.ledger.a", ""},
+    {"evt.witness.a", ""}, {"audit.witness", ""}, {"log.witness.a", "W"}, {"log.ledger.a", "L"},
     {"alert.critical.audit-log", "AW"}, {"alert.warning.audit-log", "A"}, {"alert.critical.witness", ""},
     {"audit.identity", "I"}, {"audit.ledger", "L"}, {"audit.audit-log", "A"}, {"audit.gateway", "G"},
     {"metric.identity.a", "I"}, {"metric.ledger.a", "L"}, {"metric.audit-log.a", "A"}, {"metric.gateway.a", ""},

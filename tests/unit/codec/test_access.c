@@ -36,8 +36,8 @@ static const struct {
     const char *may;
 } wanted[] = {
     {"admin",
-     "public self:read self:write credentials access books:read books:write audit:read users:admin "
-     "system:admin"                                                                                  },
+     "public self:read self:write credentials access books:read books:write audit:read audit:admin "
+     "users:admin system:admin"                                                                      },
     {"accountant",
      "public self:read self:write credentials access books:read books:write audit:read"              },
     {"user",       "public self:read self:write credentials access books:read books:write audit:read"},
@@ -77,7 +77,7 @@ static void roles_have_what_is_written_and_nothing_else(void **state)
             granted += may;
         }
     }
-    assert_int_equal(granted, 10 + 8 + 8 + 7 + 5 + 3);
+    assert_int_equal(granted, 11 + 8 + 8 + 7 + 5 + 3);
 }
 
 static void a_key_may_only_what_its_scopes_say(void **state)

@@ -114,12 +114,12 @@ static void only_successes_are_sampled(void **state)
         bool sent;
         const char *level;
     } rows[] = {
-        {200, 10,      true,  NULL        },
-        {204, 999999,  true,  NULL        },
-        {200, 1000000, true,  "level=info"},
-        {404, 10,      true,  "level=info"},
-        {500, 10,      true,  "level=warn"},
-        {200, 10,      false, "level=info"},
+        {200, 10,      true,  NULL         },
+        {204, 999999,  true,  NULL         },
+        {200, 1000000, true,  "level=info" },
+        {404, 10,      true,  "level=info" },
+        {500, 10,      true,  "level=error"},
+        {200, 10,      false, "level=info" },
     };
 
     (void)state;
