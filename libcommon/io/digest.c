@@ -30,6 +30,47 @@ void sha256_parts(const struct str *parts, size_t count, uint8_t out[SHA256_BYTE
     EVP_MD_CTX_free(context);
 }
 
+struct sha256_run {
+    EVP_MD_CTX *context;
+};
+
+struct sha256_run *sha256_begin(void)
+{
+    struct sha256_run *run = calloc(1, sizeof *run);
+
+    if (run != NULL) {
+        run->context = EVP_MD_CTX_new();
+    }
+    if (run == NULL || run->context == NULL ||
+        EVP_DigestInit_ex(run->context, EVP_sha256(), NULL) != 1) {
+        abort(); /* the library itself is broken */
+    }
+    return run;
+}
+
+void sha256_add(struct sha256_run *run, struct str bytes)
+{
+    assert(run != NULL);
+    assert(bytes.ptr != NULL);
+    if (EVP_DigestUpdate(run->context, bytes.ptr, bytes.len) != 1) {
+        abort(); /* the library itself is broken */
+    }
+}
+
+void sha256_end(struct sha256_run **run, uint8_t out[SHA256_BYTES])
+{
+    assert(run != NULL);
+    if (*run == NULL) {
+        return;
+    }
+    if (out != NULL && EVP_DigestFinal_ex((*run)->context, out, NULL) != 1) {
+        abort(); /* the library itself is broken */
+    }
+    EVP_MD_CTX_free((*run)->context);
+    free(*run);
+    *run = NULL;
+}
+
 void hmac_sha256(struct str key, struct str message, uint8_t out[SHA256_BYTES])
 {
     unsigned len = 0;

@@ -57,6 +57,28 @@ struct constraint_row {
     const char *field; /* NULL: none */
 };
 
+/* What a command cannot do without. */
+enum service_needs {
+    SERVICE_NEEDS_NOTHING, /* not even the environment is read */
+    SERVICE_NEEDS_SETTINGS,
+    SERVICE_NEEDS_PG_DSN,
+    SERVICE_NEEDS_PG_MIGRATE_DSN
+};
+
+/* A command of one service, `X --verify FILE`: blocking, before any loop; its status is that of the
+ * program. argv is what stands behind the name. Settings are loaded as if those that are required
+ * had an empty default. */
+struct command_settings {
+    const char *dsn; /* of the database it needs, else NULL */
+    const void *own; /* the target of the service's own settings, NULL when it needs none */
+};
+
+struct service_command {
+    const char *name;
+    enum service_needs needs;
+    int (*run)(int argc, char **argv, const struct command_settings *settings);
+};
+
 struct service {
     const char *name; /* "audit-log": program, subject, database user */
     const char *version;
@@ -87,10 +109,9 @@ struct service {
      * req_service(). */
     enum code (*on_start)(void **out_state, struct err *err);
     void (*on_stop)(void *state);
-    /* `X --admin-create` style commands of one service: argv after the skeleton's options;
-     * blocking; NULL when none. */
-    int (*command)(int argc, char **argv);
-    const char *command_help;
+    const struct service_command *commands;
+    size_t command_count;
+    const char *command_help; /* lines for --help, or NULL */
 };
 
 int service_main(int argc, char **argv, const struct service *self);

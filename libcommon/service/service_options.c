@@ -360,6 +360,56 @@ static int check_sql(const struct service *self, struct service_config *config)
     return EXIT_SUCCESS;
 }
 
+/* --- commands of one service ----------------------------------------------------------------- */
+
+static enum code command_dsn(enum service_needs needs,
+                             const struct service_config *config,
+                             const char **out,
+                             struct err *err)
+{
+    bool owner = needs == SERVICE_NEEDS_PG_MIGRATE_DSN;
+    const char *setting = owner ? "AVANTA_PG_MIGRATE_DSN" : "AVANTA_PG_DSN";
+    const char *dsn = owner ? config->pg_migrate_dsn : config->pg_dsn;
+
+    assert(out != NULL);
+    *out = NULL;
+    if (needs == SERVICE_NEEDS_SETTINGS) {
+        return OK;
+    }
+    if (dsn[0] == '\0') {
+        return err_set_field(err, ERR_INVALID, setting, "%s is required for this", setting);
+    }
+    *out = dsn;
+    return config->pg_tls ? pg_tls_check(dsn, setting, err) : OK;
+}
+
+static int command_run(const struct service *self,
+                       struct service_config *config,
+                       const struct service_command *command,
+                       int argc,
+                       char **argv)
+{
+    struct config_table tables[2];
+    size_t count = 0;
+    struct command_settings settings = {.dsn = NULL};
+    struct err err = {0};
+    int status = EXIT_SUCCESS;
+
+    assert(argc >= 0);
+    assert(command->run != NULL);
+    if (command->needs == SERVICE_NEEDS_NOTHING) {
+        return command->run(argc, argv, &settings);
+    }
+    if (load_relaxed(self, config, tables, &count, &err) != OK ||
+        command_dsn(command->needs, config, &settings.dsn, &err) != OK) {
+        return complain(self, &err);
+    }
+    settings.own = self->config == NULL ? NULL : self->config->target;
+    status = command->run(argc, argv, &settings);
+    config_wipe(tables, count);
+    return status;
+}
+
 /* --- the command line --------------------------------------------------------------------------
  */
 
@@ -395,17 +445,19 @@ bool service_options(int argc,
             return true;
         }
     }
-    if (argc > 1 && self->command == NULL) {
+    for (size_t i = 0; argc > 1 && i < self->command_count; i++) {
+        if (strcmp(argv[1], self->commands[i].name) == 0) {
+            *out_status = command_run(self, config, &self->commands[i], argc - 2, argv + 2);
+            return true;
+        }
+    }
+    if (argc > 1) {
         (void)fprintf(stderr, "%s: unknown option %s; --help lists them\n", self->name, argv[1]);
         *out_status = EXIT_SETTINGS;
         return true;
     }
     if (load(self, config, &err) != OK) {
         *out_status = complain(self, &err);
-        return true;
-    }
-    if (argc > 1) {
-        *out_status = self->command(argc - 1, argv + 1);
         return true;
     }
     return false;

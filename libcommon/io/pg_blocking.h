@@ -1,0 +1,31 @@
+#pragma once
+/*
+ * A connection for commands that do one thing and end: blocking, before any loop. Statements are
+ * those of a table, with parameters and columns bound by name as a pool does it (pg_bind.h), and
+ * prepared when they are first asked for. What the database says is shown in errors: whoever reads
+ * them operates it. One thread.
+ */
+
+#include "libcommon/io/pg_bind.h"
+
+struct pg_blocking;
+
+/* UTC, no statement timeout. ERR_UNAVAILABLE: no connection. */
+enum code pg_blocking_open(const char *dsn,
+                           const char *application_name,
+                           const struct pg_query_table *table,
+                           struct pg_blocking **out,
+                           struct err *err) MUST_CHECK;
+void pg_blocking_close(struct pg_blocking **db); /* accepts NULL; rolls back */
+
+/* Text without parameters. ERR_TIMEOUT: a lock was not to be had within lock_timeout. */
+enum code pg_blocking_run(struct pg_blocking *db, const char *sql, struct err *err) MUST_CHECK;
+/* One statement of the table; all of its rows as messages of its `out` type, in the arena, which
+ * the result hangs on. `out_rows` and `out_count` may be NULL. ERR_TOO_LARGE: the arena is full. */
+enum code pg_blocking_query(struct pg_blocking *db,
+                            uint16_t query,
+                            const ProtobufCMessage *in,
+                            struct arena *arena,
+                            ProtobufCMessage ***out_rows,
+                            size_t *out_count,
+                            struct err *err) MUST_CHECK;
