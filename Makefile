@@ -28,8 +28,8 @@ export PATH := $(PATH):/usr/sbin:/sbin# nats-server and nginx live there, and a 
 # One list for every use; deps.lib is what the programs of deps.build need when they run.
 deps.build    := gcc make pkg-config libuv1-dev libnats-dev libpq-dev libprotobuf-c-dev protobuf-c-compiler \
                  protobuf-compiler libprotobuf-dev libssl-dev libyajl-dev libargon2-dev libutf8proc-dev \
-                 liboath-dev node-llhttp python3-zxcvbn
-deps.lib      := libuv1 libnats3.4 libpq5 libprotobuf-c1 libssl3 libyajl2 libargon2-1 libutf8proc2 liboath0
+                 liboath-dev zlib1g-dev node-llhttp python3-zxcvbn
+deps.lib      := libuv1 libnats3.4 libpq5 libprotobuf-c1 libssl3 libyajl2 libargon2-1 libutf8proc2 liboath0 zlib1g
 deps.postgres := postgresql-15
 deps.nats     := nats-server
 deps.run      := $(deps.postgres) $(deps.nats) curl jq openssl
@@ -92,7 +92,7 @@ opt.tsan    := -O1 -g3 -fsanitize=thread -fno-omit-frame-pointer
 opt.cov     := -O0 -g3 --coverage
 opt.fuzz    := -O1 -g3 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 link.release := -pie -Wl,-z,relro,-z,now
-packages := libuv libnats libpq libprotobuf-c libssl libcrypto yajl libargon2 libutf8proc liboath
+packages := libuv libnats libpq libprotobuf-c libssl libcrypto yajl libargon2 libutf8proc liboath zlib
 pkg.cflags := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(packages) 2>/dev/null)) \
               -isystem /usr/include/postgresql -isystem /usr/share/include/llhttp
 LDLIBS   := $(shell pkg-config --libs $(packages) 2>/dev/null) -lpthread

@@ -14,6 +14,7 @@ enum value {
     VALUE_NUMBER,
     VALUE_HASH,
     VALUE_HASHES,
+    VALUE_DIGEST, /* as sha256sum(1) writes it */
     VALUE_RECORD
 };
 
@@ -21,20 +22,24 @@ static const struct {
     const char *name;
     enum value value;
 } fields[EXPORT_FIELD_COUNT] = {
-    [EXPORT_FIELD_FORMAT] = {"format",     VALUE_TEXT  },
-    [EXPORT_FIELD_KIND] = {"kind",       VALUE_TEXT  },
-    [EXPORT_FIELD_FIRST] = {"first",      VALUE_NUMBER},
-    [EXPORT_FIELD_LEFT] = {"left",       VALUE_HASHES},
-    [EXPORT_FIELD_CHECKPOINT] = {"checkpoint", VALUE_TEXT  },
-    [EXPORT_FIELD_LEAF_INDEX] = {"leaf_index", VALUE_NUMBER},
-    [EXPORT_FIELD_LEAF_HASH] = {"leaf_hash",  VALUE_HASH  },
-    [EXPORT_FIELD_RECORD] = {"record",     VALUE_RECORD},
-    [EXPORT_FIELD_PROOF] = {"proof",      VALUE_HASHES},
-    [EXPORT_FIELD_COUNT_OF] = {"count",      VALUE_NUMBER},
-    [EXPORT_FIELD_RIGHT] = {"right",      VALUE_HASHES},
+    [EXPORT_FIELD_FORMAT] = {"format",          VALUE_TEXT  },
+    [EXPORT_FIELD_KIND] = {"kind",            VALUE_TEXT  },
+    [EXPORT_FIELD_MONTH] = {"month",           VALUE_TEXT  },
+    [EXPORT_FIELD_PREVIOUS_SHA256] = {"previous_sha256", VALUE_DIGEST},
+    [EXPORT_FIELD_FIRST] = {"first",           VALUE_NUMBER},
+    [EXPORT_FIELD_LEFT] = {"left",            VALUE_HASHES},
+    [EXPORT_FIELD_CHECKPOINT] = {"checkpoint",      VALUE_TEXT  },
+    [EXPORT_FIELD_LEAF_INDEX] = {"leaf_index",      VALUE_NUMBER},
+    [EXPORT_FIELD_LEAF_HASH] = {"leaf_hash",       VALUE_HASH  },
+    [EXPORT_FIELD_RECORD] = {"record",          VALUE_RECORD},
+    [EXPORT_FIELD_PROOF] = {"proof",           VALUE_HASHES},
+    [EXPORT_FIELD_NEXT] = {"next",            VALUE_NUMBER},
+    [EXPORT_FIELD_NODES] = {"nodes",           VALUE_HASHES},
+    [EXPORT_FIELD_COUNT_OF] = {"count",           VALUE_NUMBER},
+    [EXPORT_FIELD_RIGHT] = {"right",           VALUE_HASHES},
 };
 
-#define LISTS (EXPORT_HAS(LEFT) | EXPORT_HAS(PROOF) | EXPORT_HAS(RIGHT))
+#define LISTS (EXPORT_HAS(LEFT) | EXPORT_HAS(PROOF) | EXPORT_HAS(NODES) | EXPORT_HAS(RIGHT))
 
 struct reading {
     struct str line;
@@ -43,6 +48,7 @@ struct reading {
     enum export_field field; /* whose value comes */
     unsigned depth;
     size_t record_from;
+    bool at_time; /* the value of the record's occurred_ms comes */
     struct err *err;
 };
 
@@ -52,6 +58,9 @@ static struct str *text_of(struct export_line *line, enum export_field field)
     if (field == EXPORT_FIELD_FORMAT) {
         return &line->format;
     }
+    if (field == EXPORT_FIELD_MONTH) {
+        return &line->month;
+    }
     return field == EXPORT_FIELD_KIND ? &line->kind : &line->checkpoint;
 }
 
@@ -60,6 +69,9 @@ static uint64_t *number_of(struct export_line *line, enum export_field field)
     assert(fields[field].value == VALUE_NUMBER);
     if (field == EXPORT_FIELD_FIRST) {
         return &line->first;
+    }
+    if (field == EXPORT_FIELD_NEXT) {
+        return &line->next;
     }
     return field == EXPORT_FIELD_LEAF_INDEX ? &line->leaf_index : &line->count;
 }
@@ -95,6 +107,20 @@ static bool hash_read(struct str digits, struct merkle_hash *out)
            base64_decode(digits, out->bytes, sizeof out->bytes, &len) && len == sizeof out->bytes;
 }
 
+/* One spelling: small letters. */
+static bool digest_read(struct str digits, uint8_t out[SHA256_BYTES])
+{
+    char again[2 * SHA256_BYTES + 1];
+    size_t len = 0;
+
+    assert(out != NULL);
+    if (!hex_decode(digits, out, SHA256_BYTES, &len) || len != SHA256_BYTES) {
+        return false;
+    }
+    hex_encode(out, SHA256_BYTES, again);
+    return str_eq(digits, str_from(again));
+}
+
 static enum code on_text(struct reading *r, struct str text)
 {
     struct str *out = text_of(r->out, r->field);
@@ -116,6 +142,9 @@ static enum code on_scalar(struct reading *r, const struct json_event *event)
     }
     if (value == VALUE_HASH && event->kind == JSON_STRING) {
         return hash_read(event->text, &r->out->leaf_hash) ? OK : refuse(r, "is no hash");
+    }
+    if (value == VALUE_DIGEST && event->kind == JSON_STRING) {
+        return digest_read(event->text, r->out->previous_sha256) ? OK : refuse(r, "is no SHA-256");
     }
     if (value == VALUE_NUMBER && event->kind == JSON_NUMBER) {
         uint64_t *number = number_of(r->out, r->field);
@@ -172,6 +201,30 @@ static enum code on_close(struct reading *r, const struct json_event *event)
     return OK;
 }
 
+static enum code on_key(struct reading *r, const struct json_event *event)
+{
+    assert(event->kind == JSON_KEY);
+    r->at_time = r->depth == 2 && fields[r->field].value == VALUE_RECORD &&
+                 str_eq(event->text, STR("occurred_ms"));
+    return r->depth == 1 ? on_name(r, event->text) : OK;
+}
+
+/* A value inside of a record or a list. */
+static enum code on_inner(struct reading *r, const struct json_event *event)
+{
+    uint64_t number = 0;
+
+    assert(r->depth > 1);
+    if (fields[r->field].value != VALUE_RECORD) {
+        return on_list_item(r, event);
+    }
+    if (r->at_time && event->kind == JSON_NUMBER && str_to_uint64(event->text, &number)) {
+        r->out->occurred_ms = number;
+    }
+    r->at_time = false;
+    return OK;
+}
+
 static enum code on_event(void *ctx, const struct json_event *event)
 {
     struct reading *r = ctx;
@@ -184,7 +237,7 @@ static enum code on_event(void *ctx, const struct json_event *event)
     case JSON_ARRAY_END:
         return on_close(r, event);
     case JSON_KEY:
-        return r->depth == 1 ? on_name(r, event->text) : OK;
+        return on_key(r, event);
     case JSON_NULL:
     case JSON_BOOL:
     case JSON_NUMBER:
@@ -197,7 +250,7 @@ static enum code on_event(void *ctx, const struct json_event *event)
     if (r->depth == 1) {
         return on_scalar(r, event);
     }
-    return fields[r->field].value == VALUE_RECORD ? OK : on_list_item(r, event);
+    return on_inner(r, event);
 }
 
 enum code
@@ -226,6 +279,15 @@ static void write_hash(struct json_writer *w, const struct merkle_hash *hash)
     json_text(w, (struct str){digits, len});
 }
 
+static void write_digest(struct json_writer *w, const uint8_t digest[SHA256_BYTES])
+{
+    char digits[2 * SHA256_BYTES + 1];
+
+    assert(digest != NULL);
+    hex_encode(digest, SHA256_BYTES, digits);
+    json_text(w, str_from(digits));
+}
+
 static void write_value(struct json_writer *w, struct export_line *line, enum export_field field)
 {
     assert(field < EXPORT_FIELD_COUNT);
@@ -238,6 +300,9 @@ static void write_value(struct json_writer *w, struct export_line *line, enum ex
         break;
     case VALUE_HASH:
         write_hash(w, &line->leaf_hash);
+        break;
+    case VALUE_DIGEST:
+        write_digest(w, line->previous_sha256);
         break;
     case VALUE_RECORD:
         json_raw(w, line->record);

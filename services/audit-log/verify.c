@@ -1,12 +1,14 @@
 #include "services/audit-log/verify.h"
 
+#include "services/audit-log/clean.h"
 #include "services/audit-log/export_line.h"
+#include "services/audit-log/export_lines.h"
 
+#include "libcommon/base/clock.h"
 #include "libcommon/base/limits.h"
 #include "libcommon/io/note_key.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,34 +21,29 @@ enum phase {
 };
 
 struct verify {
-    FILE *file;
-    char *memory; /* EXPORT_LINE_BYTES_MAX, what was read and not yet taken */
-    size_t from;
-    size_t to;
-    bool at_end;
+    struct export_lines *lines;
     struct arena_pool *pool;
     struct note_verifier log;
     struct note_verifier witness;
     bool has_witness;
     enum phase phase;
+    bool after_gap; /* the line before was one */
     uint64_t line_number;
     struct export_line line;
     struct merkle_frontier frontier; /* of a range: all leaves so far */
+    struct sha256_run *runs;         /* of records that stand together, as text */
+    uint64_t run_first;
     struct verify_report *report;
     struct err *err;
 };
-
-/* --- lines ---------------------------------------------------------------------------------- */
 
 static void verify_close(struct verify **verify)
 {
     assert(verify != NULL);
     if (*verify != NULL) {
-        if ((*verify)->file != NULL) {
-            (void)fclose((*verify)->file);
-        }
+        export_lines_close(&(*verify)->lines);
+        sha256_end(&(*verify)->runs, NULL);
         arena_pool_close(&(*verify)->pool);
-        free((*verify)->memory);
         free(*verify);
         *verify = NULL;
     }
@@ -55,69 +52,24 @@ static void verify_close(struct verify **verify)
 static enum code verify_open(const char *path, struct verify **out, struct err *err)
 {
     struct verify *v = calloc(1, sizeof *v);
+    enum code code = OK;
 
     assert(path != NULL);
     assert(out != NULL);
     if (v == NULL) {
         return err_set(err, ERR_INTERNAL, "no memory to verify in");
     }
-    v->memory = malloc(EXPORT_LINE_BYTES_MAX);
     v->pool = arena_pool_open(ARENA_CHUNK_BYTES, POOL_CHUNKS);
-    if (v->memory == NULL || v->pool == NULL) {
+    if (v->pool == NULL) {
         verify_close(&v);
         return err_set(err, ERR_INTERNAL, "no memory to verify in");
     }
-    v->file = fopen(path, "rbe");
-    if (v->file == NULL) {
+    code = export_lines_open(path, &v->lines, err);
+    if (code != OK) {
         verify_close(&v);
-        return err_set(err, ERR_NOT_FOUND, "the file cannot be opened");
     }
     *out = v;
-    return OK;
-}
-
-static enum code fill(struct verify *v)
-{
-    size_t had = v->to - v->from;
-
-    memmove(v->memory, v->memory + v->from, had);
-    v->from = 0;
-    v->to = had + fread(v->memory + had, 1, EXPORT_LINE_BYTES_MAX - had, v->file);
-    v->at_end = v->to < EXPORT_LINE_BYTES_MAX;
-    assert(v->to <= EXPORT_LINE_BYTES_MAX);
-    if (ferror(v->file) != 0) {
-        return err_set(v->err, ERR_UNAVAILABLE, "the file cannot be read to its end");
-    }
-    return OK;
-}
-
-/* The next line without its newline; *out_found is false at the end of the file. */
-static enum code line_take(struct verify *v, struct str *out, bool *out_found)
-{
-    const char *newline = memchr(v->memory + v->from, '\n', v->to - v->from);
-
-    assert(v->from <= v->to);
-    if (newline == NULL && !v->at_end) {
-        enum code code = fill(v);
-
-        if (code != OK) {
-            return code;
-        }
-        newline = memchr(v->memory, '\n', v->to);
-    }
-    *out_found = v->to > v->from;
-    if (!*out_found) {
-        return OK;
-    }
-    v->line_number++;
-    if (newline == NULL && !v->at_end) {
-        return err_set(
-            v->err, ERR_TOO_LARGE, "the line is longer than %lu bytes", EXPORT_LINE_BYTES_MAX);
-    }
-    out->ptr = v->memory + v->from;
-    out->len = newline == NULL ? v->to - v->from : (size_t)(newline - out->ptr);
-    v->from += out->len + (newline == NULL ? 0 : 1);
-    return OK;
+    return code;
 }
 
 /* --- what a line says ------------------------------------------------------------------------ */
@@ -153,6 +105,7 @@ static enum code checkpoint_take(struct verify *v)
     }
     (void)str_copy(checkpoint.origin, report->origin, sizeof report->origin);
     report->size = checkpoint.size;
+    report->signatures = note.count;
     memcpy(report->root.bytes, checkpoint.root, sizeof report->root.bytes);
     assert(report->origin[0] != '\0');
     return OK;
@@ -174,44 +127,118 @@ static bool cover_take(const struct export_line *line,
     return true;
 }
 
-static enum code header_take(struct verify *v)
+static const struct {
+    struct str name;
+    unsigned has;
+    unsigned may_have;
+} kinds[] = {
+    [VERIFY_SELECTION] = {{"selection", 9}, EXPORT_SELECTION_HEADER, 0                          },
+    [VERIFY_RANGE] = {{"range", 5},     EXPORT_RANGE_HEADER,     0                          },
+    [VERIFY_SEAL] = {{"seal", 4},      EXPORT_SEAL_HEADER,      EXPORT_HAS(PREVIOUS_SHA256)},
+};
+
+static enum code kind_take(struct verify *v)
 {
     const struct export_line *line = &v->line;
-    struct merkle_node nodes[MERKLE_COVER_MAX];
-    bool range = line->has == EXPORT_RANGE_HEADER && str_eq(line->kind, STR("range"));
-    bool selection = line->has == EXPORT_SELECTION_HEADER && str_eq(line->kind, STR("selection"));
-    enum code code = OK;
+    struct verify_report *report = v->report;
+    bool found = false;
 
-    if (!range && !selection) {
-        return err_set(v->err, ERR_JSON, "the line is no header of a range or a selection");
+    for (size_t i = 0; i < ARRAY_LEN(kinds) && !found; i++) {
+        found =
+            str_eq(line->kind, kinds[i].name) && (line->has & ~kinds[i].may_have) == kinds[i].has;
+        report->kind = (enum verify_kind)i;
+    }
+    if (!found) {
+        return err_set(
+            v->err, ERR_JSON, "the line is no header of a range, of a selection or of a seal");
     }
     if (!str_eq(line->format, STR(EXPORT_FORMAT))) {
         return err_set(v->err, ERR_JSON, "the format is not " EXPORT_FORMAT);
     }
-    code = checkpoint_take(v);
+    if (report->kind == VERIFY_SEAL &&
+        (line->month.len != VERIFY_MONTH_BYTES - 1 ||
+         !str_copy(line->month, report->month, VERIFY_MONTH_BYTES))) {
+        return err_set(v->err, ERR_JSON, "\"month\" is no month");
+    }
+    report->has_previous = (line->has & EXPORT_HAS(PREVIOUS_SHA256)) != 0;
+    memcpy(report->previous_sha256, line->previous_sha256, sizeof report->previous_sha256);
+    return OK;
+}
+
+static enum code header_take(struct verify *v)
+{
+    const struct export_line *line = &v->line;
+    struct merkle_node nodes[MERKLE_COVER_MAX];
+    enum code code = kind_take(v);
+
+    code = code == OK ? checkpoint_take(v) : code;
     if (code != OK) {
         return code;
     }
-    v->report->is_range = range;
-    if (range && line->first > v->report->size) {
+    v->phase = PHASE_RECORDS;
+    if (v->report->kind == VERIFY_SELECTION) {
+        return OK;
+    }
+    if (line->first > v->report->size) {
         return differs(v, "the range begins behind the end of the log");
     }
-    if (range) {
-        if (!cover_take(line, 0, line->first, nodes)) {
-            return differs(v, "\"left\" has not as many hashes as the range's beginning needs");
-        }
-        merkle_frontier_restore(&v->frontier, line->first, nodes, line->hash_count);
+    if (!cover_take(line, 0, line->first, nodes)) {
+        return differs(v, "\"left\" has not as many hashes as the range's beginning needs");
     }
-    v->phase = PHASE_RECORDS;
+    merkle_frontier_restore(&v->frontier, line->first, nodes, line->hash_count);
     assert(v->frontier.size <= v->report->size);
     return OK;
+}
+
+/* The complete nodes stand for the records up to `to`. */
+static void nodes_append(struct verify *v, const struct merkle_node *nodes, uint64_t to)
+{
+    for (size_t i = 0; i < v->line.hash_count; i++) {
+        bool fits = merkle_frontier_append_node(&v->frontier, &nodes[i]);
+
+        assert(fits);
+    }
+    assert(v->frontier.size == to);
+}
+
+/* Records that are not the month's. */
+static enum code gap_take(struct verify *v)
+{
+    const struct export_line *line = &v->line;
+    struct merkle_node nodes[MERKLE_COVER_MAX];
+
+    assert(v->report->kind == VERIFY_SEAL);
+    if (v->after_gap || line->next <= v->frontier.size || line->next >= v->report->size) {
+        return differs(v, "the gap does not lead to a record of the log");
+    }
+    if (!cover_take(line, v->frontier.size, line->next, nodes)) {
+        return differs(v, "\"nodes\" has not as many hashes as the gap needs");
+    }
+    nodes_append(v, nodes, line->next);
+    v->report->gaps++;
+    v->after_gap = true;
+    return OK;
+}
+
+static enum code month_check(struct verify *v)
+{
+    char time[TIMESTAMP_TEXT_BYTES];
+
+    assert(v->report->kind == VERIFY_SEAL);
+    if (v->line.occurred_ms > AUDIT_TIME_MS_MAX) {
+        return differs(v, "the record has no time");
+    }
+    timestamp_format(v->line.occurred_ms, time);
+    return memcmp(time, v->report->month, VERIFY_MONTH_BYTES - 1) == 0
+               ? OK
+               : differs(v, "the record is not of the month that was sealed");
 }
 
 static enum code range_record_take(struct verify *v, const struct merkle_hash *leaf)
 {
     struct merkle_node complete[MERKLE_LEVELS_MAX];
 
-    assert(v->report->is_range);
+    assert(v->report->kind != VERIFY_SELECTION);
     if (v->line.leaf_index != v->frontier.size) {
         return differs(v, "the record is not the next one of the range");
     }
@@ -227,7 +254,7 @@ static enum code selected_record_take(struct verify *v, const struct merkle_hash
     const struct export_line *line = &v->line;
     struct merkle_proof proof = {.count = line->hash_count};
 
-    assert(!v->report->is_range);
+    assert(v->report->kind == VERIFY_SELECTION);
     if (v->report->records > 0 && line->leaf_index <= v->report->last_index) {
         return differs(v, "the record does not come after the one before it");
     }
@@ -243,6 +270,27 @@ static enum code selected_record_take(struct verify *v, const struct merkle_hash
     return OK;
 }
 
+/* The records before this gap, or before the end. */
+static void run_end(struct verify *v)
+{
+    char text[64];
+    struct buf b = buf_over(text, sizeof text);
+    const struct verify_report *report = v->report;
+
+    if (report->records == 0) {
+        return;
+    }
+    if (v->run_first > report->first_index) {
+        buf_char(&b, ',');
+    }
+    buf_printf(&b,
+               "[%llu,%llu)",
+               (unsigned long long)v->run_first,
+               (unsigned long long)report->last_index + 1);
+    assert(!b.overflow);
+    sha256_add(v->runs, buf_view(&b));
+}
+
 static enum code record_take(struct verify *v)
 {
     const struct export_line *line = &v->line;
@@ -256,13 +304,20 @@ static enum code record_take(struct verify *v)
     if ((line->has & EXPORT_HAS(LEAF_HASH)) != 0 && !merkle_hash_eq(&leaf, &line->leaf_hash)) {
         return differs(v, "the record does not have the hash that is given for it");
     }
-    code = report->is_range ? range_record_take(v, &leaf) : selected_record_take(v, &leaf);
+    code = report->kind == VERIFY_SELECTION ? selected_record_take(v, &leaf)
+                                            : range_record_take(v, &leaf);
+    code = code == OK && report->kind == VERIFY_SEAL ? month_check(v) : code;
     if (code != OK) {
         return code;
     }
     report->first_index = report->records == 0 ? line->leaf_index : report->first_index;
+    if (report->records == 0 || line->leaf_index != report->last_index + 1) {
+        run_end(v);
+        v->run_first = line->leaf_index;
+    }
     report->last_index = line->leaf_index;
     report->records++;
+    v->after_gap = false;
     report->failed_at_record = false;
     report->failed_leaf_index = 0;
     assert(report->records <= report->size);
@@ -278,18 +333,16 @@ static enum code end_take(struct verify *v)
     if (v->line.count != v->report->records) {
         return differs(v, "the file has not as many records as its last line says");
     }
-    if (!v->report->is_range) {
+    if (v->report->kind == VERIFY_SELECTION) {
         return OK;
+    }
+    if (v->after_gap) {
+        return differs(v, "no record follows the gap");
     }
     if (!cover_take(&v->line, v->frontier.size, v->report->size, nodes)) {
         return differs(v, "\"right\" has not as many hashes as the range's end needs");
     }
-    for (size_t i = 0; i < v->line.hash_count; i++) {
-        bool fits = merkle_frontier_append_node(&v->frontier, &nodes[i]);
-
-        assert(fits);
-    }
-    assert(v->frontier.size == v->report->size);
+    nodes_append(v, nodes, v->report->size);
     merkle_frontier_root(&v->frontier, &root);
     if (!merkle_hash_eq(&root, &v->report->root)) {
         return differs(v,
@@ -302,7 +355,7 @@ static enum code end_take(struct verify *v)
 static enum code line_verify(struct verify *v)
 {
     unsigned kind = v->line.has & ~EXPORT_HAS(LEAF_HASH);
-    bool range = v->report->is_range;
+    bool range = v->report->kind != VERIFY_SELECTION;
 
     assert(v->report != NULL);
     if (v->phase == PHASE_END) {
@@ -313,6 +366,9 @@ static enum code line_verify(struct verify *v)
     }
     if (kind == (range ? EXPORT_RANGE_RECORD : EXPORT_SELECTION_RECORD)) {
         return record_take(v);
+    }
+    if (v->line.has == EXPORT_GAP && v->report->kind == VERIFY_SEAL) {
+        return gap_take(v);
     }
     if (v->line.has == (range ? EXPORT_RANGE_END : EXPORT_SELECTION_END)) {
         return end_take(v);
@@ -340,7 +396,8 @@ static enum code lines_run(struct verify *v)
 
     assert(v->phase == PHASE_HEADER);
     while (code == OK) {
-        code = line_take(v, &line, &found);
+        code = export_lines_next(v->lines, &line, &found, v->err);
+        v->line_number += found || code != OK ? 1 : 0;
         if (code != OK || !found) {
             break;
         }
@@ -372,6 +429,8 @@ enum code audit_verify_file(const char *path,
     assert(v != NULL);
     v->report = out;
     v->err = err;
+    v->runs = sha256_begin();
+    sha256_add(v->runs, STR("{"));
     v->has_witness = witness_vkey != NULL;
     code = note_verifier_parse(str_from(log_vkey), &v->log, err);
     if (code == OK && v->has_witness) {
@@ -384,6 +443,12 @@ enum code audit_verify_file(const char *path,
     if (code == OK) {
         code = lines_run(v);
         out->failed_line = code == OK ? 0 : v->line_number;
+    }
+    if (code == OK) {
+        run_end(v);
+        sha256_add(v->runs, STR("}"));
+        sha256_end(&v->runs, out->leaves_sha256);
+        export_lines_sha256(v->lines, out->file_sha256);
     }
     verify_close(&v);
     return code;

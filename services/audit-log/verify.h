@@ -8,7 +8,16 @@
 
 #include "libcommon/base/err.h"
 #include "libcommon/codec/note.h"
+#include "libcommon/io/digest.h"
 #include "libcommon/io/merkle.h"
+
+#define VERIFY_MONTH_BYTES 8 /* YYYY-MM and NUL */
+
+enum verify_kind {
+    VERIFY_SELECTION, /* any records */
+    VERIFY_RANGE,     /* all records from first_index to last_index, none left out */
+    VERIFY_SEAL       /* records of a month */
+};
 
 /* What was found, up to the first difference. */
 struct verify_report {
@@ -16,9 +25,16 @@ struct verify_report {
     uint64_t size;                        /* records in the log by the checkpoint */
     struct merkle_hash root;
     uint64_t witness_time_s; /* when the witness signed; 0 without one */
-    bool is_range;           /* all records from first_index to last_index, none left out */
-    uint64_t records;        /* read */
-    uint64_t first_index;    /* of those read, when there are any */
+    size_t signatures;       /* of the checkpoint; only those whose keys are given are verified */
+    enum verify_kind kind;
+    char month[VERIFY_MONTH_BYTES]; /* of a seal */
+    bool has_previous;
+    uint8_t previous_sha256[SHA256_BYTES]; /* of the file of the seal before, where has_previous */
+    uint8_t file_sha256[SHA256_BYTES];     /* as it is stored; when all holds */
+    uint8_t leaves_sha256[SHA256_BYTES];   /* of "{[first,next),...}": which records; likewise */
+    uint64_t gaps;                         /* between records of a seal */
+    uint64_t records;                      /* read */
+    uint64_t first_index;                  /* of those read, when there are any */
     uint64_t last_index;
     uint64_t failed_line; /* from 1; 0 when all holds */
     bool failed_at_record;
@@ -26,13 +42,13 @@ struct verify_report {
 };
 
 /*
- * `witness_vkey` may be NULL: then no cosignature is asked for.
+ * The file may be compressed by gzip; "-" is standard input. `witness_vkey` may be NULL: then no
+ * cosignature is asked for.
  * ERR_INVALID: a key is malformed, or something does not hold: a signature, the root, a proof, the
  * order of the lines. ERR_JSON: a line is not of the format. ERR_TOO_LARGE: a line is too long.
  * ERR_NOT_FOUND: the file cannot be opened, or a key did not sign. ERR_UNAVAILABLE: it cannot be
  * read to its end. The error's text says what; the report, at which line and record.
  */
-/* tidy: allow unused: the core of a program of its own */
 enum code audit_verify_file(const char *path,
                             const char *log_vkey,
                             const char *witness_vkey,

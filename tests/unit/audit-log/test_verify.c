@@ -21,7 +21,7 @@ static void ranges_hold(void **state)
                 put_range(first, count, size);
                 assert_row(size, verify(&report) == OK);
                 assert_row(size, report.records == count);
-                assert_row(size, report.size == size && report.is_range);
+                assert_row(size, report.size == size && report.kind == VERIFY_RANGE);
             }
         }
     }
@@ -48,7 +48,7 @@ static void selections_hold(void **state)
         put_selection(step, RECORDS);
         assert_row(step, verify(&report) == OK);
         assert_row(step, report.records == (RECORDS + step - 1) / step);
-        assert_row(step, !report.is_range);
+        assert_row(step, report.kind == VERIFY_SELECTION);
     }
     put_selection(1, 0);
     assert_int_equal(verify(&report), OK);
@@ -87,15 +87,16 @@ static void a_cut_file_is_found(void **state)
 
     (void)state;
     put_range(2, 6, 9);
-    for (size_t len = 0; len < file.len - 1; len++) {
+    for (size_t len = 0; len < file.len; len++) {
         size_t whole = file.len;
 
         file.len = len;
         assert_row(len, verify(&report) != OK);
         file.len = whole;
     }
-    file.len--; /* the last newline alone */
     assert_int_equal(verify(&report), OK);
+    file.ptr[file.len - 1] = ' '; /* for the last newline */
+    assert_int_equal(verify(&report), ERR_INVALID);
 }
 
 static void a_changed_record_is_named(void **state)
