@@ -7,6 +7,7 @@
 #include "avanta/common.pb-c.h"
 #include "services/audit-log/audit.h"
 #include "services/audit-log/error_intake.h"
+#include "services/audit-log/commands.h"
 
 #include "libcommon/base/version.h"
 #include "libcommon/service/service.h"
@@ -87,6 +88,9 @@ static enum code signer_make(struct err *err)
         str_from(instance.config.origin), NOTE_ED25519, seed, &instance.signer, err);
     explicit_bzero(seed, sizeof seed);
     return code;
+    assert(instance.filed == 0);
+    *out_state = &instance;
+    return audit_signer_make(&instance.config, &instance.signer, err);
 }
 
 static enum code on_start(void **out_state, struct err *err)
@@ -154,6 +158,9 @@ int main(int argc, char **argv)
         .on_stop = on_stop,
         .command = command,
         .command_help = "  --verifier-key     show what checkpoints are verified with, then exit\n",
+        .commands = audit_commands,
+        .command_count = audit_command_count,
+        .command_help = audit_command_help,
     };
 
     return service_main(argc, argv, &self);
