@@ -86,6 +86,18 @@ static void file_tell(const struct verify_report *report)
     }
 }
 
+static bool key_is_valid(const struct command_option *option)
+{
+    struct note_verifier key;
+    struct err err = {.code = OK};
+
+    if (option->value == NULL || note_verifier_parse(str_from(option->value), &key, &err) == OK) {
+        return true;
+    }
+    (void)fprintf(stderr, "audit-log: %s: %s\n", option->name, err.text);
+    return false;
+}
+
 int command_verify(int argc, char **argv, const struct command_settings *settings)
 {
     struct command_option options[] = {
@@ -102,6 +114,9 @@ int command_verify(int argc, char **argv, const struct command_settings *setting
     }
     if (options[0].value == NULL) {
         (void)fprintf(stderr, "audit-log: --log-key VKEY is required; --help tells more\n");
+        return EXIT_SETTINGS;
+    }
+    if (!key_is_valid(&options[0]) || !key_is_valid(&options[1])) {
         return EXIT_SETTINGS;
     }
     if (audit_verify_file(path, options[0].value, options[1].value, &report, &err) != OK) {
