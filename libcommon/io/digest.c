@@ -34,7 +34,7 @@ struct sha256_run {
     EVP_MD_CTX *context;
 };
 
-struct sha256_run *sha256_begin(void)
+struct sha256_run *sha256_open(void)
 {
     struct sha256_run *run = calloc(1, sizeof *run);
 
@@ -57,7 +57,7 @@ void sha256_add(struct sha256_run *run, struct str bytes)
     }
 }
 
-void sha256_end(struct sha256_run **run, uint8_t out[SHA256_BYTES])
+void sha256_close(struct sha256_run **run, uint8_t out[SHA256_BYTES])
 {
     assert(run != NULL);
     if (*run == NULL) {

@@ -9,11 +9,11 @@
 void sha256(struct str bytes, uint8_t out[SHA256_BYTES]);
 /* Of the parts, one behind the other. */
 void sha256_parts(const struct str *parts, size_t count, uint8_t out[SHA256_BYTES]);
-/* Of what comes bit by bit: begin, add, end, which gives the run back; `out` NULL: nobody asks. */
+/* Of what comes bit by bit: open, add, close, which gives the digest where `out` is not NULL. */
 struct sha256_run;
-struct sha256_run *sha256_begin(void);
+struct sha256_run *sha256_open(void);
 void sha256_add(struct sha256_run *run, struct str bytes);
-void sha256_end(struct sha256_run **run, uint8_t out[SHA256_BYTES]);
+void sha256_close(struct sha256_run **run, uint8_t out[SHA256_BYTES]);
 /* HMAC-SHA-256 (FIPS 198-1, RFC 2104). */
 void hmac_sha256(struct str key, struct str message, uint8_t out[SHA256_BYTES]);
 /* How long it takes says nothing about where they differ. */

@@ -80,6 +80,7 @@ enum code pg_blocking_open(const char *dsn,
 
     assert(dsn != NULL);
     assert(table->count > 0);
+    assert(out != NULL);
     if (db == NULL) {
         return err_set(err, ERR_OVERLOADED, "no memory for a connection");
     }
@@ -120,6 +121,7 @@ static enum code prepare(struct pg_blocking *db, uint16_t index, struct err *err
     enum code code = OK;
 
     assert(index < db->table->count);
+    assert(db->pq != NULL);
     if (db->prepared[index]) {
         return OK;
     }
@@ -153,6 +155,7 @@ static enum code rows_take(struct pg_blocking *db,
     enum code code = rows == NULL ? ERR_TOO_LARGE : OK;
 
     assert(type != NULL);
+    assert(result != NULL);
     for (size_t i = 0; i < count && code == OK; i++) {
         rows[i] = arena_alloc(arena, type->sizeof_message);
         if (rows[i] == NULL) {
@@ -180,6 +183,7 @@ enum code pg_blocking_query(struct pg_blocking *db,
     enum code code = prepare(db, query, err);
 
     assert(arena != NULL);
+    assert((out_rows == NULL) == (out_count == NULL));
     if (code == OK) {
         code = pg_bind_params(db->plans, query, &nobody, in, arena, &params, err);
     }

@@ -372,6 +372,7 @@ static enum code command_dsn(enum service_needs needs,
     const char *dsn = owner ? config->pg_migrate_dsn : config->pg_dsn;
 
     assert(out != NULL);
+    assert(needs != SERVICE_NEEDS_NOTHING);
     *out = NULL;
     if (needs == SERVICE_NEEDS_SETTINGS) {
         return OK;

@@ -21,16 +21,17 @@ const size_t audit_command_count = ARRAY_LEN(audit_commands);
 const char audit_command_help[] =
     "\nOn the audit log:\n"
     "  --verify FILE --log-key VKEY [--witness-key VKEY]\n"
-    "                     verify an exported or sealed file, plain or .gz, \"-\" for standard input;\n"
-    "                     needs no setting and no server\n"
+    "                     verify an exported or sealed file, plain or .gz, \"-\" for standard\n"
+    "                     input; needs no setting and no server\n"
     "  --verifier-key     show the key that --log-key wants: of AVANTA_AUDIT_SIGNING_KEY and\n"
     "                     AVANTA_AUDIT_ORIGIN\n"
     "  --export FILE [--from LEAF] [--to LEAF]\n"
     "                     write these records, or all, as a file that can be verified; compressed\n"
     "                     when its name ends in .gz; reads AVANTA_PG_DSN\n"
     "  --seal YYYY-MM --dir DIR [--keep-days N] [--log-key VKEY]\n"
-    "                     move the records of a month that is over since N (365) days into a sealed\n"
-    "                     file, verify it and drop their partition; AVANTA_PG_MIGRATE_DSN\n"
+    "                     move the records of a month that is over since N (365) days into a\n"
+    "                     sealed file, verify it and drop their partition; reads\n"
+    "                     AVANTA_PG_MIGRATE_DSN\n"
     "  --seals DIR [--log-key VKEY]\n"
     "                     verify all sealed files and their chain; reads AVANTA_PG_DSN\n"
     "VKEY is a verifier key, NAME+ID+BASE64; --seal and --seals know that of the log where\n"
@@ -48,6 +49,8 @@ static bool usage(const char *what, const char *argument)
 static struct command_option *
 option_find(struct command_option *options, size_t count, const char *name)
 {
+    assert(name != NULL);
+    assert(count == 0 || options != NULL);
     for (size_t i = 0; i < count; i++) {
         if (strcmp(options[i].name, name) == 0) {
             return &options[i];
@@ -65,6 +68,7 @@ bool command_read(int argc,
     const char *operand = NULL;
 
     assert(argc >= 0);
+    assert(option_count == 0 || options != NULL);
     for (int i = 0; i < argc; i++) {
         struct command_option *option = option_find(options, option_count, argv[i]);
 
@@ -94,6 +98,7 @@ bool command_number(const struct command_option *option,
                     uint64_t *out)
 {
     assert(fallback <= max);
+    assert(out != NULL);
     *out = fallback;
     if (option->value == NULL) {
         return true;
@@ -118,6 +123,8 @@ audit_signer_make(const struct audit_config *config, struct note_signer *out, st
     size_t len = 0;
     enum code code = OK;
 
+    assert(config != NULL);
+    assert(out != NULL);
     if (!hex_decode(str_from(config->signing_key), seed, sizeof seed, &len) || len != sizeof seed) {
         return err_set_field(err,
                              ERR_INVALID,
@@ -136,6 +143,7 @@ vkey_make(const struct audit_config *config, char out[NOTE_KEY_TEXT_BYTES_MAX], 
     struct note_signer signer;
     enum code code = audit_signer_make(config, &signer, err);
 
+    assert(out != NULL);
     if (code != OK) {
         return code;
     }
@@ -152,6 +160,7 @@ enum code command_log_key(const char *given,
     const struct audit_config *config = settings->own;
 
     assert(config != NULL);
+    assert(out != NULL);
     if (given != NULL) {
         return str_copy(str_from(given), out, NOTE_KEY_TEXT_BYTES_MAX)
                    ? OK
@@ -171,6 +180,7 @@ command_connect(const struct command_settings *settings, struct pg_blocking **ou
     static const struct pg_query_table table = {audit_log_queries, AUDIT_LOG_QUERY_COUNT};
 
     assert(settings->dsn != NULL);
+    assert(out != NULL);
     return pg_blocking_open(settings->dsn, "audit-log-command", &table, out, err);
 }
 

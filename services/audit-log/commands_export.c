@@ -22,6 +22,7 @@ static enum code sealed_refuse(struct pg_blocking *db,
     size_t count = 0;
     enum code code = OK;
 
+    assert(wanted->first <= wanted->next);
     in.has_first = in.has_count = true;
     in.first = (int64_t)wanted->first;
     in.count = (int64_t)(wanted->next - wanted->first);
@@ -107,6 +108,8 @@ static enum code file_make(struct pg_blocking *db,
     uint64_t records = 0;
     enum code code = export_file_open(path, &file, err);
 
+    assert(wanted->month == NULL);
+    assert(wanted->previous_sha256 == NULL);
     if (code == OK) {
         code = export_make(db, wanted, file, &records, err);
     }
@@ -142,6 +145,7 @@ int command_export(int argc, char **argv, const struct command_settings *setting
     struct err err = {.code = OK};
     enum code code = OK;
 
+    assert(settings->dsn != NULL);
     if (!command_read(argc, argv, &path, options, ARRAY_LEN(options)) ||
         !command_number(&options[0], 0, MERKLE_SIZE_MAX - 1, &wanted.first) ||
         !command_number(&options[1], 0, MERKLE_SIZE_MAX - 1, &wanted.next)) {

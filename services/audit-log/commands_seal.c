@@ -47,6 +47,8 @@ static bool month_read(struct sealing *s, const char *text)
 {
     struct date date;
 
+    _Static_assert(sizeof "audit_record_YYYY_MM" <= sizeof s->partition, "the name fits");
+    _Static_assert(sizeof "audit-YYYY-MM.ndjson.gz" <= sizeof s->file_name, "the name fits");
     assert(text != NULL);
     (void)snprintf(s->month, sizeof s->month, "%.7s-01", text);
     if (strlen(text) != 7 || !date_parse(str_from(s->month), &date)) {
@@ -81,6 +83,8 @@ static enum code chain_read(struct sealing *s, bool *out_done)
     enum code code = seals_read(s->db, s->arena, &seals, s->err);
 
     *out_done = false;
+    assert(s->last == NULL);
+    assert(s->month[0] != '\0');
     if (code != OK || seals.count == 0) {
         return code;
     }
@@ -112,6 +116,7 @@ static enum code state_check(struct sealing *s)
         return code;
     }
     assert(count == 1);
+    assert(s->keep_days <= KEEP_DAYS_MAX);
     state = (Avanta__AuditLog__SealState *)(void *)rows[0];
     if (state->days_over < 0 || (uint64_t)state->days_over < s->keep_days) {
         return err_set(s->err,
@@ -153,6 +158,7 @@ static enum code records_find(struct sealing *s)
 {
     enum code code = leaves_read(s, &s->leaves);
 
+    assert(code != OK || s->leaves->first <= s->leaves->next);
     if (code == OK) {
         code = export_checkpoint_find(s->db, (uint64_t)s->leaves->next, &s->checkpoint, s->err);
     }
@@ -172,6 +178,8 @@ static enum code place_check(struct sealing *s)
 {
     struct err err = {.code = OK};
 
+    assert(s->path[0] != '\0');
+    assert(s->log_vkey[0] != '\0');
     if (access(s->path, F_OK) != 0) {
         return OK;
     }
@@ -200,6 +208,8 @@ static enum code file_make(struct sealing *s)
     uint64_t records = 0;
     enum code code = place_check(s);
 
+    assert(s->leaves != NULL);
+    assert(wanted.next <= s->checkpoint.size);
     code = code == OK ? export_file_open(s->path, &file, s->err) : code;
     code = code == OK ? export_make(s->db, &wanted, file, &records, s->err) : code;
     code = code == OK ? export_file_finish(file, s->err) : code;
@@ -210,6 +220,8 @@ static enum code file_make(struct sealing *s)
 /* The row as the database will have it; what it points to is of `s`. */
 static void row_fill(struct sealing *s, Avanta__AuditLog__SealRow *out)
 {
+    assert(s->report.kind == VERIFY_SEAL);
+    assert(s->leaves != NULL);
     avanta__audit_log__seal_row__init(out);
     out->month = s->month;
     out->leaves = s->leaves->leaves;
@@ -263,6 +275,7 @@ static enum code still_the_same(struct sealing *s)
     const Avanta__AuditLog__SealLeaves *now = NULL;
     enum code code = leaves_read(s, &now);
 
+    assert(s->leaves != NULL);
     if (code == OK &&
         (strcmp(now->leaves, s->leaves->leaves) != 0 || now->records != s->leaves->records)) {
         code = err_set(s->err,
@@ -281,6 +294,7 @@ static enum code partition_drop(struct sealing *s, struct err *err)
                          "LOCK TABLE ? IN SHARE MODE",
                          err);
 
+    assert(err != s->err);
     if (code == OK) {
         code = still_the_same(s);
     }
@@ -302,6 +316,7 @@ static enum code commit(struct sealing *s)
     enum code code = ERR_TIMEOUT;
     struct err err = {.code = OK};
 
+    assert(s->report.records == (uint64_t)s->leaves->records);
     for (int i = 0; i < LOCK_TRIES && code == ERR_TIMEOUT; i++) {
         struct err nobody = {.code = OK};
 
@@ -318,6 +333,8 @@ static enum code commit(struct sealing *s)
 
 static enum code already(struct sealing *s)
 {
+    assert(s->last != NULL);
+
     enum code code = seal_check(s->dir, s->log_vkey, s->last, &s->report, s->err);
 
     if (code != OK) {
@@ -330,6 +347,9 @@ static enum code already(struct sealing *s)
 static enum code seal(struct sealing *s)
 {
     bool done = false;
+    assert(s->dir != NULL);
+    assert(s->err->code == OK);
+
     enum code code = seal_path(s->dir, s->file_name, s->path, s->err);
 
     code = code == OK ? alone(s) : code;

@@ -25,6 +25,7 @@ static bool is_linked(const struct seals *seals, size_t i)
 
 static bool is_known(const struct seals *seals, const char *name)
 {
+    assert(name != NULL);
     for (size_t i = 0; i < seals->count; i++) {
         if (strcmp(seals->rows[i]->file_name, name) == 0) {
             return true;
@@ -58,6 +59,8 @@ static bool seal_tell(const char *dir, const char *log_vkey, const struct seals 
     struct verify_report report;
     struct err err = {.code = OK};
 
+    assert(i < seals->count);
+    assert(row->month != NULL);
     if (seal_check(dir, log_vkey, row, &report, &err) != OK) {
         (void)printf("%s %s does not hold\n", row->month, row->file_name);
         (void)command_refuse(row->file_name, &report, &err);
@@ -87,6 +90,8 @@ seals_tell(struct pg_blocking *db, const char *dir, const char *log_vkey, struct
     enum code code = arena == NULL ? err_set(err, ERR_TOO_LARGE, "no memory to check with")
                                    : seals_read(db, arena, &seals, err);
 
+    assert(dir != NULL);
+    assert(log_vkey[0] != '\0');
     for (size_t i = 0; i < seals.count && code == OK; i++) {
         good += seal_tell(dir, log_vkey, &seals, i) ? 1 : 0;
     }
@@ -113,6 +118,8 @@ int command_seals(int argc, char **argv, const struct command_settings *settings
     struct err err = {.code = OK};
     int status = COMMAND_FAILED;
 
+    assert(settings->dsn != NULL);
+    assert(settings->own != NULL);
     if (!command_read(argc, argv, &dir, options, ARRAY_LEN(options))) {
         return EXIT_SETTINGS;
     }

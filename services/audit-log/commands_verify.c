@@ -13,6 +13,7 @@ typedef unsigned long long number; /* for printf */
 int command_refuse(const char *path, const struct verify_report *report, const struct err *err)
 {
     assert(err->code != OK);
+    assert(report != NULL);
     (void)fprintf(stderr, "audit-log: %s: ", path);
     if (report->failed_at_record) {
         (void)fprintf(stderr, "record %llu, ", (number)report->failed_leaf_index);
@@ -54,6 +55,8 @@ static void checkpoint_tell(const struct verify_report *report, const char *witn
     char time[TIMESTAMP_TEXT_BYTES];
     char root[2 * MERKLE_HASH_BYTES + 1];
 
+    assert(report->signatures > 0);
+    assert(witness_vkey == NULL || report->witness_time_s > 0);
     hex_encode(report->root.bytes, sizeof report->root.bytes, root);
     (void)printf("checkpoint:  %llu records of %s, signed by the log\n",
                  (number)report->size,
@@ -76,6 +79,7 @@ static void file_tell(const struct verify_report *report)
 {
     char digits[2 * SHA256_BYTES + 1];
 
+    assert(report->failed_line == 0);
     hex_encode(report->file_sha256, sizeof report->file_sha256, digits);
     (void)printf("SHA-256:     %s\n", digits);
     if (report->has_previous) {
@@ -91,6 +95,7 @@ static bool key_is_valid(const struct command_option *option)
     struct note_verifier key;
     struct err err = {.code = OK};
 
+    assert(option->name != NULL);
     if (option->value == NULL || note_verifier_parse(str_from(option->value), &key, &err) == OK) {
         return true;
     }
@@ -109,6 +114,7 @@ int command_verify(int argc, char **argv, const struct command_settings *setting
     struct err err = {.code = OK};
 
     assert(settings->dsn == NULL);
+    assert(settings->own == NULL);
     if (!command_read(argc, argv, &path, options, ARRAY_LEN(options))) {
         return EXIT_SETTINGS;
     }

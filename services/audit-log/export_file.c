@@ -70,6 +70,8 @@ static bool is_still_part(const struct export_file *file)
 /* Who holds the lock writes; a file that was left is emptied. */
 static enum code part_open(struct export_file *file, struct err *err)
 {
+    assert(file->file < 0);
+    assert(file->part[0] != '\0');
     file->file = open(file->part, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, FILE_MODE);
     if (file->file < 0) {
         return failed(file, "making", err);
@@ -121,6 +123,7 @@ bytes_write(struct export_file *file, const unsigned char *bytes, size_t len, st
     size_t written = 0;
 
     assert(bytes != NULL);
+    assert(file->file >= 0);
     while (written < len) {
         ssize_t some = write(file->file, bytes + written, len - written);
 
@@ -157,6 +160,8 @@ compressed_put(struct export_file *file, struct str bytes, int flush, struct err
     enum code code = OK;
     int status = Z_OK;
 
+    assert(file->compressed);
+    assert(bytes.len <= UINT32_MAX);
     file->zlib.next_in = (const unsigned char *)bytes.ptr;
     file->zlib.avail_in = (uInt)bytes.len;
     do {
@@ -192,6 +197,7 @@ static enum code directory_sync(const struct export_file *file, struct err *err)
     int directory = -1;
     bool good = false;
 
+    assert(file->finished);
     (void)snprintf(path, sizeof path, "%s", file->path);
     slash = strrchr(path, '/');
     if (slash != NULL) {
@@ -211,6 +217,7 @@ enum code export_file_finish(struct export_file *file, struct err *err)
                                       : bytes_write(file, file->chunk, file->used, err);
 
     assert(!file->finished);
+    assert(file->file >= 0);
     if (code == OK && fsync(file->file) != 0) {
         code = failed(file, "writing", err);
     }

@@ -32,7 +32,7 @@ void export_input_close(struct export_input **input)
 {
     assert(input != NULL);
     if (*input != NULL) {
-        sha256_end(&(*input)->digest, NULL);
+        sha256_close(&(*input)->digest, NULL);
         if ((*input)->kind == INPUT_GZIP) {
             (void)inflateEnd(&(*input)->zlib);
         }
@@ -59,7 +59,7 @@ enum code export_input_open(const char *path, struct export_input **out, struct 
         export_input_close(&input);
         return err_set(err, ERR_NOT_FOUND, "the file cannot be opened");
     }
-    input->digest = sha256_begin();
+    input->digest = sha256_open();
     *out = input;
     return OK;
 }
@@ -71,6 +71,7 @@ static enum code chunk_read(struct export_input *input, struct err *err)
     ssize_t len = 0;
 
     assert(had < sizeof input->chunk);
+    assert(!input->at_end);
     if (had > 0) {
         memmove(input->chunk, input->zlib.next_in, had);
     }
@@ -120,6 +121,7 @@ plain_take(struct export_input *input, char *memory, size_t cap, size_t *out_len
     enum code code = input->zlib.avail_in > 0 || input->at_end ? OK : chunk_read(input, err);
 
     assert(cap > 0);
+    assert(input->kind == INPUT_PLAIN);
     if (code != OK) {
         return code;
     }
@@ -148,6 +150,7 @@ gzip_take(struct export_input *input, char *memory, size_t cap, size_t *out_len,
     int status = Z_OK;
 
     assert(cap > 0);
+    assert(input->kind == INPUT_GZIP);
     input->zlib.next_out = (unsigned char *)memory;
     input->zlib.avail_out = (uInt)cap;
     while (input->zlib.avail_out == cap) {
@@ -196,5 +199,6 @@ enum code export_input_read(
 void export_input_sha256(struct export_input *input, uint8_t out[SHA256_BYTES])
 {
     assert(input->at_end);
-    sha256_end(&input->digest, out);
+    assert(input->digest != NULL);
+    sha256_close(&input->digest, out);
 }

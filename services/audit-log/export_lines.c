@@ -48,6 +48,8 @@ static enum code fill(struct export_lines *lines, struct err *err)
     size_t len = 0;
     enum code code = OK;
 
+    assert(lines->from <= lines->to);
+    assert(!lines->at_end);
     if (lines->input_err.code != OK) {
         return err_set(err, lines->input_err.code, "%s", lines->input_err.text);
     }

@@ -87,6 +87,7 @@ enum code export_checkpoint_find(struct pg_blocking *db,
     enum code code = arena == NULL ? no_memory(err) : OK;
 
     assert(out != NULL);
+    assert(covers <= MERKLE_SIZE_MAX);
     in.has_first = true;
     in.first = (int64_t)covers;
     if (code == OK) {
@@ -109,6 +110,9 @@ static enum code line_put(struct exporting *e, const struct export_line *line)
 {
     struct arena_mark mark = arena_mark(e->arena);
     struct str text = STR_EMPTY;
+
+    assert(e->arena != NULL);
+    assert(line->has != 0);
     enum code code = export_line_write(line, e->arena, &text, e->err);
 
     if (code == OK) {
@@ -131,6 +135,7 @@ cover_put(struct exporting *e, uint64_t from, uint64_t to, struct export_line *l
     enum code code = tiles == NULL ? no_memory(e->err) : OK;
 
     assert(from <= to);
+    assert(e->frontier.size == from);
     if (code == OK) {
         code =
             pg_blocking_query(e->db, Q_PROOF_NODES, &tiles->base, arena, &rows, &row_count, e->err);
@@ -179,6 +184,7 @@ static enum code gap_put(struct exporting *e, uint64_t next)
     enum code code = cover_put(e, e->frontier.size, next, &line);
 
     assert(e->wanted->month != NULL);
+    assert(next <= e->wanted->next);
     return code == OK ? line_put(e, &line) : code;
 }
 
@@ -201,6 +207,7 @@ static enum code record_put(struct exporting *e, const Avanta__AuditLog__AuditEn
     if (line.leaf_index != e->frontier.size) {
         code = gap_put(e, line.leaf_index);
     }
+    assert(entry->message_id != NULL);
     leaf_row(entry, &row);
     line.record = leaf_text(&row, e->arena);
     if (code == OK && line.record.len == 0) {
@@ -223,6 +230,7 @@ static enum code end_put(struct exporting *e)
     struct merkle_hash root;
     enum code code = OK;
 
+    assert(e->records <= e->frontier.size);
     if (e->frontier.size != e->wanted->next) {
         return err_set(
             e->err, ERR_CONFLICT, "record %llu is missing", (unsigned long long)e->frontier.size);
@@ -288,6 +296,8 @@ static enum code page_put(struct exporting *e)
     size_t count = 0;
     enum code code = OK;
 
+    assert(e->arena == NULL);
+    assert(before < e->wanted->next);
     e->arena = export_arena_open(e->pool);
     if (e->arena == NULL) {
         return no_memory(e->err);
@@ -310,6 +320,7 @@ static enum code frame_put(struct exporting *e, enum code (*put)(struct exportin
     enum code code = OK;
 
     assert(e->arena == NULL);
+    assert(put != NULL);
     e->arena = export_arena_open(e->pool);
     code = e->arena == NULL ? no_memory(e->err) : put(e);
     arena_dispose(&e->arena);

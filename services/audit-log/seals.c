@@ -23,6 +23,7 @@ seal_path(const char *dir, const char *name, char out[EXPORT_PATH_BYTES_MAX], st
     struct buf path = buf_over(out, EXPORT_PATH_BYTES_MAX);
 
     assert(dir != NULL);
+    assert(name != NULL);
     if (strchr(name, '/') != NULL || name[0] == '.' || name[0] == '\0') {
         return err_set(err, ERR_INVALID, "%s is no name of a sealed file", name);
     }
@@ -34,6 +35,8 @@ seal_path(const char *dir, const char *name, char out[EXPORT_PATH_BYTES_MAX], st
 static bool
 digest_is(const ProtobufCBinaryData *known, bool there, const uint8_t digest[SHA256_BYTES])
 {
+    assert(known != NULL);
+    assert(digest != NULL);
     return there ? known->len == SHA256_BYTES && memcmp(known->data, digest, SHA256_BYTES) == 0
                  : known->len == 0;
 }
@@ -45,6 +48,8 @@ static enum code row_compare(const Avanta__AuditLog__SealRow *row,
 {
     uint8_t leaves[SHA256_BYTES];
 
+    assert(row->leaves != NULL);
+    assert(report->failed_line == 0);
     if (!digest_is(&row->file_sha256, true, report->file_sha256)) {
         return err_set(err, ERR_CONFLICT, "the file is another one than was sealed");
     }

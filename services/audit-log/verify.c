@@ -42,7 +42,7 @@ static void verify_close(struct verify **verify)
     assert(verify != NULL);
     if (*verify != NULL) {
         export_lines_close(&(*verify)->lines);
-        sha256_end(&(*verify)->runs, NULL);
+        sha256_close(&(*verify)->runs, NULL);
         arena_pool_close(&(*verify)->pool);
         free(*verify);
         *verify = NULL;
@@ -143,6 +143,8 @@ static enum code kind_take(struct verify *v)
     struct verify_report *report = v->report;
     bool found = false;
 
+    assert(v->phase == PHASE_HEADER);
+    assert(report->records == 0);
     for (size_t i = 0; i < ARRAY_LEN(kinds) && !found; i++) {
         found =
             str_eq(line->kind, kinds[i].name) && (line->has & ~kinds[i].may_have) == kinds[i].has;
@@ -193,6 +195,7 @@ static enum code header_take(struct verify *v)
 /* The complete nodes stand for the records up to `to`. */
 static void nodes_append(struct verify *v, const struct merkle_node *nodes, uint64_t to)
 {
+    assert(v->frontier.size <= to);
     for (size_t i = 0; i < v->line.hash_count; i++) {
         bool fits = merkle_frontier_append_node(&v->frontier, &nodes[i]);
 
@@ -277,6 +280,8 @@ static void run_end(struct verify *v)
     struct buf b = buf_over(text, sizeof text);
     const struct verify_report *report = v->report;
 
+    assert(v->runs != NULL);
+    assert(v->run_first <= report->last_index);
     if (report->records == 0) {
         return;
     }
@@ -429,7 +434,7 @@ enum code audit_verify_file(const char *path,
     assert(v != NULL);
     v->report = out;
     v->err = err;
-    v->runs = sha256_begin();
+    v->runs = sha256_open();
     sha256_add(v->runs, STR("{"));
     v->has_witness = witness_vkey != NULL;
     code = note_verifier_parse(str_from(log_vkey), &v->log, err);
@@ -447,7 +452,7 @@ enum code audit_verify_file(const char *path,
     if (code == OK) {
         run_end(v);
         sha256_add(v->runs, STR("}"));
-        sha256_end(&v->runs, out->leaves_sha256);
+        sha256_close(&v->runs, out->leaves_sha256);
         export_lines_sha256(v->lines, out->file_sha256);
     }
     verify_close(&v);

@@ -52,7 +52,7 @@ static void test_an_export_needs_nothing_to_be_verified(void **state)
     assert_string_equal(audit_command_text(), AUDIT_RIG_KEY "\n");
     assert_int_equal(audit_command(AUDIT_ENVIRONMENT_FULL, all), 0);
     assert_int_equal(audit_command_verify(packed), 0);
-    (void)snprintf(line, sizeof line, "records:     %d\n", audit_rig.published);
+    (void)snprintf(line, sizeof line, "records:     %d\n", audit_rig->published);
     audit_command_says(line);
     audit_command_says("a range: none of the records between was left out");
     assert_int_equal(audit_command_export(plain, "37", "411"), 0);
@@ -199,7 +199,7 @@ static void cosign(char vkey[NOTE_KEY_TEXT_BYTES_MAX])
     note_verifier_write(&signer.verifier, &key);
     assert_true(buf_terminate(&key));
     assert_int_equal(note_sign(&signer,
-                               str_from(scratch_pg_ask(audit_rig.service.dsn, newest)),
+                               str_from(scratch_pg_ask(audit_rig->service.dsn, newest)),
                                1735787045,
                                &line,
                                &err),
@@ -210,7 +210,7 @@ static void cosign(char vkey[NOTE_KEY_TEXT_BYTES_MAX])
                    "INSERT INTO audit_cosignature (size, witness, line) SELECT max(size),"
                    " 'witness.example/w1', '%.1000s' FROM audit_checkpoint",
                    memory);
-    scratch_pg_run(audit_rig.service.dsn, sql);
+    scratch_pg_run(audit_rig->service.dsn, sql);
 }
 
 static void test_a_witness_is_asked_for_its_signature(void **state)
@@ -220,7 +220,7 @@ static void test_a_witness_is_asked_for_its_signature(void **state)
     const char *const all[] = {"--export", packed, NULL};
     const char *const args[] = {
         "--verify", packed, "--log-key", AUDIT_RIG_KEY, "--witness-key", vkey, NULL};
-    const int before = audit_rig.published;
+    const int before = audit_rig->published;
 
     (void)state;
     cosign(vkey);
@@ -234,7 +234,7 @@ static void test_a_witness_is_asked_for_its_signature(void **state)
     (void)snprintf(line, sizeof line, "records:     %d\n", before);
     audit_command_says(line);
     /* Who wants the newest gets them, with what there is. */
-    (void)snprintf(line, sizeof line, "%d", audit_rig.published - 1);
+    (void)snprintf(line, sizeof line, "%d", audit_rig->published - 1);
     assert_int_equal(audit_command_export(packed, "0", line), 0);
     assert_int_equal(audit_command(AUDIT_ENVIRONMENT_EMPTY, args), 1);
     assert_int_equal(audit_command_verify(packed), 0);

@@ -101,13 +101,13 @@ static void test_months_are_sealed_in_order_and_when_they_are_over(void **state)
     audit_rig_publish(DECEMBER_MS);
     assert_int_equal(seal("2023-12"), 1);
     audit_command_says("50 records of 2023-12 lie in audit_record_default");
-    assert_string_equal(scratch_pg_ask(audit_rig.service.dsn, "SELECT count(*) FROM audit_seal"),
+    assert_string_equal(scratch_pg_ask(audit_rig->service.dsn, "SELECT count(*) FROM audit_seal"),
                         "0");
 }
 
 static PGconn *locked(const char *sql)
 {
-    PGconn *pq = PQconnectdb(audit_rig.service.dsn);
+    PGconn *pq = PQconnectdb(audit_rig->service.dsn);
 
     assert_int_equal(PQstatus(pq), CONNECTION_OK);
     PQclear(PQexec(pq, "BEGIN"));
@@ -128,7 +128,7 @@ static void is_whole(const char *month)
                    " EXISTS (SELECT FROM audit_seal WHERE month = '%s-01')",
                    month,
                    month);
-    assert_string_equal(scratch_pg_ask(audit_rig.service.dsn, sql), "t");
+    assert_string_equal(scratch_pg_ask(audit_rig->service.dsn, sql), "t");
 }
 
 static void killed(pid_t pid, const char *month)
@@ -153,7 +153,7 @@ static void test_a_seal_that_is_killed_is_run_again(void **state)
     (void)snprintf(part, sizeof part, "%s/audit-2024-01.ndjson.gz.part", dir);
     while (access(part, F_OK) != 0) {
         assert_true(clock_mono_ms() < end);
-        bus_rig_run(&audit_rig.service.loop, 5);
+        bus_rig_run(&audit_rig->service.loop, 5);
     }
     (void)kill(pid, SIGKILL);
     assert_int_equal(audit_command_wait(pid), 128 + SIGKILL);
@@ -186,7 +186,7 @@ static void test_a_seal_is_whole_or_not_there(void **state)
     for (int i = 0; i < KILLS; i++) {
         pid_t pid = audit_command_start(AUDIT_ENVIRONMENT_FULL, args);
 
-        bus_rig_run(&audit_rig.service.loop, (long)(audit_rig_random() % 150));
+        bus_rig_run(&audit_rig->service.loop, (long)(audit_rig_random() % 150));
         (void)kill(pid, SIGKILL);
         (void)audit_command_wait(pid);
         audit_rig_until(
@@ -197,12 +197,12 @@ static void test_a_seal_is_whole_or_not_there(void **state)
     assert_int_equal(seal("2024-02"), 0);
     is_whole("2024-02");
     assert_string_equal(
-        scratch_pg_ask(audit_rig.service.dsn,
+        scratch_pg_ask(audit_rig->service.dsn,
                        "SELECT count(*) FROM audit_record WHERE occurred_at >= '2024-01-01' AND"
                        " occurred_at < '2024-03-01'"),
         "0");
     assert_string_equal(
-        scratch_pg_ask(audit_rig.service.dsn,
+        scratch_pg_ask(audit_rig->service.dsn,
                        "SELECT count(*) + (SELECT sum(upper(r) - lower(r)) FROM audit_seal,"
                        " unnest(leaves) AS r) = (SELECT count(*) FROM audit_leaf)"
                        " FROM audit_record"),
@@ -235,7 +235,7 @@ static void consistent(int64_t from, int64_t to)
     in.has_from = in.has_to = true;
     in.from = from;
     in.to = to;
-    assert_int_equal(service_call(&audit_rig.service, &call), OK);
+    assert_int_equal(service_call(&audit_rig->service, &call), OK);
     const Avanta__AuditLog__ConsistencyProofReply *out = call.out;
 
     assert_true(
@@ -258,19 +258,19 @@ static void test_the_auditor_knows_what_was_sealed(void **state)
 {
     (void)state;
     audit_rig_publish(0);
-    consistent(100, audit_rig.published);
-    assert_int_equal(audit_rig.alerts, 0);
-    scratch_pg_run(audit_rig.service.dsn,
+    consistent(100, audit_rig->published);
+    assert_int_equal(audit_rig->alerts, 0);
+    scratch_pg_run(audit_rig->service.dsn,
                    "SET session_replication_role = replica; UPDATE audit_record SET action_details"
                    " = '{}' WHERE leaf_index = (SELECT max(leaf_index) FROM audit_record)");
     audit_rig_until("SELECT count(*) > 0 FROM audit_record WHERE action_type = 'tampering' AND"
                     " action_details LIKE '%\"what\":\"record\"%'",
                     "t");
-    assert_string_equal(scratch_pg_ask(audit_rig.service.dsn,
+    assert_string_equal(scratch_pg_ask(audit_rig->service.dsn,
                                        "SELECT count(*) FROM audit_record WHERE action_type ="
                                        " 'tampering' AND action_details LIKE '%missing%'"),
                         "0");
-    assert_true(bus_rig_until(&audit_rig.service.loop, &audit_rig.alerts, 1, AUDIT_RIG_MS));
+    assert_true(bus_rig_until(&audit_rig->service.loop, &audit_rig->alerts, 1, AUDIT_RIG_MS));
 }
 
 static void chain_holds(void)
@@ -293,7 +293,7 @@ static void test_the_chain_of_seals_holds(void **state)
     (void)snprintf(digits,
                    sizeof digits,
                    "seal before: %s",
-                   scratch_pg_ask(audit_rig.service.dsn,
+                   scratch_pg_ask(audit_rig->service.dsn,
                                   "SELECT encode(file_sha256, 'hex') FROM audit_seal WHERE month ="
                                   " '2024-01-01'"));
     audit_command_says(digits);
@@ -339,9 +339,9 @@ static void test_the_database_cannot_say_what_is_sealed(void **state)
                        "SET session_replication_role = replica; CREATE TABLE kept AS SELECT * FROM"
                        " audit_seal; %s",
                        changes[i]);
-        scratch_pg_run(audit_rig.service.dsn, sql);
+        scratch_pg_run(audit_rig->service.dsn, sql);
         assert_row(i, seals() == 1);
-        scratch_pg_run(audit_rig.service.dsn,
+        scratch_pg_run(audit_rig->service.dsn,
                        "SET session_replication_role = replica; DELETE FROM audit_seal; INSERT INTO"
                        " audit_seal SELECT * FROM kept; DROP TABLE kept");
     }

@@ -23,7 +23,8 @@
 #define END_MS_MAX  120000
 #define BATCHES     24
 
-struct audit_rig audit_rig;
+static struct audit_rig the_rig;
+struct audit_rig *const audit_rig = &the_rig;
 static uint64_t random_state;
 static char text_path[64];
 
@@ -39,11 +40,11 @@ void audit_rig_until(const char *sql, const char *wanted)
 {
     const uint64_t end = clock_mono_ms() + AUDIT_RIG_MS;
 
-    while (strcmp(scratch_pg_ask(audit_rig.service.dsn, sql), wanted) != 0) {
+    while (strcmp(scratch_pg_ask(audit_rig->service.dsn, sql), wanted) != 0) {
         if (clock_mono_ms() > end) {
-            fail_msg("%s: %s and not %s", sql, scratch_pg_ask(audit_rig.service.dsn, sql), wanted);
+            fail_msg("%s: %s and not %s", sql, scratch_pg_ask(audit_rig->service.dsn, sql), wanted);
         }
-        bus_rig_run(&audit_rig.service.loop, 10);
+        bus_rig_run(&audit_rig->service.loop, 10);
     }
 }
 
@@ -87,7 +88,7 @@ static void batch_publish(uint64_t occurred_ms)
         records[i].entity_type = transcode_constant("transaction");
         records[i].details = transcode_constant("{\"description\":\"Ni\xc3\xb1o \\\"x\\\"\"}");
         records[i].occurred_ms =
-            occurred_ms == 0 ? time_choose(audit_rig.published + i) : occurred_ms;
+            occurred_ms == 0 ? time_choose(audit_rig->published + i) : occurred_ms;
         records[i].severity = transcode_constant("low");
         records[i].status = transcode_constant("success");
         records[i].service = transcode_constant("ledger");
@@ -96,10 +97,10 @@ static void batch_publish(uint64_t occurred_ms)
     }
     pack.n_record = AUDIT_RIG_BATCH;
     pack.record = parts;
-    (void)snprintf(id, sizeof id, "test-%d", audit_rig.published);
+    (void)snprintf(id, sizeof id, "test-%d", audit_rig->published);
     struct str payload = {(const char *)message, avanta__records__pack(&pack, message)};
 
-    assert_int_equal(bus_stream_publish(audit_rig.service.bus,
+    assert_int_equal(bus_stream_publish(audit_rig->service.bus,
                                         "audit.ledger",
                                         id,
                                         payload,
@@ -108,16 +109,16 @@ static void batch_publish(uint64_t occurred_ms)
                                         &outcome,
                                         &err),
                      OK);
-    assert_true(bus_rig_until(&audit_rig.service.loop, &outcome.count, 1, AUDIT_RIG_MS));
+    assert_true(bus_rig_until(&audit_rig->service.loop, &outcome.count, 1, AUDIT_RIG_MS));
     assert_int_equal(outcome.code, OK);
-    audit_rig.published += AUDIT_RIG_BATCH;
+    audit_rig->published += AUDIT_RIG_BATCH;
 }
 
 static void until_published(void)
 {
     char wanted[16];
 
-    (void)snprintf(wanted, sizeof wanted, "%d", audit_rig.published);
+    (void)snprintf(wanted, sizeof wanted, "%d", audit_rig->published);
     audit_rig_until("SELECT coalesce(max(size), 0) FROM audit_checkpoint", wanted);
 }
 
@@ -133,11 +134,14 @@ void audit_rig_open(void)
     print_message("seed %" PRIu64 "\n", random_state);
     service_rig_setting("AVANTA_AUDIT_SIGNING_KEY", SIGNING_KEY);
     service_rig_setting("AVANTA_AUDIT_VERIFY_RATE", "1000000");
-    service_rig_open(&audit_rig.service, "audit-log", 1);
-    (void)bus_rig_subscribe(
-        audit_rig.service.bus, "alert.critical.audit-log", NULL, bus_rig_count, &audit_rig.alerts);
-    assert_true(bus_rig_until_up(&audit_rig.service.loop, AUDIT_RIG_MS));
-    scratch_pg_run(audit_rig.service.dsn, "SELECT audit_partitions_make('2024-01-15')");
+    service_rig_open(&audit_rig->service, "audit-log", 1);
+    (void)bus_rig_subscribe(audit_rig->service.bus,
+                            "alert.critical.audit-log",
+                            NULL,
+                            bus_rig_count,
+                            &audit_rig->alerts);
+    assert_true(bus_rig_until_up(&audit_rig->service.loop, AUDIT_RIG_MS));
+    scratch_pg_run(audit_rig->service.dsn, "SELECT audit_partitions_make('2024-01-15')");
     for (int i = 0; i < BATCHES; i++) {
         batch_publish(0);
     }
@@ -147,7 +151,7 @@ void audit_rig_open(void)
 void audit_rig_close(void)
 {
     (void)unlink(text_path);
-    service_rig_close(&audit_rig.service);
+    service_rig_close(&audit_rig->service);
 }
 
 /* --- commands --- */
@@ -195,11 +199,11 @@ pid_t audit_command_start(enum audit_environment given, const char *const *args)
         (void)snprintf(entries[0],
                        ENTRY_BYTES,
                        "AVANTA_PG_DSN=%s user=audit_log password=scratch",
-                       audit_rig.service.dsn);
+                       audit_rig->service.dsn);
         (void)snprintf(entries[1],
                        ENTRY_BYTES,
                        "AVANTA_PG_MIGRATE_DSN=%s user=audit_log_owner password=scratch",
-                       audit_rig.service.dsn);
+                       audit_rig->service.dsn);
         (void)snprintf(entries[2],
                        ENTRY_BYTES,
                        "AVANTA_AUDIT_SIGNING_KEY=%s",

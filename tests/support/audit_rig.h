@@ -23,7 +23,7 @@ struct audit_rig {
     int published; /* records, all of them under a checkpoint */
 };
 
-extern struct audit_rig audit_rig;
+extern struct audit_rig *const audit_rig;
 
 void audit_rig_open(void);
 void audit_rig_close(void);
