@@ -175,6 +175,7 @@ static enum code on_open(struct reading *r, const struct json_event *event)
     enum json_kind wanted = value == VALUE_HASHES ? JSON_ARRAY_BEGIN : JSON_OBJECT_BEGIN;
 
     r->depth++;
+    r->at_time = false;
     if (r->depth == 1) {
         return event->kind == JSON_OBJECT_BEGIN
                    ? OK

@@ -21,11 +21,15 @@ static void again(const struct export_line *line, struct arena *arena)
     assert(back.has == line->has);
     assert(str_eq(back.format, line->format));
     assert(str_eq(back.kind, line->kind));
+    assert(str_eq(back.month, line->month));
     assert(str_eq(back.checkpoint, line->checkpoint));
     assert(str_eq(back.record, line->record));
     assert(back.first == line->first);
     assert(back.leaf_index == line->leaf_index);
     assert(back.count == line->count);
+    assert(back.next == line->next);
+    assert(back.occurred_ms == line->occurred_ms);
+    assert(memcmp(back.previous_sha256, line->previous_sha256, sizeof back.previous_sha256) == 0);
     assert(merkle_hash_eq(&back.leaf_hash, &line->leaf_hash));
     assert(back.hash_count == line->hash_count);
     assert(memcmp(back.hashes, line->hashes, line->hash_count * sizeof line->hashes[0]) == 0);

@@ -25,6 +25,9 @@
 #define ORIGIN     "avanta.example/audit"
 #define TIME_S     1795557887
 
+#define JANUARY_MS  INT64_C(1706659200000) /* 2024-01-31 */
+#define FEBRUARY_MS INT64_C(1706745600000) /* 2024-02-01 */
+
 static struct arena_pool *pool;
 static struct arena *arena;
 static uint64_t random_state;
@@ -56,15 +59,24 @@ key_make(const char *name, enum note_algorithm algorithm, struct note_signer *ou
     assert_true(buf_terminate(&b));
 }
 
+/* Records of two months stand among each other. */
+static inline bool is_january(uint64_t i)
+{
+    return i % 7 < 4 || i < 20;
+}
+
 static inline struct str record_make(int64_t i)
 {
     char *memory = arena_alloc(arena, 256);
     struct buf b = buf_over(memory, 256);
     struct err err = {.code = OK};
     const struct jcs_member members[] = {
-        {.name = STR("user"), .kind = JCS_STRING, .text = STR("Jos\xC3\xA9 \"el Jefe\"")},
-        {.name = STR("number"),                   .kind = JCS_INTEGER,                 .integer = i * i},
-        {.name = STR("entity"),   .kind = JCS_NULL    },
+        {.name = STR("user"),   .kind = JCS_STRING,                           .text = STR("Jos\xC3\xA9 \"el Jefe\"")},
+        {.name = STR("number"), .kind = JCS_INTEGER,                          .integer = i * i                      },
+        {.name = STR("entity"), .kind = JCS_NULL                            },
+        {.name = STR("occurred_ms"),
+         .kind = JCS_INTEGER,
+         .integer = (is_january((uint64_t)i) ? JANUARY_MS : FEBRUARY_MS) + i                                      },
     };
 
     assert_non_null(memory);

@@ -6,7 +6,8 @@
 
 #include <string.h>
 
-#define HASH "\"bjQLnP+zepicpUTmu3gKLHiQHT+zNzh2hRGjBhevoB0=\""
+#define HASH   "\"bjQLnP+zepicpUTmu3gKLHiQHT+zNzh2hRGjBhevoB0=\""
+#define DIGEST "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d"
 
 static struct arena_pool *pool;
 static struct arena *arena;
@@ -37,16 +38,21 @@ static void lines_are_read_and_written(void **state)
     } rows[] = {
         {"{\"format\":\"avanta-audit-export/v1\",\"kind\":\"range\",\"first\":3,\"left\":[" HASH
          "," HASH "],\"checkpoint\":\"a\\nb\"}",
-         EXPORT_RANGE_HEADER,                                                                                        2},
+         EXPORT_RANGE_HEADER,                                                                                              2},
         {"{\"format\":\"avanta-audit-export/v1\",\"kind\":\"selection\",\"checkpoint\":\"\"}",
-         EXPORT_SELECTION_HEADER,                                                                                    0},
+         EXPORT_SELECTION_HEADER,                                                                                          0},
+        {"{\"format\":\"avanta-audit-export/v1\",\"kind\":\"seal\",\"month\":\"2024-01\","
+         "\"previous_sha256\":\"" DIGEST "\",\"first\":3,\"left\":[],\"checkpoint\":\"\"}",
+         EXPORT_SEAL_HEADER | EXPORT_HAS(PREVIOUS_SHA256),
+         0                                                                                                                  },
+        {"{\"next\":7,\"nodes\":[" HASH "]}",                                                        EXPORT_GAP,           1},
         {"{\"leaf_index\":0,\"leaf_hash\":" HASH ",\"record\":{\"a\":[{\"b\":null},1.50]}}",
          EXPORT_RANGE_RECORD | EXPORT_HAS(LEAF_HASH),
-         0                                                                                                            },
+         0                                                                                                                  },
         {"{\"leaf_index\":9223372036854775807,\"record\":{},\"proof\":[" HASH "]}",
-         EXPORT_SELECTION_RECORD,                                                                                    1},
-        {"{\"count\":12,\"right\":[]}",                                                        EXPORT_RANGE_END,     0},
-        {"{\"count\":0}",                                                                      EXPORT_SELECTION_END, 0},
+         EXPORT_SELECTION_RECORD,                                                                                          1},
+        {"{\"count\":12,\"right\":[]}",                                                              EXPORT_RANGE_END,     0},
+        {"{\"count\":0}",                                                                            EXPORT_SELECTION_END, 0},
     };
 
     (void)state;
@@ -78,6 +84,32 @@ static void a_record_is_its_bytes(void **state)
     assert_int_equal(line.leaf_index, 7);
 }
 
+/* What it says of its time is that of the record and of nothing inside of it. */
+static void a_record_tells_its_time(void **state)
+{
+    static const struct {
+        const char *text;
+        uint64_t ms;
+    } rows[] = {
+        {"{\"record\":{\"occurred_ms\":17}}",                                    17},
+        {"{\"record\":{\"a\":{\"occurred_ms\":18},\"occurred_ms\":17,\"z\":1}}", 17},
+        {"{\"record\":{\"a\":{\"occurred_ms\":18}}}",                            0 },
+        {"{\"record\":{\"occurred_ms\":[18]}}",                                  0 },
+        {"{\"record\":{\"occurred_ms\":\"18\"}}",                                0 },
+        {"{\"record\":{\"occurred_ms\":1.5}}",                                   0 },
+        {"{\"record\":{}}",                                                      0 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct export_line line;
+        struct err err = {.code = OK};
+
+        assert_row(i, export_line_read(str_from(rows[i].text), arena, &line, &err) == OK);
+        assert_row(i, line.occurred_ms == rows[i].ms);
+    }
+}
+
 static void other_lines_are_refused(void **state)
 {
     static const char *const texts[] = {
@@ -98,6 +130,12 @@ static void other_lines_are_refused(void **state)
         "{\"left\":[\"bjQLnP+zepicpUTmu3gKLHiQHT+zNzh2hRGjBhevoB0\"]}",
         "{\"left\":[\"bjQLnP+zepicpUTmu3gKLHiQHT+zNzh2hRGjBhevoA==\"]}",
         "{\"left\":[],\"right\":[]}",
+        "{\"nodes\":[],\"right\":[]}",
+        "{\"previous_sha256\":\"\"}",
+        "{\"previous_sha256\":1}",
+        "{\"previous_sha256\":\"6e34\"}",
+        "{\"previous_sha256\":\"6E340B9CFFB37A989CA544E6BB780A2C78901D3FB33738768511A30617AFA01D\"}",
+        "{\"previous_sha256\":\"" DIGEST "00\"}",
         "{\"proof\":[],\"right\":[]}",
         "{\"count\":-1}",
         "{\"count\":1.0}",
@@ -159,6 +197,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines_are_read_and_written),
         cmocka_unit_test(a_record_is_its_bytes),
+        cmocka_unit_test(a_record_tells_its_time),
         cmocka_unit_test(other_lines_are_refused),
         cmocka_unit_test(bounds_hold),
     };
