@@ -7,7 +7,7 @@
 /* clang-format off */
 #define SERVICE_CONFIG(X)                                                                                                   \
     X(TEXT, pg_dsn,         "AVANTA_PG_DSN",         NULL, 1, 1000, SECRET,     "database of this service (libpq connection string)") \
-    X(TEXT, pg_migrate_dsn, "AVANTA_PG_MIGRATE_DSN", "", 0, 1000, SECRET,       "the same as the tables' owner; only for --migrate")  \
+    X(TEXT, pg_migrate_dsn, "AVANTA_PG_MIGRATE_DSN", "", 0, 1000, SECRET,       "the same as the tables' owner; only for --migrate and commands like it")  \
     X(BOOL, pg_tls,         "AVANTA_PG_TLS",         "false", 0, 1, PLAIN,      "refuse database addresses without sslmode=verify-full and sslrootcert") \
     X(UINT, pg_connections, "AVANTA_PG_CONNECTIONS", "4", 1, 64, PLAIN,         "connections to the database, besides the relay's")  \
     X(UINT, work_threads,   "AVANTA_WORK_THREADS",   "1", 1, 3, PLAIN,          "threads for long work, above all the hashing of passwords; they yield to all others") \
