@@ -66,8 +66,6 @@ enum code audit_signer_make(const struct audit_config *config,
                             struct note_signer *out,
                             struct err *err) MUST_CHECK;
 
-/* "audit_7" or "7" to the leaf's index. */
-bool audit_id_parse(const char *id, int64_t *out) MUST_CHECK;
 /* Asks for the caller's record of that id; the next step has its row, an AuditEntry. */
 enum step audit_get_select(struct req *r, const char *id);
 

@@ -6,8 +6,8 @@
 #include "audit_log_sql.gen.h"
 #include "avanta/common.pb-c.h"
 #include "services/audit-log/audit.h"
-#include "services/audit-log/error_intake.h"
 #include "services/audit-log/commands.h"
+#include "services/audit-log/error_intake.h"
 
 #include "libcommon/base/version.h"
 #include "libcommon/service/service.h"
@@ -71,58 +71,14 @@ static enum code errors_open(struct err *err)
                                    : OK;
 }
 
-static enum code signer_make(struct err *err)
-{
-    uint8_t seed[ED25519_KEY_BYTES];
-    size_t len = 0;
-    enum code code = OK;
-
-    if (!hex_decode(str_from(instance.config.signing_key), seed, sizeof seed, &len) ||
-        len != sizeof seed) {
-        return err_set_field(err,
-                             ERR_INVALID,
-                             "AVANTA_AUDIT_SIGNING_KEY",
-                             "AVANTA_AUDIT_SIGNING_KEY must be 64 hex digits");
-    }
-    code = note_signer_make(
-        str_from(instance.config.origin), NOTE_ED25519, seed, &instance.signer, err);
-    explicit_bzero(seed, sizeof seed);
-    return code;
-    assert(instance.filed == 0);
-    *out_state = &instance;
-    return audit_signer_make(&instance.config, &instance.signer, err);
-}
-
 static enum code on_start(void **out_state, struct err *err)
 {
-    enum code code = signer_make(err);
+    enum code code = audit_signer_make(&instance.config, &instance.signer, err);
 
     assert(instance.filed == 0);
     *out_state = &instance;
     code = code == OK ? audit_witnesses_read(&instance, err) : code;
     return code == OK ? errors_open(err) : code;
-}
-
-/* --verifier-key: what a witness, or anybody else, verifies checkpoints with. */
-static int command(int argc, char **argv)
-{
-    char memory[NOTE_KEY_TEXT_BYTES_MAX];
-    struct buf key = buf_over(memory, sizeof memory);
-    struct err err = {.code = OK};
-
-    assert(argc > 0);
-    if (strcmp(argv[0], "--verifier-key") != 0 || argc != 1) {
-        (void)fprintf(stderr, "audit-log: unknown option %s; --help lists them\n", argv[0]);
-        return EXIT_SETTINGS;
-    }
-    if (signer_make(&err) != OK) {
-        (void)fprintf(stderr, "audit-log: %s\n", err.text);
-        return config_exit_status(&err);
-    }
-    note_verifier_write(&instance.signer.verifier, &key);
-    note_signer_wipe(&instance.signer);
-    config_wipe(&config, 1);
-    return buf_terminate(&key) && puts(memory) >= 0 ? 0 : 1;
 }
 
 static void on_stop(void *state)
@@ -156,8 +112,6 @@ int main(int argc, char **argv)
         .config = &config,
         .on_start = on_start,
         .on_stop = on_stop,
-        .command = command,
-        .command_help = "  --verifier-key     show what checkpoints are verified with, then exit\n",
         .commands = audit_commands,
         .command_count = audit_command_count,
         .command_help = audit_command_help,
