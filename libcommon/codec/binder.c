@@ -97,6 +97,7 @@ enum code binder_store_placeholder(struct binder *b)
     const ProtobufCFieldDescriptor *field = binder_field(binder_top(b));
     union field_value value;
 
+    assert(b != NULL);
     memset(&value, 0, sizeof(value));
     if (!field_is_list(field)) {
         return OK;
@@ -111,6 +112,7 @@ enum code binder_store_placeholder(struct binder *b)
 
 static uint32_t find_nulls_field(const struct message_rules *rules)
 {
+    assert(rules != NULL);
     for (uint32_t i = 0; i < rules->descriptor->n_fields; i++) {
         if ((rules->fields[i].flags & RULE_NULLS) != 0) {
             return i;
@@ -128,6 +130,7 @@ enum code binder_store_null(struct binder *b)
     uint32_t nulls = find_nulls_field(f->rules);
     union field_value name;
 
+    assert(b != NULL);
     if (f->list) {
         binder_report(b, &refused);
         return binder_store_placeholder(b);
@@ -152,6 +155,7 @@ static enum code store_outcome(struct binder *b,
                                const union field_value *value,
                                const struct complaint *complaint)
 {
+    assert(b != NULL);
     switch (outcome) {
     case VALUE_GIVEN:
         return binder_store(b, value);
@@ -168,6 +172,7 @@ static enum code store_outcome(struct binder *b,
 
 enum code binder_store_raw(struct binder *b, struct str json)
 {
+    assert(b != NULL);
     union field_value value;
     struct complaint complaint;
     enum value_outcome outcome = value_read_raw(json, b->arena, &value, &complaint);
@@ -216,6 +221,7 @@ static const char *name_among(const struct field_rule *rule, struct str given)
 
 static bool takes(const struct field_rule *rule, enum api_source source)
 {
+    assert(rule != NULL);
     if (rule->source != (uint8_t)source || (rule->flags & RULE_NULLS) != 0) {
         return false;
     }

@@ -45,6 +45,7 @@ static const char *member(const ProtobufCMessage *message, size_t offset)
 
 bool field_is_list(const ProtobufCFieldDescriptor *field)
 {
+    assert(field != NULL);
     return field->label == PROTOBUF_C_LABEL_REPEATED;
 }
 
@@ -73,6 +74,7 @@ field_at(const ProtobufCMessage *message, const ProtobufCFieldDescriptor *field,
 
 static bool is_pointer(const ProtobufCFieldDescriptor *field)
 {
+    assert(field != NULL);
     return field->type == PROTOBUF_C_TYPE_STRING || field->type == PROTOBUF_C_TYPE_MESSAGE;
 }
 

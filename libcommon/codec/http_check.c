@@ -53,6 +53,7 @@ static enum code request_line_check(const struct http_request *r, struct str lin
     size_t target_len = http_run_of(HTTP_CLASS_TARGET, rest);
     struct str version = str_sub(rest, target_len + 1, rest.len);
 
+    assert(r != NULL);
     if (!same_view(r->method, str_sub(line, 0, method_len)) || line.ptr[method_len] != ' ' ||
         !same_view(r->target, str_sub(rest, 0, target_len)) || rest.ptr[target_len] != ' ' ||
         !str_starts(version, STR("HTTP/")) || version.len != STR("HTTP/1.1").len) {
@@ -124,6 +125,7 @@ static enum code expect_read(struct http_request *r, struct err *err)
 {
     size_t count = http_header_count_of(r, "Expect");
 
+    assert(r != NULL);
     if (count == 0 || r->version_minor == 0) {
         return OK;
     }

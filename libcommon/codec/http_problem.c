@@ -38,6 +38,7 @@ static const char *detail_make(const struct problem *p, const char *title, struc
 {
     const struct violation *first = NULL;
 
+    assert(p != NULL);
     if (p->title != NULL || p->violations == NULL || p->violations->count == 0) {
         return title;
     }

@@ -294,6 +294,7 @@ static enum code on_event(void *ctx, const struct json_event *event)
 {
     struct canon *c = ctx;
 
+    assert(event != NULL);
     switch (event->kind) {
     case JSON_KEY:
         return on_key(c, event->text);

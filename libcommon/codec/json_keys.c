@@ -67,6 +67,8 @@ enum code json_keys_add(struct json_keys *keys, struct str json, struct str name
 /* An order in which equal names are neighbours. */
 static int compare(const struct json_key_seen *a, const struct json_key_seen *b)
 {
+    assert(a != NULL);
+    assert(b != NULL);
     if (a->hash != b->hash) {
         return a->hash < b->hash ? -1 : 1;
     }
@@ -115,6 +117,7 @@ static void sort(struct json_key_seen *keys, size_t count)
 static bool
 is_among(const struct json_key_seen *keys, size_t count, const struct json_key_seen *key)
 {
+    assert(keys != NULL);
     for (size_t i = 0; i < count; i++) {
         if (compare(&keys[i], key) == 0) {
             return true;

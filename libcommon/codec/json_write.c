@@ -18,6 +18,7 @@ _Static_assert(NESTING_MAX < 64, "one bit per level");
  * the maximum; json_finish() compares the text itself. */
 static size_t bytes_limit(const struct json_writer *w)
 {
+    assert(w != NULL);
     return w->bytes_max + NUMBER_ROOM;
 }
 
@@ -54,6 +55,7 @@ static bool grow(struct json_writer *w, size_t need)
 
 static inline bool room(struct json_writer *w, size_t need)
 {
+    assert(w != NULL);
     if (w->buf.cap - w->buf.len >= need) {
         return !w->buf.overflow;
     }
@@ -62,11 +64,13 @@ static inline bool room(struct json_writer *w, size_t need)
 
 static inline void put(struct json_writer *w, char c)
 {
+    assert(w != NULL);
     w->buf.ptr[w->buf.len++] = c;
 }
 
 static inline void put_bytes(struct json_writer *w, const char *bytes, size_t len)
 {
+    assert(w != NULL);
     if (len > 0) {
         memcpy(w->buf.ptr + w->buf.len, bytes, len);
     }
@@ -161,6 +165,7 @@ void json_array_end(struct json_writer *w)
 /* U+2028 and U+2029 end lines in JavaScript before 2019, so they are written as escapes. */
 static bool is_line_break(const char *at, size_t len)
 {
+    assert(at != NULL);
     return len >= 3 && memcmp(at, "\xE2\x80", 2) == 0 && (at[2] == '\xA8' || at[2] == '\xA9');
 }
 
@@ -259,6 +264,7 @@ void json_text(struct json_writer *w, struct str text)
 
 void json_int64(struct json_writer *w, int64_t value)
 {
+    assert(w != NULL);
     if (value_begin(w, NUMBER_ROOM - 1)) {
         buf_int64(&w->buf, value);
     }
@@ -266,6 +272,7 @@ void json_int64(struct json_writer *w, int64_t value)
 
 void json_uint64(struct json_writer *w, uint64_t value)
 {
+    assert(w != NULL);
     if (value_begin(w, NUMBER_ROOM - 1)) {
         buf_uint64(&w->buf, value);
     }
@@ -273,6 +280,7 @@ void json_uint64(struct json_writer *w, uint64_t value)
 
 void json_decimal(struct json_writer *w, int64_t value, unsigned scale)
 {
+    assert(w != NULL);
     if (value_begin(w, NUMBER_ROOM - 1)) {
         decimal_format(&w->buf, value, scale);
     }
@@ -280,6 +288,7 @@ void json_decimal(struct json_writer *w, int64_t value, unsigned scale)
 
 void json_decimal_short(struct json_writer *w, int64_t value, unsigned scale)
 {
+    assert(w != NULL);
     if (value_begin(w, NUMBER_ROOM - 1)) {
         decimal_format_short(&w->buf, value, scale);
     }

@@ -83,6 +83,7 @@ static void push_list(struct visitor *v)
 /* One value is complete, or has been passed over. */
 static void value_done(struct visitor *v)
 {
+    assert(v != NULL);
     if (v->binder.depth > 0 && binder_top(&v->binder)->list) {
         binder_top(&v->binder)->items++;
     }
@@ -171,6 +172,8 @@ static enum code on_wrong_type(struct visitor *v, bool list, const struct json_e
 {
     enum code code = OK;
 
+    assert(v != NULL);
+    assert(event != NULL);
     report_type(&v->binder, list, event->kind);
     if (binder_top(&v->binder)->list) {
         code = binder_store_placeholder(&v->binder);
@@ -278,6 +281,7 @@ static enum code visit(void *ctx, const struct json_event *event)
 {
     struct visitor *v = ctx;
 
+    assert(event != NULL);
     if (v->skip > 0) {
         return on_skipped(v, event);
     }

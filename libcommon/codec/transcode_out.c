@@ -44,6 +44,7 @@ struct encoder {
 /* protobuf-c sorts descriptors by tag, and lays the struct out in the order of declaration. */
 static bool is_declared_by_tag(const ProtobufCMessageDescriptor *descriptor)
 {
+    assert(descriptor != NULL);
     for (unsigned i = 1; i < descriptor->n_fields; i++) {
         if (descriptor->fields[i].offset < descriptor->fields[i - 1].offset) {
             return false;
@@ -112,6 +113,7 @@ static int32_t load_i32(const void *at)
 
 static void write_int64(struct json_writer *w, const struct field_rule *rule, int64_t value)
 {
+    assert(rule != NULL);
     if ((rule->flags & RULE_DECIMAL) != 0) {
         json_decimal_short(w, value, rule->decimals);
     } else if ((rule->flags & RULE_MONEY) != 0) {
@@ -123,6 +125,7 @@ static void write_int64(struct json_writer *w, const struct field_rule *rule, in
 
 static void write_bool(struct json_writer *w, const struct field_rule *rule, const void *at)
 {
+    assert(rule != NULL);
     protobuf_c_boolean value = 0;
 
     memcpy(&value, at, sizeof(value));
@@ -135,6 +138,7 @@ static void write_bool(struct json_writer *w, const struct field_rule *rule, con
 
 static void write_string(struct json_writer *w, const struct field_rule *rule, struct str text)
 {
+    assert(rule != NULL);
     if ((rule->flags & RULE_RAW_JSON) == 0) {
         json_text(w, text);
     } else if (text.len == 0) {
@@ -264,11 +268,14 @@ static uint32_t field_index(const struct frame *f)
 
 static const struct field_rule *field_rule(const struct frame *f)
 {
+    assert(f != NULL);
     return &f->rules->fields[field_index(f)];
 }
 
 static void write_key(struct encoder *e, const struct frame *f, const struct field_rule *rule)
 {
+    assert(e != NULL);
+    assert(f != NULL);
     if (!f->bare) {
         json_key(&e->w, str_from(rule->name));
     }
@@ -277,6 +284,8 @@ static void write_key(struct encoder *e, const struct frame *f, const struct fie
 /* An unset field that declares a default shows the default, which is what it holds. */
 static bool has_value(const struct frame *f, const ProtobufCFieldDescriptor *field)
 {
+    assert(f != NULL);
+    assert(field != NULL);
     return field_is_set(f->message, field) || field->default_value != NULL;
 }
 

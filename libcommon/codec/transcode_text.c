@@ -30,6 +30,7 @@ static bool is_given(const struct bind_frame *f)
 {
     const ProtobufCFieldDescriptor *field = binder_field(f);
 
+    assert(f != NULL);
     return !field_is_list(field) && field->label != PROTOBUF_C_LABEL_REQUIRED &&
            field_is_set(f->message, field);
 }

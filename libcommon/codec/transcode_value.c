@@ -52,6 +52,7 @@ static const char *name_of_kind(enum json_kind kind)
 
 static const char *name_of_integer(const struct field_rule *rule)
 {
+    assert(rule != NULL);
     if ((rule->flags & RULE_DECIMAL) != 0) {
         return "a decimal number such as 17.25";
     }
@@ -119,6 +120,7 @@ static enum value_outcome read_decimal(const ProtobufCFieldDescriptor *field,
                                        union field_value *out,
                                        struct complaint *complaint)
 {
+    assert(rule != NULL);
     switch (decimal_parse(text, rule->decimals, &out->i64)) {
     case DECIMAL_OK:
         return VALUE_GIVEN;
@@ -195,6 +197,7 @@ static enum value_outcome read_integer(const ProtobufCFieldDescriptor *field,
                                        union field_value *out,
                                        struct complaint *complaint)
 {
+    assert(field != NULL);
     if (!is_whole_number(text)) {
         return wrong_form(field, rule, complaint);
     }
@@ -260,6 +263,7 @@ static enum value_outcome read_string(const struct field_rule *rule,
                                       struct str *out,
                                       struct complaint *complaint)
 {
+    assert(rule != NULL);
     if (text.len > (size_t)JSON_STRING_BYTES_MAX) {
         return complain(complaint, "length", "must have at most %d bytes", JSON_STRING_BYTES_MAX);
     }

@@ -78,6 +78,7 @@ static void metrics(struct admin *admin, struct http_exchange *x)
 {
     char *memory = arena_alloc(http_exchange_arena(x), ADMIN_METRICS_BYTES_MAX);
 
+    assert(admin != NULL);
     if (memory == NULL) {
         reply_problem(x, ERR_OVERLOADED);
         return;

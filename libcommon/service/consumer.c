@@ -43,6 +43,7 @@ struct consumers {
 
 static void count_outcome(const struct consumers *consumers, enum consumed outcome)
 {
+    assert(consumers != NULL);
     metric_add(consumers->options.metrics, METRIC_CONSUMED, outcome, 1);
 }
 
@@ -101,6 +102,7 @@ static void settle(struct delivery *delivery)
 
 static void again(struct delivery *delivery)
 {
+    assert(delivery != NULL);
     delivery->again = true;
     count_outcome(delivery->consumer->owner, CONSUMED_AGAIN);
 }
@@ -129,6 +131,7 @@ static void note_lag(const struct consumer *consumer, const ProtobufCMessage *in
         protobuf_c_message_descriptor_get_field_by_name(in->descriptor, "occurred_ms");
     uint64_t now = clock_wall_ms();
 
+    assert(consumer != NULL);
     if (field == NULL || field->type != PROTOBUF_C_TYPE_UINT64) {
         return;
     }
@@ -171,6 +174,7 @@ static void submit(struct delivery *delivery,
     ProtobufCMessage *in = NULL;
     struct req *r = NULL;
 
+    assert(record != NULL);
     transcode_allocator(&allocator, *arena);
     in = protobuf_c_message_unpack(
         consumer->row->in->descriptor, &allocator, record->len, record->data);
@@ -200,6 +204,8 @@ static void submit(struct delivery *delivery,
 /* Once one had no room the rest waits for the next delivery too. */
 static void submit_all(struct delivery *delivery, const Avanta__Records *records)
 {
+    assert(delivery != NULL);
+    assert(records != NULL);
     for (size_t i = 0; i < records->n_record && !delivery->again; i++) {
         struct arena *arena =
             arena_open(delivery->consumer->owner->options.arenas, REQ_ARENA_BYTES_MAX);

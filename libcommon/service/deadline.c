@@ -29,6 +29,7 @@ static void end_early(struct req *r, enum code code)
 
 static bool waits_for_database(const struct req *r)
 {
+    assert(r != NULL);
     return r->group == NULL && (r->sm.state == REQ_QUEUED || r->sm.state == REQ_DECIDED);
 }
 
@@ -69,6 +70,7 @@ void runner_expire(struct runner *runner)
     uint32_t slot = 0;
     struct req *r = NULL;
 
+    assert(runner != NULL);
     while ((r = pool_next(runner->requests, &slot)) != NULL) {
         if (r->sm.state != REQ_EXPIRED) {
             r->deadline_mono_ms = 0;
@@ -79,6 +81,7 @@ void runner_expire(struct runner *runner)
 
 void runner_database_state(struct runner *runner, bool ready)
 {
+    assert(runner != NULL);
     if (!ready && runner->database_ready) {
         runner->database_down_ms = clock_mono_ms();
     }

@@ -116,6 +116,7 @@ static uint32_t scopes_of(const Avanta__Principal *principal)
 {
     uint32_t scopes = 0;
 
+    assert(principal != NULL);
     for (size_t i = 0; i < principal->n_scopes; i++) {
         enum api_permission permission = API_PUBLIC;
 
@@ -266,6 +267,8 @@ endpoint_of(const struct dispatch *dispatch, const Avanta__Request *request, str
 {
     struct str prefix = STR("rpc.");
 
+    assert(dispatch != NULL);
+    assert(request != NULL);
     /* The server grants subjects; a frame must not ask for another method than its subject. */
     if (!str_starts(subject, prefix) ||
         !str_eq(str_sub(subject, prefix.len, subject.len), str_from(request->method))) {

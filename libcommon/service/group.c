@@ -41,6 +41,7 @@ static const struct sm_row group_states[GROUP_STATE_COUNT] = {
 
 enum code groups_open(struct runner *runner, struct err *err)
 {
+    assert(runner != NULL);
     runner->groups = calloc(runner->groups_max, sizeof *runner->groups);
     if (runner->groups == NULL) {
         return err_set(err, ERR_OVERLOADED, "no memory for the runner");
@@ -58,6 +59,7 @@ enum code groups_open(struct runner *runner, struct err *err)
 
 void groups_close(struct runner *runner)
 {
+    assert(runner != NULL);
     free(runner->groups);
     runner->groups = NULL;
 }
@@ -66,6 +68,7 @@ void groups_close(struct runner *runner)
 
 static bool works(const struct group *group)
 {
+    assert(group != NULL);
     LIST_EACH(&group->members, node)
     {
         const struct req *r = LIST_ENTRY(node, struct req, node);
@@ -79,6 +82,7 @@ static bool works(const struct group *group)
 
 static void turn_later(struct group *group)
 {
+    assert(group != NULL);
     if (list_empty(&group->node)) {
         list_push_back(&group->runner->group_turns, &group->node);
     }
@@ -98,6 +102,7 @@ static void answer_expired(struct req *r, struct pg_answer *answer)
 {
     const struct runner *runner = r->runner;
 
+    assert(answer != NULL);
     r->effect = EFFECT_NONE;
     if (answer->outcome == PG_OUTCOME_OK && r->idempotency != IDEMPOTENCY_ASKED &&
         runner->query_effects[r->statement.query] != QUERY_READS) {
@@ -167,6 +172,8 @@ struct pg_holder group_holder(struct group *group)
 
 static bool shares_user(const struct group *group, const struct req *r)
 {
+    assert(group != NULL);
+    assert(r != NULL);
     LIST_EACH(&group->members, node)
     {
         const struct req *m = LIST_ENTRY(node, struct req, node);
@@ -180,6 +187,7 @@ static bool shares_user(const struct group *group, const struct req *r)
 /* The verdict stands: it stays for the commit, leaves, or spoils the transaction. */
 static void member_decided(struct group *group, struct req *r)
 {
+    assert(group != NULL);
     if (r->code == OK || r->keeps) {
         return;
     }
@@ -194,6 +202,7 @@ static void member_decided(struct group *group, struct req *r)
 /* Wants one more statement. */
 static void member_goes_on(struct group *group, struct req *r)
 {
+    assert(group != NULL);
     if (r->statements == 0) {
         return;
     }
@@ -215,6 +224,7 @@ static void member_claimed(struct group *group, struct req *r)
 {
     bool ours = idempotency_judge(r, r->answer.result);
 
+    assert(group != NULL);
     group->runner->database->clear(&r->answer.result);
     if (ours && r->effect == EFFECT_STATEMENT) {
         sm_move(&r->sm, REQ_QUEUED);
@@ -250,11 +260,13 @@ static void member_resume(struct group *group, struct req *r)
 
 static bool in_trouble(const struct group *group)
 {
+    assert(group != NULL);
     return group->lost || group->failed || group->culprit != NULL;
 }
 
 static void members_resume(struct group *group)
 {
+    assert(group != NULL);
     LIST_EACH_SAFE(&group->members, node, following)
     {
         struct req *r = LIST_ENTRY(node, struct req, node);
@@ -353,6 +365,7 @@ static bool round_send(struct group *group)
 {
     bool sent = group_set_send(group);
 
+    assert(group != NULL);
     LIST_EACH_SAFE(&group->members, node, following)
     {
         struct req *r = LIST_ENTRY(node, struct req, node);
@@ -396,6 +409,7 @@ void group_go_on(struct group *group)
 
 void group_turn(struct group *group)
 {
+    assert(group != NULL);
     if (group->sm.state == GROUP_COMMIT) {
         group_committed(group);
         return;

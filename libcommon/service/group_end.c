@@ -77,6 +77,7 @@ static enum code commit_queue(struct group *group, struct err *err)
 /* Members that all ended without a statement and leave nothing to write need no transaction. */
 static bool nothing_to_commit(const struct group *group)
 {
+    assert(group != NULL);
     if (group->begun) {
         return false;
     }
@@ -138,6 +139,7 @@ void group_outbox_answer(struct group *group, const struct pg_answer *answer)
 {
     const struct outbox_target target = {group->runner->database, group->conn, group->arena};
 
+    assert(answer != NULL);
     if (answer->outcome == PG_OUTCOME_OK && group->arena != NULL) {
         outbox_take_numbers(&target, &group->outbox, answer->result);
     }
@@ -174,6 +176,7 @@ void group_committed(struct group *group)
  * key's lock is gone: run again, the request sees it. */
 static bool is_collision(const struct pg_answer *answer)
 {
+    assert(answer != NULL);
     return answer->err.code == ERR_SERIALIZATION ||
            strcmp(answer->constraint, "idempotency_pkey") == 0;
 }

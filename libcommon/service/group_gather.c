@@ -12,11 +12,14 @@
 
 static bool is_alone(const struct req *r)
 {
+    assert(r != NULL);
     return r->alone || r->endpoint->slow;
 }
 
 static bool may_join(const struct group *group, const struct req *r)
 {
+    assert(group != NULL);
+    assert(r != NULL);
     if (!turns_free(r, group)) {
         return false;
     }
@@ -44,6 +47,7 @@ static bool may_join(const struct group *group, const struct req *r)
 
 static void join(struct group *group, struct req *r)
 {
+    assert(group != NULL);
     list_remove(&r->node);
     list_push_back(&group->members, &r->node);
     group->runner->writes_waiting--;
@@ -57,6 +61,7 @@ static void gather(struct group *group, struct list *queue)
 {
     size_t scanned = 0;
 
+    assert(group != NULL);
     LIST_EACH_SAFE(queue, node, following)
     {
         struct req *r = LIST_ENTRY(node, struct req, node);
@@ -101,11 +106,13 @@ static bool any_free(struct list *queue)
 
 static bool apart_possible(struct runner *runner)
 {
+    assert(runner != NULL);
     return runner->groups_apart < runner->groups_apart_max && any_free(&runner->writes_apart);
 }
 
 static bool shared_possible(struct runner *runner)
 {
+    assert(runner != NULL);
     return any_free(&runner->writes_again) || any_free(&runner->writes);
 }
 
@@ -119,6 +126,7 @@ static bool next_is_apart(struct runner *runner)
 {
     bool apart = apart_possible(runner);
 
+    assert(runner != NULL);
     if (apart && !runner->apart_turn && shared_possible(runner)) {
         apart = false;
     }

@@ -21,6 +21,8 @@ static bool wants_set(const struct req *r)
 
 static bool same_statement(const struct req *a, const struct req *b)
 {
+    assert(a != NULL);
+    assert(b != NULL);
     return a->statement.table == b->statement.table && a->statement.query == b->statement.query;
 }
 

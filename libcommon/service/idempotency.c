@@ -140,6 +140,7 @@ bool idempotency_judge(struct req *r, const struct pg_result *found)
 
 bool idempotency_holds(const struct req *r)
 {
+    assert(r != NULL);
     return r->idempotency == IDEMPOTENCY_CLAIMED || r->idempotency == IDEMPOTENCY_KNOWN;
 }
 

@@ -91,6 +91,7 @@ static void send(struct log_bus *log)
 
 static void ship(struct log_bus *log, uint32_t lines_max)
 {
+    assert(log != NULL);
     for (uint32_t i = 0; i < lines_max && bus_connected(log->bus); i++) {
         if (!log_ship_take(&log->record)) {
             return;

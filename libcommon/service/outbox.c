@@ -36,11 +36,14 @@ struct gathering {
 
 static bool is_wanted(const struct req *r, const struct emission *e)
 {
+    assert(r != NULL);
+    assert(e != NULL);
     return e->kind == EMISSION_FAILURE || r->code == OK || r->keeps;
 }
 
 bool outbox_wants(const struct req *r)
 {
+    assert(r != NULL);
     for (const struct emission *e = r->emissions; e != NULL; e = e->next) {
         if (is_wanted(r, e)) {
             return true;
@@ -74,6 +77,7 @@ static enum code close_packing(struct gathering *g, struct packing *packing, str
     uint8_t *body = NULL;
     size_t len = 0;
 
+    assert(packing != NULL);
     if (packing->count == 0) {
         return OK;
     }
@@ -99,6 +103,7 @@ static enum code close_all(struct gathering *g, struct err *err)
 {
     enum code code = OK;
 
+    assert(g != NULL);
     for (size_t i = 0; i < PACK_STREAM_COUNT && code == OK; i++) {
         code = close_packing(g, &g->packings[i], err);
     }
@@ -117,6 +122,7 @@ static enum code statement_end(struct gathering *g, struct err *err)
 {
     enum code code = statement_send(g, err);
 
+    assert(g != NULL);
     g->rows.n_subject = 0;
     g->rows.n_body = 0;
     g->bytes = 0;
@@ -131,6 +137,8 @@ record_pack(struct gathering *g, const struct req *r, Avanta__AuditRecord *recor
 {
     uint8_t *packed = NULL;
 
+    assert(g != NULL);
+    assert(r != NULL);
     record->severity = proto_text(r->severity);
     record->service = proto_text(g->service);
     packed = arena_alloc(g->target->arena, avanta__audit_record__get_packed_size(record));
@@ -202,6 +210,7 @@ static enum code add_all(struct gathering *g, const struct list *members, struct
 /* Only what one statement took is known by its answer. */
 static void keep(struct gathering *g)
 {
+    assert(g != NULL);
     if (g->statements != 1 || g->rows.n_subject == 0) {
         return;
     }

@@ -295,6 +295,7 @@ enum code process_parts_open(struct process *p, struct err *err)
 
 void process_base_close(struct process *p)
 {
+    assert(p != NULL);
     loop_close(&p->loop);
     service_metrics_close(&p->metrics);
     free(p->endpoints);

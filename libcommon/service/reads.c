@@ -40,6 +40,7 @@ enum code flights_open(struct runner *runner, struct err *err)
 
 void flights_close(struct runner *runner)
 {
+    assert(runner != NULL);
     free(runner->flights);
     runner->flights = NULL;
 }
@@ -68,6 +69,7 @@ static void send_again(struct req *r)
 
 static bool may_send_again(struct req *r, const struct pg_answer *answer)
 {
+    assert(answer != NULL);
     if (!op_reads(r->endpoint->op)) {
         return false;
     }

@@ -22,6 +22,7 @@ static const struct sm_row relay_states[RELAY_STATE_COUNT] = {
 
 void relay_log_failure(struct relay *relay, const char *what, const char *cause)
 {
+    assert(relay != NULL);
     if (log_rate_allows(&relay->logged_ms)) {
         log_event(LOG_WARN, "outbox_relay_failed", LOG_S("at", what), LOG_S("cause", cause));
     }
@@ -46,6 +47,8 @@ enum code relay_publish(struct relay *relay,
     char id[MESSAGE_ID_BYTES];
     struct buf text = buf_over(id, sizeof id);
 
+    assert(relay != NULL);
+    assert(publication != NULL);
     buf_printf(&text,
                "%s-%lld-%lld",
                relay->options.service,
@@ -68,6 +71,7 @@ enum code relay_publish(struct relay *relay,
 
 static bool is_empty(const struct relay *relay)
 {
+    assert(relay != NULL);
     return pool_used(relay->offered) == 0 && relay->acked_count == 0;
 }
 
@@ -75,6 +79,7 @@ static bool is_empty(const struct relay *relay)
  * on. */
 static uint64_t wait_ms(struct relay *relay, bool worked)
 {
+    assert(relay != NULL);
     if (relay->failed || relay->lost || relay->refused > relay->stored ||
         (relay->behind && !worked)) {
         relay->retry_ms = relay->retry_ms == 0 ? RELAY_RETRY_MS : relay->retry_ms * 2;
@@ -102,6 +107,7 @@ static void stop(struct relay *relay)
 
 void relay_pass_ended(struct relay *relay, bool worked)
 {
+    assert(relay != NULL);
     if (relay->drained != NULL && pool_used(relay->offered) == 0 &&
         (relay->lost || (!worked && is_empty(relay)))) {
         stop(relay);
@@ -191,6 +197,7 @@ void relay_offer(struct relay *relay, const struct outbox_rows *rows)
 {
     const size_t room = RELAY_OFFERED_MAX - pool_used(relay->offered) - relay->acked_count;
 
+    assert(rows != NULL);
     if (relay->behind && relay_pass_hold(relay, rows)) {
         return;
     }

@@ -180,6 +180,7 @@ static enum code publish_row(struct relay *relay, size_t row, size_t *bytes, str
 
 static bool is_in_page(const struct relay *relay, int64_t id)
 {
+    assert(relay != NULL);
     for (size_t i = 0; i < relay->publication_count; i++) {
         if (relay->publications[i].number.id == id) {
             return true;
@@ -274,6 +275,7 @@ static void on_answer(void *ctx, void *tag, struct pg_answer *answer)
     struct relay *relay = ctx;
     enum tag what = *(const enum tag *)tag;
 
+    assert(answer != NULL);
     if (answer->outcome == PG_OUTCOME_FAILED) {
         relay->failed = true;
         relay_log_failure(relay, "database", answer->err.text);

@@ -187,6 +187,7 @@ enum step req_query_from(struct req *r, uint16_t query_index, const ProtobufCMes
 
 size_t req_rows(const struct req *r)
 {
+    assert(r != NULL);
     return r->result == NULL ? 0 : r->row_count;
 }
 

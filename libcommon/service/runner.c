@@ -121,6 +121,7 @@ void runner_close(struct runner **runner)
 
 void runner_wake(struct runner *runner)
 {
+    assert(runner != NULL);
     runner->effects->wake(runner->effects->ctx);
 }
 
@@ -253,6 +254,7 @@ void runner_steps(struct req *r)
 
 static bool in_transaction(const struct req *r)
 {
+    assert(r != NULL);
     return op_writes(r->endpoint->op) && !r->outside;
 }
 
@@ -392,6 +394,7 @@ static void resume(struct req *r)
 /* Gives free connections to what waits; reads and writes take turns while both do. */
 static void pump(struct runner *runner)
 {
+    assert(runner != NULL);
     while (runner->connections_held < runner->connections) {
         bool reads = runner->reads_waiting > 0;
         bool writes = runner->writes_waiting > 0 && runner->groups_open < runner->groups_max &&
@@ -412,6 +415,7 @@ bool runner_pass(struct runner *runner)
 {
     struct list *node = NULL;
 
+    assert(runner != NULL);
     while ((node = list_pop_front(&runner->group_turns)) != NULL) {
         group_turn(LIST_ENTRY(node, struct group, node));
     }

@@ -238,6 +238,7 @@ static void serve_when_ready(struct process *p)
 {
     struct err err = {0};
 
+    assert(p != NULL);
     if (p->sm.state != PROCESS_INIT || !p->database_ready || !bus_connected(p->bus) ||
         !streams_ready(p->streams)) {
         return;
@@ -352,6 +353,7 @@ static void run(struct process *p)
 {
     struct err err = {0};
 
+    assert(p != NULL);
     if (process_parts_open(p, &err) != OK) {
         p->status = fail(p, &err);
         process_drain(p);

@@ -65,6 +65,7 @@ static int help(const struct service *self, struct service_config *config)
     struct config_table tables[2];
     size_t count = service_config_tables(self, config, tables);
 
+    assert(self != NULL);
     (void)printf("%s %s: %s\n\n"
                  "Without an option it serves until SIGTERM or SIGINT.\n"
                  "  --migrate          bring the database up to date, then exit\n"
@@ -93,6 +94,7 @@ static int markdown(const struct service *self, struct service_config *config)
 
 static int metrics(const struct service *self, struct service_config *config)
 {
+    assert(self != NULL);
     (void)config;
     service_metrics_markdown(stdout, self->metrics, self->metric_count);
     return EXIT_SUCCESS;
@@ -100,6 +102,7 @@ static int metrics(const struct service *self, struct service_config *config)
 
 static int version(const struct service *self, struct service_config *config)
 {
+    assert(self != NULL);
     (void)config;
     (void)printf("%s %s\n", self->name, self->version);
     return EXIT_SUCCESS;
@@ -114,6 +117,7 @@ static int complain(const struct service *self, const struct err *err)
 
 static void row_relax(struct config_row *row)
 {
+    assert(row != NULL);
     if (row->fallback == NULL) {
         row->fallback = row->type == CONFIG_TEXT ? "" : "0";
         row->min = 0;
@@ -145,6 +149,8 @@ static enum code load_relaxed(const struct service *self,
 static enum code
 log_options_read(const struct service_config *config, struct log_options *out, struct err *err)
 {
+    assert(config != NULL);
+    assert(out != NULL);
     out->sample = config->log_sample;
     out->slow_ms = config->log_slow_ms;
     return log_config_read(config->log_level, config->log_format, config->log_ship, out, err);
@@ -175,6 +181,7 @@ static int ready(const struct service *self, struct service_config *config)
     struct err err = {0};
     enum code code = load_relaxed(self, config, tables, &count, &err);
 
+    assert(config != NULL);
     if (code == OK && config->admin_port == 0) {
         code = err_set(&err, ERR_INVALID, "AVANTA_ADMIN_PORT is required for --ready");
     }
@@ -194,6 +201,7 @@ static enum code load(const struct service *self, struct service_config *config,
     struct log_options log = {.service = self->name, .instance = instance_id()};
     enum code code = config_load(tables, count, known_variables, err);
 
+    assert(config != NULL);
     if (code == OK) {
         code = log_options_read(config, &log, err);
     }
@@ -223,6 +231,7 @@ static int migrate(const struct service *self, struct service_config *config)
     size_t count = 0;
     struct err err = {0};
 
+    assert(config != NULL);
     /* Only the owner's address of the database is needed, so only it is asked for. */
     if (load_relaxed(self, config, tables, &count, &err) != OK) {
         return complain(self, &err);
@@ -343,6 +352,7 @@ static int check_sql(const struct service *self, struct service_config *config)
     struct err err = {0};
     enum code code = load(self, config, &err);
 
+    assert(self != NULL);
     if (code == OK && check.loop == NULL) {
         code = err_set(&err, ERR_OVERLOADED, "no memory for the loop");
     }

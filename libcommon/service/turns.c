@@ -79,6 +79,7 @@ uint32_t turns_waiting(const struct turns *turns)
 
 static struct str key_of(const uint64_t *owner)
 {
+    assert(owner != NULL);
     return (struct str){(const char *)owner, sizeof *owner};
 }
 
@@ -123,12 +124,14 @@ static bool is_change(const struct req *r)
 /* Nothing else of its owner goes with it. */
 static bool is_single(const struct req *r)
 {
+    assert(r != NULL);
     return op_is_heavy(r->endpoint->op) || r->endpoint->op->tx == TX_WRITE_ALONE ||
            r->endpoint->sequential || r->endpoint->slow;
 }
 
 static struct req *first_of(const struct lane *lane)
 {
+    assert(lane != NULL);
     return list_empty(&lane->waiting) ? NULL : LIST_ENTRY(lane->waiting.next, struct req, node);
 }
 
@@ -171,6 +174,8 @@ static void lane_turn(struct turns *turns, struct lane *lane)
     struct req *r = first_of(lane);
     bool heavy = r != NULL && op_is_heavy(r->endpoint->op);
 
+    assert(turns != NULL);
+    assert(lane != NULL);
     if (heavy && lane->out == 0 && turns->heavy_out == turns->heavy_max) {
         if (list_empty(&lane->heavy)) {
             list_push_back(&turns->heavy_lanes, &lane->heavy);
@@ -193,6 +198,8 @@ static void lane_turn(struct turns *turns, struct lane *lane)
 
 static bool may_wait(const struct turns *turns, const struct lane *lane, const struct req *r)
 {
+    assert(turns != NULL);
+    assert(lane != NULL);
     if (r->endpoint->method == NULL) {
         return true; /* events and jobs have bounds of their own */
     }
@@ -258,6 +265,7 @@ void turns_leave(struct turns *turns, struct req *r)
 
 bool turns_free(const struct req *r, const struct group *group)
 {
+    assert(r != NULL);
     return r->lane == NULL || r->lane->group == NULL || r->lane->group == group;
 }
 

@@ -71,6 +71,7 @@ static void work_done(void *arg)
 
 static bool is_late(const struct req *r)
 {
+    assert(r != NULL);
     return r->sm.state == REQ_EXPIRED || clock_mono_ms() >= r->deadline_mono_ms;
 }
 
@@ -94,6 +95,7 @@ static bool start(struct work_item *item)
 /* Fills the threads from the queue. */
 static void next_start(struct runner *runner)
 {
+    assert(runner != NULL);
     while (runner->works_running < runner->options.work_threads) {
         struct list *node = list_pop_front(&runner->works);
         if (node == NULL) {

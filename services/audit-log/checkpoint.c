@@ -57,6 +57,7 @@ static size_t frontier_write(const struct merkle_frontier *frontier, uint8_t *ou
 {
     size_t len = 0;
 
+    assert(frontier != NULL);
     for (uint32_t level = MERKLE_LEVELS_MAX; level-- > 0;) {
         if ((frontier->size >> level & 1U) != 0) {
             memcpy(out + len, frontier->nodes[level].bytes, MERKLE_HASH_BYTES);
@@ -70,6 +71,7 @@ static bool frontier_read(struct str stored, uint64_t size, struct merkle_fronti
 {
     size_t at = 0;
 
+    assert(out != NULL);
     merkle_frontier_init(out);
     out->size = size;
     for (uint32_t level = MERKLE_LEVELS_MAX; level-- > 0;) {
@@ -116,6 +118,7 @@ static bool nodes_room(struct req *r, size_t leaves, Avanta__AuditLog__TreeAdd *
 {
     size_t most = leaves / TREE_RUN_MAX * 2 + MERKLE_LEVELS_MAX;
 
+    assert(add != NULL);
     add->levels = arena_calloc(req_arena(r), most, sizeof *add->levels);
     add->indices = arena_calloc(req_arena(r), most, sizeof *add->indices);
     add->hashes = arena_calloc(req_arena(r), most, sizeof *add->hashes);
@@ -126,6 +129,8 @@ static bool node_keep(struct req *r, const struct merkle_node *node, Avanta__Aud
 {
     struct merkle_hash *hash = NULL;
 
+    assert(node != NULL);
+    assert(add != NULL);
     if (node->level % TREE_LEVEL_STEP != 0) {
         return true;
     }
@@ -146,6 +151,7 @@ static enum step leaf_read(struct req *r, size_t row, uint64_t index, struct mer
     struct arena_mark mark = arena_mark(req_arena(r));
     Avanta__AuditLog__TreeHash found = AVANTA__AUDIT_LOG__TREE_HASH__INIT;
 
+    assert(out != NULL);
     if (!req_row(r, row, &found.base)) {
         return STEP_FAIL;
     }
@@ -162,6 +168,7 @@ static bool nodes_keep(struct req *r,
                        size_t count,
                        Avanta__AuditLog__TreeAdd *add)
 {
+    assert(complete != NULL);
     for (size_t i = 0; i < count; i++) {
         if (!node_keep(r, &complete[i], add)) {
             return false;
@@ -177,6 +184,7 @@ static enum step leaves_append(struct req *r, struct growing *growing)
     struct merkle_hash leaf;
     size_t count = 0;
 
+    assert(growing != NULL);
     if (!nodes_room(r, rows, &growing->add)) {
         return req_fail(r, ERR_TOO_LARGE, "the checkpoint needs too much memory");
     }
@@ -229,6 +237,7 @@ static void grow_tell(struct req *r, const struct growing *growing)
 {
     Avanta__AuditLog__CheckpointMade event = AVANTA__AUDIT_LOG__CHECKPOINT_MADE__INIT;
 
+    assert(growing != NULL);
     event.has_size = true;
     event.size = growing->add.size;
     event.checkpoint = growing->add.note;

@@ -376,6 +376,7 @@ static int seal_run(struct sealing *s, const struct command_settings *settings)
     struct arena_pool *pool = export_pool_open();
     enum code code = OK;
 
+    assert(s != NULL);
     s->arena = pool == NULL ? NULL : export_arena_open(pool);
     code = s->arena == NULL ? err_set(s->err, ERR_TOO_LARGE, "no memory to seal with")
                             : command_connect(settings, &s->db, s->err);

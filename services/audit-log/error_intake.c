@@ -78,6 +78,7 @@ static uint64_t address_key(const struct error_intake *intake, struct str addres
     struct network network;
     size_t bytes = sizeof network.address;
 
+    assert(intake != NULL);
     if (!network_parse(address, &network)) {
         return intake->seed;
     }
@@ -112,6 +113,7 @@ static struct bucket *address_bucket(struct error_intake *intake, struct str add
 
 static struct error_batch *filling(struct error_intake *intake)
 {
+    assert(intake != NULL);
     return &intake->halves[intake->filling].batch;
 }
 
@@ -243,17 +245,20 @@ static void half_clear(struct half *half)
 
 static bool is_empty(const struct error_batch *batch)
 {
+    assert(batch != NULL);
     return batch->group_count == 0 && batch->dropped[ERROR_FRONTEND] == 0 &&
            batch->dropped[ERROR_SERVER] == 0;
 }
 
 static bool is_run(const struct error_intake *intake, struct str run)
 {
+    assert(intake != NULL);
     return intake->writing && str_eq(run, str_from(intake->run));
 }
 
 static void give_up(struct error_intake *intake, const struct error_batch *batch)
 {
+    assert(batch != NULL);
     for (size_t i = 0; i < ERROR_SOURCE_COUNT; i++) {
         filling(intake)->dropped[i] += batch->dropped[i];
     }
@@ -301,11 +306,13 @@ void error_intake_written(struct error_intake *intake, struct str run)
 
 uint32_t error_intake_alerts(const struct error_intake *intake, uint64_t now_us)
 {
+    assert(intake != NULL);
     return (uint32_t)bucket_level(&intake->alerts, intake->limits.alerts_per_minute, now_us);
 }
 
 void error_intake_alerted(struct error_intake *intake, uint32_t count, uint64_t now_us)
 {
+    assert(intake != NULL);
     bucket_take(&intake->alerts, intake->limits.alerts_per_minute, count, now_us);
 }
 

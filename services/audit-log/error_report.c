@@ -67,6 +67,7 @@ static void members_read(struct str json, struct arena *arena, struct error_memb
 {
     struct err err = {.code = OK};
 
+    assert(out != NULL);
     *out = (struct error_members){.json = json};
     json = str_trim(json);
     if (json.len == 0 || json.ptr[0] != '{') {
@@ -153,6 +154,7 @@ static struct str agent_of(const Avanta__AuditLog__ReportErrorRequest *in,
 {
     struct str given = error_json_text(str_from(in->agent), arena);
 
+    assert(client != NULL);
     if (given.ptr != NULL && given.len == 0) {
         given = str_from(client->agent);
     }
@@ -243,6 +245,7 @@ static struct str fields_of(const Avanta__LogLine *line, struct arena *arena)
     char *memory = arena_alloc(arena, LINE_BYTES_MAX);
     struct buf out = buf_over(memory, memory == NULL ? 0 : LINE_BYTES_MAX);
 
+    assert(line != NULL);
     if (memory == NULL) {
         return (struct str){NULL, 0};
     }

@@ -76,6 +76,7 @@ static size_t grouped_length(struct str rest, char digits[CARD_DIGITS_MAX + 1], 
     size_t len = 0;
     size_t count = 0;
 
+    assert(out_count != NULL);
     for (size_t i = 0; i < rest.len && count <= CARD_DIGITS_MAX; i++) {
         char c = rest.ptr[i];
         bool joins = (c == ' ' || c == '-') && i > 0 && is_digit(rest.ptr[i - 1]);
@@ -238,12 +239,14 @@ static bool says_secret(struct str name)
 
 static bool has_room(const struct walk *w)
 {
+    assert(w != NULL);
     /* Escapes make of one byte six at most. */
     return w->writer.buf.len + ROOM_BYTES < w->bytes_max;
 }
 
 static enum code take_key(struct walk *w, struct str name)
 {
+    assert(w != NULL);
     w->due = true;
     if (!has_room(w)) {
         return OK; /* its value finds none either */
@@ -320,6 +323,7 @@ static enum code take_value(struct walk *w, const struct json_event *event)
     bool left_out = !has_room(w) && w->depth > 0;
     bool masked = w->masked && w->due;
 
+    assert(event != NULL);
     w->cut = w->cut || left_out;
     if (!left_out && w->due) {
         json_key(&w->writer, w->name);
@@ -367,6 +371,7 @@ static enum code visit(void *ctx, const struct json_event *event)
 {
     struct walk *w = ctx;
 
+    assert(event != NULL);
     if (closes(event->kind)) {
         take_end(w, event->kind);
         return OK;
@@ -411,6 +416,7 @@ static enum code take_first(void *ctx, const struct json_event *event)
 {
     struct found *found = ctx;
 
+    assert(event != NULL);
     if (!found->taken && event->kind == JSON_STRING) {
         const char *copy = arena_strdup(found->arena, event->text);
 

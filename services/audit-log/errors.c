@@ -84,6 +84,7 @@ static bool take_groups(struct req *r, size_t *out_count, Avanta__AuditLog__Erro
 {
     ProtobufCMessage **rows = NULL;
 
+    assert(out != NULL);
     if (!req_rows_all(r, out_count, &rows)) {
         return false;
     }
@@ -95,6 +96,7 @@ static bool take_samples(struct req *r, size_t *out_count, Avanta__AuditLog__Err
 {
     ProtobufCMessage **rows = NULL;
 
+    assert(out != NULL);
     if (!req_rows_all(r, out_count, &rows)) {
         return false;
     }

@@ -169,6 +169,7 @@ static bool json_put(struct req *r, const Avanta__AuditLog__AuditEntry *row, str
     struct str text = STR_EMPTY;
     struct err err = {.code = OK};
 
+    assert(row != NULL);
     if (transcode_to_json(&row->base,
                           api_methods[API_AUDIT_LOG_GET_AUDIT_RECORD].out,
                           -1,
@@ -187,6 +188,7 @@ static bool line_put(struct req *r, const Avanta__AuditLog__AuditEntry *entry, s
     Avanta__AuditLog__AuditRow row;
     struct str text;
 
+    assert(entry != NULL);
     leaf_row(entry, &row);
     text = leaf_text(&row, req_arena(r));
     buf_printf(out, "{\"leaf_index\":%lld,\"record\":", (long long)entry->leaf_index);
@@ -199,6 +201,7 @@ static void body_begin(const struct req *r, const struct exporting *exporting, s
 {
     char now[TIMESTAMP_TEXT_BYTES];
 
+    assert(exporting != NULL);
     if (exporting->format == EXPORT_CSV) {
         csv_head(out);
     } else if (exporting->format == EXPORT_JSON) {
@@ -256,6 +259,8 @@ static bool rows_put(struct req *r, struct buf *out, size_t *out_count, char **o
     size_t rows = req_rows(r);
     Avanta__AuditLog__AuditEntry last = AVANTA__AUDIT_LOG__AUDIT_ENTRY__INIT;
 
+    assert(out != NULL);
+    assert(out_count != NULL);
     *out_count = 0;
     while (*out_count < rows) {
         struct arena_mark mark = arena_mark(req_arena(r));
@@ -285,6 +290,7 @@ static bool rows_put(struct req *r, struct buf *out, size_t *out_count, char **o
  * would have left the next one out. */
 static bool is_cut(struct req *r, const struct exporting *exporting, size_t count)
 {
+    assert(exporting != NULL);
     return count > 0 && (count < req_rows(r) || (int64_t)count == exporting->search.limit ||
                          exporting->bytes + ROW_BYTES_MAX > ROWS_BYTES_MAX);
 }

@@ -230,6 +230,7 @@ static enum code on_event(void *ctx, const struct json_event *event)
 {
     struct reading *r = ctx;
 
+    assert(event != NULL);
     switch (event->kind) {
     case JSON_OBJECT_BEGIN:
     case JSON_ARRAY_BEGIN:

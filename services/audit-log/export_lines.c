@@ -97,5 +97,6 @@ export_lines_next(struct export_lines *lines, struct str *out, bool *out_found, 
 
 void export_lines_sha256(struct export_lines *lines, uint8_t out[SHA256_BYTES])
 {
+    assert(lines != NULL);
     export_input_sha256(lines->input, out);
 }

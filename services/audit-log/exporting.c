@@ -254,6 +254,7 @@ static void tell(struct exporting *e)
 {
     const uint64_t now = clock_mono_ms();
 
+    assert(e != NULL);
     if (now >= e->told_ms + TELL_EVERY_MS) {
         (void)fprintf(stderr,
                       "%llu of %llu records\n",

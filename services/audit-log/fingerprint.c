@@ -54,6 +54,7 @@ struct scan {
 
 static char peek(const struct scan *s, size_t ahead)
 {
+    assert(s != NULL);
     if (s->at + ahead >= s->text.len) {
         return '\0';
     }
@@ -88,6 +89,7 @@ static bool take_quoted(struct scan *s)
 /* What was masked stands for anything that differs. */
 static bool take_mask(struct scan *s)
 {
+    assert(s != NULL);
     if (!str_starts(str_sub(s->text, s->at, s->text.len), STR(LOG_MASK))) {
         return false;
     }
@@ -105,6 +107,7 @@ static bool ends_address(char c)
 /* "scheme://" and what follows it. `word` stands before. */
 static bool take_address(struct scan *s, size_t word)
 {
+    assert(s != NULL);
     if (!str_starts(str_sub(s->text, s->at + word, s->text.len), STR("://"))) {
         return false;
     }
@@ -173,6 +176,7 @@ static void take_number(struct scan *s)
     size_t number = number_length(s);
     size_t word = 0;
 
+    assert(s != NULL);
     while (is_word(peek(s, word)) || (peek(s, word) == '-' && is_word(peek(s, word + 1)))) {
         word++;
     }
@@ -201,6 +205,7 @@ static void take_one(struct scan *s)
 
 static void pass_blanks(struct scan *s)
 {
+    assert(s != NULL);
     while (s->at < s->text.len && is_blank(s->text.ptr[s->at])) {
         s->at++;
     }
@@ -211,6 +216,7 @@ static void normalise(struct str text, struct buf *out)
 {
     struct scan s = {.text = text, .out = out};
 
+    assert(out != NULL);
     pass_blanks(&s);
     while (s.at < text.len && !out->overflow) {
         if (is_blank(text.ptr[s.at])) {

@@ -95,6 +95,8 @@ struct str leaf_text(const Avanta__AuditLog__AuditRow *row, struct arena *arena)
 
 void leaf_row(const Avanta__AuditLog__AuditEntry *entry, Avanta__AuditLog__AuditRow *out)
 {
+    assert(entry != NULL);
+    assert(out != NULL);
     avanta__audit_log__audit_row__init(out);
     out->owner = entry->user_id;
     out->actor = entry->actor_id;

@@ -39,6 +39,7 @@ static size_t runs_unite(struct run *runs, size_t count)
 {
     size_t kept = 0;
 
+    assert(runs != NULL);
     qsort(runs, count, sizeof *runs, run_compare);
     for (size_t i = 0; i < count; i++) {
         const struct run *last = kept == 0 ? NULL : &runs[kept - 1];
@@ -58,6 +59,7 @@ nodes_wanted(const struct merkle_node *nodes, size_t count, struct arena *arena)
     struct run *runs = arena_calloc(arena, count + 1, sizeof *runs);
     size_t kept = 0;
 
+    assert(nodes != NULL);
     if (out == NULL || runs == NULL) {
         return NULL;
     }
@@ -83,6 +85,8 @@ nodes_wanted(const struct merkle_node *nodes, size_t count, struct arena *arena)
 
 static int row_compare(const Avanta__AuditLog__ProofNode *row, const struct run *run)
 {
+    assert(row != NULL);
+    assert(run != NULL);
     if (row->level != (int64_t)run->level) {
         return row->level < (int64_t)run->level ? -1 : 1;
     }
@@ -146,6 +150,7 @@ bool nodes_fill(struct merkle_node *nodes,
                 Avanta__AuditLog__ProofNode *const *rows,
                 size_t row_count)
 {
+    assert(nodes != NULL);
     for (size_t i = 0; i < count; i++) {
         if (!node_fill(&nodes[i], rows, row_count)) {
             return false;

@@ -61,6 +61,7 @@ static checkpoint_row *checkpoint_take(struct req *r)
 /* The note with what witnesses said to it. */
 static char *cosigned(struct req *r, const checkpoint_row *row)
 {
+    assert(row != NULL);
     return arena_printf(req_arena(r), "%s%s", row->note, row->cosignatures);
 }
 
@@ -129,6 +130,7 @@ static bool nodes_take(struct req *r, Avanta__AuditLog__ProofNode ***out, size_t
 {
     ProtobufCMessage **rows = NULL;
 
+    assert(out != NULL);
     if (!req_rows_all(r, out_count, &rows)) {
         return false;
     }
@@ -138,6 +140,8 @@ static bool nodes_take(struct req *r, Avanta__AuditLog__ProofNode ***out, size_t
 
 static bool hashes_put(struct req *r, const struct merkle_proof *proof, char ***out, size_t *count)
 {
+    assert(proof != NULL);
+    assert(count != NULL);
     *out = arena_calloc(req_arena(r), proof->count + 1, sizeof **out);
     for (size_t i = 0; *out != NULL && i < proof->count; i++) {
         (*out)[i] = hash_text(r, proof->hashes[i].bytes, sizeof proof->hashes[i].bytes);
@@ -262,6 +266,7 @@ static enum step sizes_check(struct req *r, struct comparing *comparing, int64_t
     const Avanta__AuditLog__ConsistencyProofRequest *in = req_in(r);
     int64_t to = in->has_to ? in->to : newest;
 
+    assert(comparing != NULL);
     if (to > newest) {
         return req_violation(r,
                              ERR_INVALID,

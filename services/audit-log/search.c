@@ -25,6 +25,7 @@ static bool audit_id_parse(const char *id, int64_t *out)
 {
     struct str text = str_from(id);
 
+    assert(out != NULL);
     if (str_starts(text, STR(ID_PREFIX))) {
         text = str_sub(text, strlen(ID_PREFIX), text.len);
     }
@@ -37,6 +38,7 @@ bool audit_cursor_read(struct req *r, const char *cursor, bool falling, search *
     size_t at = 0;
     int64_t leaf = 0;
 
+    assert(out != NULL);
     if (cursor == NULL) {
         return true;
     }
@@ -57,6 +59,7 @@ bool audit_cursor_read(struct req *r, const char *cursor, bool falling, search *
 
 char *audit_cursor_write(struct req *r, const Avanta__AuditLog__AuditEntry *last)
 {
+    assert(last != NULL);
     return arena_printf(req_arena(r),
                         "%llu%c%lld",
                         (unsigned long long)last->occurred_ms,
@@ -267,6 +270,8 @@ static void action_add(Avanta__AuditLog__AuditAction *memory,
                        size_t *known,
                        const Avanta__AuditLog__AuditStats *row)
 {
+    assert(memory != NULL);
+    assert(known != NULL);
     for (size_t i = 0; i < *known; i++) {
         if (strcmp(memory[i].action_type, row->action_type) == 0) {
             memory[i].count += row->count;

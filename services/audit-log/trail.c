@@ -114,6 +114,8 @@ struct tally {
 
 static void tally_add(struct tally *all, size_t *known, const char *word, int64_t count)
 {
+    assert(all != NULL);
+    assert(known != NULL);
     for (size_t i = 0; i < *known; i++) {
         if (strcmp(all[i].word, word) == 0) {
             all[i].count += count;
@@ -147,6 +149,7 @@ static bool summary_head(struct req *r, Avanta__AuditLog__AuditTrailSummaryReply
 {
     const Avanta__AuditLog__TrailWindow *window = window_of(r);
 
+    assert(out != NULL);
     out->period = arena_alloc(req_arena(r), sizeof *out->period);
     out->summary = arena_alloc(req_arena(r), sizeof *out->summary);
     if (out->period == NULL || out->summary == NULL) {
@@ -173,6 +176,7 @@ lists_fill(struct req *r, const struct tallies *t, Avanta__AuditLog__AuditTrailS
         arena_calloc(arena, t->entity_count + 1, sizeof *entities);
     Avanta__AuditLog__TrailDay *timeline = arena_calloc(arena, days + 1, sizeof *timeline);
 
+    assert(out != NULL);
     out->by_action_type = arena_calloc(arena, t->action_count + 1, sizeof(void *));
     out->by_entity_type = arena_calloc(arena, t->entity_count + 1, sizeof(void *));
     out->activity_timeline = arena_calloc(arena, days + 1, sizeof(void *));

@@ -334,6 +334,7 @@ static enum code end_take(struct verify *v)
     struct merkle_node nodes[MERKLE_COVER_MAX];
     struct merkle_hash root;
 
+    assert(v != NULL);
     v->phase = PHASE_END;
     if (v->line.count != v->report->records) {
         return differs(v, "the file has not as many records as its last line says");
