@@ -23,6 +23,30 @@ struct attempts_heard *attempts_heard(void)
     return &heard;
 }
 
+#define SEEN_MAX 256
+
+/* What is published again, for an acknowledgement that was late, has the same id: streams keep one
+ * of them, whoever listens beside them hears both. */
+static void count_once(void *counter, struct bus_message *message)
+{
+    static uint64_t seen[SEEN_MAX];
+    static size_t count;
+    const struct str id = bus_message_id(message);
+    const struct str subject = bus_message_subject(message);
+    uint64_t hash = hash_bytes(id.ptr, id.len, hash_bytes(subject.ptr, subject.len, 1));
+    bool known = false;
+
+    assert_true(id.len > 0);
+    for (size_t i = 0; i < count && i < SEEN_MAX; i++) {
+        known = known || seen[i] == hash;
+    }
+    if (!known) {
+        seen[count++ % SEEN_MAX] = hash;
+        *(int *)counter += 1;
+    }
+    bus_message_destroy(message);
+}
+
 void attempts_open(void)
 {
     struct bus_subscription *subscription = NULL;
@@ -36,19 +60,15 @@ void attempts_open(void)
     assert_int_equal(bus_subscribe(rig.bus,
                                    "alert.warning.identity",
                                    NULL,
-                                   bus_rig_count,
+                                   count_once,
                                    &heard.alerts,
                                    &subscription,
                                    &err),
                      OK);
-    assert_int_equal(bus_subscribe(rig.bus,
-                                   "evt.identity.*.locked",
-                                   NULL,
-                                   bus_rig_count,
-                                   &heard.events,
-                                   &subscription,
-                                   &err),
-                     OK);
+    assert_int_equal(
+        bus_subscribe(
+            rig.bus, "evt.identity.*.locked", NULL, count_once, &heard.events, &subscription, &err),
+        OK);
 }
 
 void attempts_close(void)
