@@ -52,24 +52,45 @@ static bool sets_cookies(const struct gen_message *out)
 static void put_reply_schema(struct gen_json *json, const struct gen_rpc *rpc)
 {
     assert(rpc->http != NULL);
-    if (rpc->http->media_type == NULL && rpc->body_field >= 0) {
+    assert(rpc->http->media_type == NULL);
+    if (rpc->body_field >= 0) {
         const struct gen_field *field = &rpc->out->fields[rpc->body_field];
         gen_schema_field(json, "schema", field, GEN_SCHEMA_REPLY);
         return;
     }
     gen_json_object(json, "schema");
-    if (rpc->http->media_type != NULL) {
-        gen_json_string(json, "type", "string");
-    } else {
-        gen_json_string(json, "$ref", gen_schema_reference(rpc->out, GEN_SCHEMA_REPLY));
-    }
+    gen_json_string(json, "$ref", gen_schema_reference(rpc->out, GEN_SCHEMA_REPLY));
     gen_json_end(json);
+}
+
+/* A file in any of its media types, which a comma separates. Of JSON nothing is said: the records
+ * have their schema elsewhere. */
+static void put_files(struct gen_json *json, const char *media_types)
+{
+    size_t len = 0;
+
+    assert(media_types[0] != '\0');
+    for (const char *at = media_types; *at != '\0'; at += len + strspn(at + len, ", ")) {
+        len = strcspn(at, ",");
+        char *name = host_copy(at, len);
+
+        gen_json_object(json, name);
+        gen_json_object(json, "schema");
+        if (strcmp(name, "application/json") != 0) {
+            gen_json_string(json, "type", "string");
+        }
+        gen_json_end(json);
+        gen_json_end(json);
+    }
 }
 
 static void put_reply_content(struct gen_json *json, const struct gen_rpc *rpc)
 {
-    const char *media_type = rpc->http->media_type;
-    gen_json_object(json, media_type == NULL ? "application/json" : media_type);
+    if (rpc->http->media_type != NULL) {
+        put_files(json, rpc->http->media_type);
+        return;
+    }
+    gen_json_object(json, "application/json");
     put_reply_schema(json, rpc);
     gen_json_end(json);
 }
