@@ -146,26 +146,29 @@ static enum code rows_take(struct pg_blocking *db,
                            uint16_t index,
                            const struct pg_result *result,
                            struct arena *arena,
-                           ProtobufCMessage ***out,
+                           struct pg_rows *out,
                            struct err *err)
 {
     const ProtobufCMessageDescriptor *type = db->table->queries[index].out;
-    const size_t count = pg_result_rows(result);
-    ProtobufCMessage **rows = arena_calloc(arena, count + 1, sizeof *rows);
-    enum code code = rows == NULL ? ERR_TOO_LARGE : OK;
+    enum code code = OK;
 
     assert(type != NULL);
     assert(result != NULL);
-    for (size_t i = 0; i < count && code == OK; i++) {
-        rows[i] = arena_alloc(arena, type->sizeof_message);
-        if (rows[i] == NULL) {
+    out->count = pg_result_rows(result);
+    /* NOLINTNEXTLINE(bugprone-sizeof-expression): pointers are what it holds */
+    out->all = arena_calloc(arena, out->count + 1, sizeof *out->all);
+    if (out->all == NULL) {
+        return err_set(err, ERR_TOO_LARGE, "the rows do not fit into memory");
+    }
+    for (size_t i = 0; i < out->count && code == OK; i++) {
+        out->all[i] = arena_alloc(arena, type->sizeof_message);
+        if (out->all[i] == NULL) {
             code = ERR_TOO_LARGE;
             break;
         }
-        type->message_init(rows[i]);
-        code = pg_bind_row(db->plans, index, result, i, arena, rows[i], err);
+        type->message_init(out->all[i]);
+        code = pg_bind_row(db->plans, index, result, i, arena, out->all[i], err);
     }
-    *out = rows;
     return code == ERR_TOO_LARGE ? err_set(err, code, "the rows do not fit into memory") : code;
 }
 
@@ -173,8 +176,7 @@ enum code pg_blocking_query(struct pg_blocking *db,
                             uint16_t query,
                             const ProtobufCMessage *in,
                             struct arena *arena,
-                            ProtobufCMessage ***out_rows,
-                            size_t *out_count,
+                            struct pg_rows *out,
                             struct err *err)
 {
     static const struct pg_context nobody = {.user_id = NULL};
@@ -183,7 +185,6 @@ enum code pg_blocking_query(struct pg_blocking *db,
     enum code code = prepare(db, query, err);
 
     assert(arena != NULL);
-    assert((out_rows == NULL) == (out_count == NULL));
     if (code == OK) {
         code = pg_bind_params(db->plans, query, &nobody, in, arena, &params, err);
     }
@@ -207,8 +208,5 @@ enum code pg_blocking_query(struct pg_blocking *db,
         PQclear(result);
         return code;
     }
-    if (out_count != NULL) {
-        *out_count = pg_result_rows(result);
-    }
-    return out_rows == NULL ? OK : rows_take(db, query, result, arena, out_rows, err);
+    return out == NULL ? OK : rows_take(db, query, result, arena, out, err);
 }

@@ -20,12 +20,17 @@ void pg_blocking_close(struct pg_blocking **db); /* accepts NULL; rolls back */
 
 /* Text without parameters. ERR_TIMEOUT: a lock was not to be had within lock_timeout. */
 enum code pg_blocking_run(struct pg_blocking *db, const char *sql, struct err *err) MUST_CHECK;
-/* One statement of the table; all of its rows as messages of its `out` type, in the arena, which
- * the result hangs on. `out_rows` and `out_count` may be NULL. ERR_TOO_LARGE: the arena is full. */
+/* Messages of the statement's `out` type. */
+struct pg_rows {
+    ProtobufCMessage **all;
+    size_t count;
+};
+
+/* One statement of the table; its rows are of the arena, which the result hangs on. `out` NULL: it
+ * has none. ERR_TOO_LARGE: the arena is full. */
 enum code pg_blocking_query(struct pg_blocking *db,
                             uint16_t query,
                             const ProtobufCMessage *in,
                             struct arena *arena,
-                            ProtobufCMessage ***out_rows,
-                            size_t *out_count,
+                            struct pg_rows *out,
                             struct err *err) MUST_CHECK;

@@ -46,50 +46,59 @@ static bool usage(const char *what, const char *argument)
     return false;
 }
 
-static struct command_option *
-option_find(struct command_option *options, size_t count, const char *name)
+static struct command_option *option_find(const struct command_options *options, const char *name)
 {
     assert(name != NULL);
-    assert(count == 0 || options != NULL);
-    for (size_t i = 0; i < count; i++) {
-        if (strcmp(options[i].name, name) == 0) {
-            return &options[i];
+    for (size_t i = 0; i < options->count; i++) {
+        if (strcmp(options->all[i].name, name) == 0) {
+            return &options->all[i];
         }
     }
     return NULL;
 }
 
+/* Takes what stands at argv[*at], and its value. */
+static bool argument_take(
+    int argc, char **argv, int *at, const char **operand, const struct command_options *options)
+{
+    const char *argument = argv[*at];
+    struct command_option *option = option_find(options, argument);
+
+    assert(*at < argc);
+    if (option != NULL) {
+        if (option->value != NULL || *at + 1 == argc) {
+            return usage("one value is wanted behind", argument);
+        }
+        option->value = argv[++*at];
+        return true;
+    }
+    if (strncmp(argument, "--", 2) == 0) {
+        return usage("unknown option", argument);
+    }
+    if (operand == NULL || *operand != NULL) {
+        return usage("too much:", argument);
+    }
+    *operand = argument;
+    return true;
+}
+
 bool command_read(int argc,
                   char **argv,
                   const char **out_operand,
-                  struct command_option *options,
-                  size_t option_count)
+                  const struct command_options *options)
 {
-    const char *operand = NULL;
-
     assert(argc >= 0);
-    assert(option_count == 0 || options != NULL);
+    assert(options != NULL);
+    if (out_operand != NULL) {
+        *out_operand = NULL;
+    }
     for (int i = 0; i < argc; i++) {
-        struct command_option *option = option_find(options, option_count, argv[i]);
-
-        if (option != NULL) {
-            if (option->value != NULL || i + 1 == argc) {
-                return usage("one value is wanted behind", argv[i]);
-            }
-            option->value = argv[++i];
-        } else if (strncmp(argv[i], "--", 2) == 0) {
-            return usage("unknown option", argv[i]);
-        } else if (operand != NULL || out_operand == NULL) {
-            return usage("too much:", argv[i]);
-        } else {
-            operand = argv[i];
+        if (!argument_take(argc, argv, &i, out_operand, options)) {
+            return false;
         }
     }
-    if (out_operand != NULL) {
-        *out_operand = operand;
-        return operand != NULL || usage("something is missing:", "what to work on");
-    }
-    return true;
+    return out_operand == NULL || *out_operand != NULL ||
+           usage("something is missing:", "what to work on");
 }
 
 bool command_number(const struct command_option *option,
@@ -187,11 +196,12 @@ command_connect(const struct command_settings *settings, struct pg_blocking **ou
 /* What a witness, or anybody else, verifies checkpoints with. */
 static int command_verifier_key(int argc, char **argv, const struct command_settings *settings)
 {
+    static const struct command_options none = {NULL, 0};
     char key[NOTE_KEY_TEXT_BYTES_MAX];
     struct err err = {.code = OK};
 
     assert(settings->own != NULL);
-    if (!command_read(argc, argv, NULL, NULL, 0)) {
+    if (!command_read(argc, argv, NULL, &none)) {
         return EXIT_SETTINGS;
     }
     if (vkey_make(settings->own, key, &err) != OK) {

@@ -23,13 +23,17 @@ struct command_option {
     const char *value;
 };
 
+struct command_options {
+    struct command_option *all;
+    size_t count;
+};
+
 /* Everything that is no option's is `out_operand`, of which there is one, or none when it is NULL.
  * False: told. */
 bool command_read(int argc,
                   char **argv,
                   const char **out_operand,
-                  struct command_option *options,
-                  size_t option_count) MUST_CHECK;
+                  const struct command_options *options) MUST_CHECK;
 /* A whole number, `fallback` where it was not given. False: told. */
 bool command_number(const struct command_option *option,
                     uint64_t fallback,

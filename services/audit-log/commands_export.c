@@ -18,20 +18,19 @@ static enum code sealed_refuse(struct pg_blocking *db,
                                struct err *err)
 {
     Avanta__AuditLog__TreeRange in = AVANTA__AUDIT_LOG__TREE_RANGE__INIT;
-    ProtobufCMessage **rows = NULL;
-    size_t count = 0;
+    struct pg_rows rows = {.count = 0};
     enum code code = OK;
 
     assert(wanted->first <= wanted->next);
     in.has_first = in.has_count = true;
     in.first = (int64_t)wanted->first;
     in.count = (int64_t)(wanted->next - wanted->first);
-    code = pg_blocking_query(db, Q_EXPORT_SEALED, &in.base, arena, &rows, &count, err);
-    if (code != OK || count == 0) {
+    code = pg_blocking_query(db, Q_EXPORT_SEALED, &in.base, arena, &rows, err);
+    if (code != OK || rows.count == 0) {
         return code;
     }
-    for (size_t i = 0; i < count; i++) {
-        const Avanta__AuditLog__SealRow *row = (Avanta__AuditLog__SealRow *)(void *)rows[i];
+    for (size_t i = 0; i < rows.count; i++) {
+        const Avanta__AuditLog__SealRow *row = (Avanta__AuditLog__SealRow *)(void *)rows.all[i];
 
         (void)fprintf(stderr,
                       "audit-log: records of %s are sealed in %s: leaves %s\n",
@@ -48,14 +47,13 @@ static enum code newer_tell(struct pg_blocking *db,
                             struct arena *arena,
                             struct err *err)
 {
-    ProtobufCMessage **rows = NULL;
-    size_t count = 0;
-    enum code code = pg_blocking_query(db, Q_TREE_LAST, NULL, arena, &rows, &count, err);
+    struct pg_rows rows = {.count = 0};
+    enum code code = pg_blocking_query(db, Q_TREE_LAST, NULL, arena, &rows, err);
 
     assert(checkpoint->size > 0);
-    if (code == OK && count == 1) {
+    if (code == OK && rows.count == 1) {
         const Avanta__AuditLog__TreeCheckpoint *last =
-            (Avanta__AuditLog__TreeCheckpoint *)(void *)rows[0];
+            (Avanta__AuditLog__TreeCheckpoint *)(void *)rows.all[0];
 
         if ((uint64_t)last->size > checkpoint->size) {
             (void)fprintf(stderr,
@@ -146,7 +144,7 @@ int command_export(int argc, char **argv, const struct command_settings *setting
     enum code code = OK;
 
     assert(settings->dsn != NULL);
-    if (!command_read(argc, argv, &path, options, ARRAY_LEN(options)) ||
+    if (!command_read(argc, argv, &path, &(struct command_options){options, ARRAY_LEN(options)}) ||
         !command_number(&options[0], 0, MERKLE_SIZE_MAX - 1, &wanted.first) ||
         !command_number(&options[1], 0, MERKLE_SIZE_MAX - 1, &wanted.next)) {
         arena_dispose(&arena);

@@ -66,11 +66,11 @@ static bool month_read(struct sealing *s, const char *text)
 /* One seal at a time, else two would be linked to the same one. */
 static enum code alone(struct sealing *s)
 {
-    ProtobufCMessage **rows = NULL;
-    size_t count = 0;
-    enum code code = pg_blocking_query(s->db, Q_SEAL_LOCK, NULL, s->arena, &rows, &count, s->err);
+    struct pg_rows rows = {.count = 0};
+    enum code code = pg_blocking_query(s->db, Q_SEAL_LOCK, NULL, s->arena, &rows, s->err);
 
-    if (code == OK && (count != 1 || !((Avanta__AuditLog__TreeOurs *)(void *)rows[0])->ours)) {
+    if (code == OK &&
+        (rows.count != 1 || !((Avanta__AuditLog__TreeOurs *)(void *)rows.all[0])->ours)) {
         code = err_set(s->err, ERR_CONFLICT, "another --seal is at work");
     }
     return code;
@@ -106,18 +106,17 @@ static enum code chain_read(struct sealing *s, bool *out_done)
 
 static enum code state_check(struct sealing *s)
 {
-    ProtobufCMessage **rows = NULL;
-    size_t count = 0;
+    struct pg_rows rows = {.count = 0};
     const Avanta__AuditLog__SealState *state = NULL;
     enum code code =
-        pg_blocking_query(s->db, Q_SEAL_STATE, &s->window.base, s->arena, &rows, &count, s->err);
+        pg_blocking_query(s->db, Q_SEAL_STATE, &s->window.base, s->arena, &rows, s->err);
 
     if (code != OK) {
         return code;
     }
-    assert(count == 1);
+    assert(rows.count == 1);
     assert(s->keep_days <= KEEP_DAYS_MAX);
-    state = (Avanta__AuditLog__SealState *)(void *)rows[0];
+    state = (Avanta__AuditLog__SealState *)(void *)rows.all[0];
     if (state->days_over < 0 || (uint64_t)state->days_over < s->keep_days) {
         return err_set(s->err,
                        ERR_CONFLICT,
@@ -144,13 +143,12 @@ static enum code state_check(struct sealing *s)
 
 static enum code leaves_read(struct sealing *s, const Avanta__AuditLog__SealLeaves **out)
 {
-    ProtobufCMessage **rows = NULL;
-    size_t count = 0;
+    struct pg_rows rows = {.count = 0};
     enum code code =
-        pg_blocking_query(s->db, Q_SEAL_LEAVES, &s->window.base, s->arena, &rows, &count, s->err);
+        pg_blocking_query(s->db, Q_SEAL_LEAVES, &s->window.base, s->arena, &rows, s->err);
 
-    assert(code != OK || count == 1);
-    *out = code == OK ? (Avanta__AuditLog__SealLeaves *)(void *)rows[0] : NULL;
+    assert(code != OK || rows.count == 1);
+    *out = code == OK ? (Avanta__AuditLog__SealLeaves *)(void *)rows.all[0] : NULL;
     return code;
 }
 
@@ -300,7 +298,7 @@ static enum code partition_drop(struct sealing *s, struct err *err)
     }
     if (code == OK) {
         row_fill(s, &row);
-        code = pg_blocking_query(s->db, Q_SEAL_ADD, &row.base, s->arena, NULL, NULL, err);
+        code = pg_blocking_query(s->db, Q_SEAL_ADD, &row.base, s->arena, NULL, err);
     }
     if (code == OK) {
         code = run(s,
@@ -397,9 +395,9 @@ int command_seal(int argc, char **argv, const struct command_settings *settings)
     };
     const char *month = NULL;
     struct err err = {.code = OK};
+    int status = COMMAND_FAILED;
 
-    sealing.err = &err;
-    if (!command_read(argc, argv, &month, options, ARRAY_LEN(options)) ||
+    if (!command_read(argc, argv, &month, &(struct command_options){options, ARRAY_LEN(options)}) ||
         !command_number(&options[1], KEEP_DAYS, KEEP_DAYS_MAX, &sealing.keep_days) ||
         !month_read(&sealing, month)) {
         return EXIT_SETTINGS;
@@ -413,5 +411,8 @@ int command_seal(int argc, char **argv, const struct command_settings *settings)
         (void)command_fail(&err);
         return EXIT_SETTINGS;
     }
-    return seal_run(&sealing, settings);
+    sealing.err = &err;
+    status = seal_run(&sealing, settings);
+    sealing.err = NULL;
+    return status;
 }

@@ -120,7 +120,7 @@ int command_seals(int argc, char **argv, const struct command_settings *settings
 
     assert(settings->dsn != NULL);
     assert(settings->own != NULL);
-    if (!command_read(argc, argv, &dir, options, ARRAY_LEN(options))) {
+    if (!command_read(argc, argv, &dir, &(struct command_options){options, ARRAY_LEN(options)})) {
         return EXIT_SETTINGS;
     }
     if (command_log_key(options[0].value, settings, log_vkey, &err) != OK) {

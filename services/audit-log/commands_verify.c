@@ -115,7 +115,7 @@ int command_verify(int argc, char **argv, const struct command_settings *setting
 
     assert(settings->dsn == NULL);
     assert(settings->own == NULL);
-    if (!command_read(argc, argv, &path, options, ARRAY_LEN(options))) {
+    if (!command_read(argc, argv, &path, &(struct command_options){options, ARRAY_LEN(options)})) {
         return EXIT_SETTINGS;
     }
     if (options[0].value == NULL) {

@@ -18,10 +18,10 @@
 #define ARENA_BYTES_MAX (32UL * 1024 * 1024)
 #define POOL_CHUNKS     (2 * ARENA_BYTES_MAX / ARENA_CHUNK_BYTES)
 #define TELL_EVERY_MS   5000
-#define ESCAPE_BYTES    6 /* of one byte of text */
+#define ESCAPE_BYTES    6UL /* of one byte of text */
 
 _Static_assert(ESCAPE_BYTES *(2 * AUDIT_DETAILS_BYTES_MAX + AUDIT_AGENT_BYTES_MAX +
-                              16 * AUDIT_WORD_BYTES_MAX) < EXPORT_LINE_BYTES_MAX,
+                              16UL * AUDIT_WORD_BYTES_MAX) < EXPORT_LINE_BYTES_MAX,
                "every record fits into a line");
 
 struct exporting {
@@ -82,8 +82,7 @@ enum code export_checkpoint_find(struct pg_blocking *db,
     Avanta__AuditLog__TreeRange in = AVANTA__AUDIT_LOG__TREE_RANGE__INIT;
     struct arena_pool *pool = export_pool_open();
     struct arena *arena = pool == NULL ? NULL : export_arena_open(pool);
-    ProtobufCMessage **rows = NULL;
-    size_t count = 0;
+    struct pg_rows rows = {.count = 0};
     enum code code = arena == NULL ? no_memory(err) : OK;
 
     assert(out != NULL);
@@ -91,13 +90,13 @@ enum code export_checkpoint_find(struct pg_blocking *db,
     in.has_first = true;
     in.first = (int64_t)covers;
     if (code == OK) {
-        code = pg_blocking_query(db, Q_EXPORT_CHECKPOINT, &in.base, arena, &rows, &count, err);
+        code = pg_blocking_query(db, Q_EXPORT_CHECKPOINT, &in.base, arena, &rows, err);
     }
-    if (code == OK && count == 0) {
+    if (code == OK && rows.count == 0) {
         code = err_set(err, ERR_NOT_FOUND, "no checkpoint has been made yet");
     }
     if (code == OK) {
-        code = checkpoint_take((Avanta__AuditLog__ProofCheckpoint *)(void *)rows[0], out, err);
+        code = checkpoint_take((Avanta__AuditLog__ProofCheckpoint *)(void *)rows.all[0], out, err);
     }
     arena_dispose(&arena);
     arena_pool_close(&pool);
@@ -130,18 +129,16 @@ cover_put(struct exporting *e, uint64_t from, uint64_t to, struct export_line *l
     size_t count = merkle_cover(from, to, nodes);
     struct arena *arena = export_arena_open(e->pool);
     Avanta__AuditLog__ProofTiles *tiles = arena == NULL ? NULL : nodes_wanted(nodes, count, arena);
-    ProtobufCMessage **rows = NULL;
-    size_t row_count = 0;
+    struct pg_rows rows = {.count = 0};
     enum code code = tiles == NULL ? no_memory(e->err) : OK;
 
     assert(from <= to);
     assert(e->frontier.size == from);
     if (code == OK) {
-        code =
-            pg_blocking_query(e->db, Q_PROOF_NODES, &tiles->base, arena, &rows, &row_count, e->err);
+        code = pg_blocking_query(e->db, Q_PROOF_NODES, &tiles->base, arena, &rows, e->err);
     }
     if (code == OK &&
-        !nodes_fill(nodes, count, (Avanta__AuditLog__ProofNode **)(void *)rows, row_count)) {
+        !nodes_fill(nodes, count, (Avanta__AuditLog__ProofNode **)(void *)rows.all, rows.count)) {
         code = err_set(e->err, ERR_CONFLICT, "nodes of the log's tree are missing");
     }
     for (size_t i = 0; i < count && code == OK; i++) {
@@ -264,8 +261,7 @@ static void tell(struct exporting *e)
     }
 }
 
-static enum code
-page_query(struct exporting *e, uint64_t first, ProtobufCMessage ***out_rows, size_t *out_count)
+static enum code page_query(struct exporting *e, uint64_t first, struct pg_rows *out)
 {
     const uint64_t left = e->wanted->next - first;
     const int64_t count = left < PAGE_RECORDS ? (int64_t)left : PAGE_RECORDS;
@@ -278,23 +274,20 @@ page_query(struct exporting *e, uint64_t first, ProtobufCMessage ***out_rows, si
         range.has_first = range.has_count = true;
         range.first = (int64_t)first;
         range.count = count;
-        return pg_blocking_query(
-            e->db, Q_AUDITOR_RECORDS, &range.base, e->arena, out_rows, out_count, e->err);
+        return pg_blocking_query(e->db, Q_AUDITOR_RECORDS, &range.base, e->arena, out, e->err);
     }
     (void)str_copy(str_from(e->wanted->month), month, sizeof month);
     window.month = month;
     window.has_first = window.has_count = true;
     window.first = (int64_t)first;
     window.count = count;
-    return pg_blocking_query(
-        e->db, Q_SEAL_RECORDS, &window.base, e->arena, out_rows, out_count, e->err);
+    return pg_blocking_query(e->db, Q_SEAL_RECORDS, &window.base, e->arena, out, e->err);
 }
 
 static enum code page_put(struct exporting *e)
 {
     const uint64_t before = e->frontier.size;
-    ProtobufCMessage **rows = NULL;
-    size_t count = 0;
+    struct pg_rows rows = {.count = 0};
     enum code code = OK;
 
     assert(e->arena == NULL);
@@ -303,9 +296,9 @@ static enum code page_put(struct exporting *e)
     if (e->arena == NULL) {
         return no_memory(e->err);
     }
-    code = page_query(e, before, &rows, &count);
-    for (size_t i = 0; i < count && code == OK; i++) {
-        code = record_put(e, (Avanta__AuditLog__AuditEntry *)(void *)rows[i]);
+    code = page_query(e, before, &rows);
+    for (size_t i = 0; i < rows.count && code == OK; i++) {
+        code = record_put(e, (Avanta__AuditLog__AuditEntry *)(void *)rows.all[i]);
     }
     arena_dispose(&e->arena);
     if (code == OK && e->frontier.size == before) {

@@ -9,11 +9,12 @@
 enum code
 seals_read(struct pg_blocking *db, struct arena *arena, struct seals *out, struct err *err)
 {
-    ProtobufCMessage **rows = NULL;
-    enum code code = pg_blocking_query(db, Q_SEAL_LIST, NULL, arena, &rows, &out->count, err);
+    struct pg_rows rows = {.count = 0};
+    enum code code = pg_blocking_query(db, Q_SEAL_LIST, NULL, arena, &rows, err);
 
     assert(out != NULL);
-    out->rows = (Avanta__AuditLog__SealRow **)(void *)rows;
+    out->count = rows.count;
+    out->rows = (Avanta__AuditLog__SealRow **)(void *)rows.all;
     return code;
 }
 

@@ -17,7 +17,10 @@
 
 #define FILE_BYTES  (1024UL * 1024)
 #define DECEMBER_MS UINT64_C(1701561600000) /* 2023-12-03 */
+#define JANUARY_MS  UINT64_C(1705744800000) /* 2024-01-20 */
 #define KILLS       12
+#define WAITS_FOR_SEAL \
+    "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND relation = 'audit_seal'::regclass"
 
 static char dir[] = "/tmp/avanta-seal-XXXXXX";
 static char plain[64];
@@ -140,6 +143,24 @@ static void killed(pid_t pid, const char *month)
     is_whole(month);
 }
 
+/* What is added to the month between the file and the transaction is not lost. */
+static void test_a_record_that_comes_meanwhile_stops_the_seal(void **state)
+{
+    const char *const args[] = {"--seal", "2024-01", "--dir", dir, NULL};
+    PGconn *lock = locked("LOCK TABLE audit_seal IN SHARE MODE");
+    pid_t pid = audit_command_start(AUDIT_ENVIRONMENT_FULL, args);
+
+    (void)state;
+    audit_rig_until(WAITS_FOR_SEAL, "t");
+    audit_rig_publish(JANUARY_MS);
+    assert_int_equal(audit_command_wait(pid), 1);
+    audit_command_says("records of 2024-01 came while it was sealed: run it again");
+    PQfinish(lock);
+    is_whole("2024-01");
+    assert_string_equal(scratch_pg_ask(audit_rig->service.dsn, "SELECT count(*) FROM audit_seal"),
+                        "0");
+}
+
 static void test_a_seal_that_is_killed_is_run_again(void **state)
 {
     const char *const args[] = {"--seal", "2024-01", "--dir", dir, NULL};
@@ -162,9 +183,7 @@ static void test_a_seal_that_is_killed_is_run_again(void **state)
     /* With the file in its place, and nothing said of it in the database. */
     lock = locked("LOCK TABLE audit_seal IN SHARE MODE");
     pid = audit_command_start(AUDIT_ENVIRONMENT_FULL, args);
-    audit_rig_until("SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND relation ="
-                    " 'audit_seal'::regclass",
-                    "t");
+    audit_rig_until(WAITS_FOR_SEAL, "t");
     killed(pid, "2024-01");
     PQfinish(lock);
     part[strlen(part) - strlen(".part")] = '\0';
@@ -352,6 +371,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_months_are_sealed_in_order_and_when_they_are_over),
+        cmocka_unit_test(test_a_record_that_comes_meanwhile_stops_the_seal),
         cmocka_unit_test(test_a_seal_that_is_killed_is_run_again),
         cmocka_unit_test(test_a_seal_is_whole_or_not_there),
         cmocka_unit_test(test_sealed_records_are_exported_no_more),

@@ -40,10 +40,10 @@ enum audit_environment {
 };
 
 /* Ends with NULL as execl(3) does. Starts it; its words go to the file of audit_command_text(). */
-pid_t audit_command_start(enum audit_environment environment, const char *const *args);
+pid_t audit_command_start(enum audit_environment given, const char *const *args);
 /* Waits for the end; the exit status, 128 and more for a signal. */
 int audit_command_wait(pid_t pid);
-int audit_command(enum audit_environment environment, const char *const *args);
+int audit_command(enum audit_environment given, const char *const *args);
 /* What the last one said, in static memory. */
 const char *audit_command_text(void);
 /* Fails the test unless it said this. */
