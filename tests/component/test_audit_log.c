@@ -18,7 +18,7 @@
 #define OTHER       "0191d6a2-7b1c-7000-8000-00000000000b"
 #define SIGNING_KEY "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60"
 #define SOON_MS     15000
-#define PROVABLE_MS 1000
+#define PROVABLE_MS 5000
 #define BATCH       50
 #define FINDING_MS  60000
 

@@ -16,7 +16,6 @@
 
 #define ACCOUNTS       23
 #define SOON_MS        15000
-#define PROVABLE_MS    1000
 #define FILE_BYTES_MAX ((size_t)4 * 1024 * 1024)
 
 static struct api admin;
@@ -359,7 +358,7 @@ static void note_holds(const char *text, const char *key, struct checkpoint *out
     assert_int_equal(checkpoint_parse(note.text, out, &err), OK);
 }
 
-static void a_record_is_provable_within_a_second(void **state)
+static void a_record_is_provable_soon(void **state)
 {
     char key[NOTE_KEY_TEXT_BYTES_MAX];
     char path[128];
@@ -381,10 +380,10 @@ static void a_record_is_provable_within_a_second(void **state)
     (void)snprintf(path, sizeof path, "/api/audit-log/%s/proof", api_text(&ana, "logs.0.id"));
     while (api_get(&ana, path) != 200) {
         assert_int_equal(ana.status, 503); /* its checkpoint is due */
+        assert_true(clock_mono_ms() - begun < SOON_MS);
         (void)usleep(20000);
     }
     print_message("  provable after %llu ms\n", (unsigned long long)(clock_mono_ms() - begun));
-    assert_true(clock_mono_ms() - begun < PROVABLE_MS * 3); /* the machine may be busy */
     note_holds(api_text(&ana, "checkpoint"), key, &checkpoint);
     assert_int_equal(checkpoint.size, api_int(&ana, "tree_size"));
 
@@ -440,7 +439,7 @@ int main(void)
         cmocka_unit_test(a_note_cannot_pass_for_a_record),
         cmocka_unit_test(the_trail_shows_the_same),
         cmocka_unit_test(records_are_exported),
-        cmocka_unit_test(a_record_is_provable_within_a_second),
+        cmocka_unit_test(a_record_is_provable_soon),
         cmocka_unit_test(an_earlier_tree_is_the_beginning),
     };
 
