@@ -93,7 +93,10 @@ bool audit_clean(Avanta__AuditLog__AuditRow *row, struct arena *arena)
                             &row->ip_address,
                             &row->session,
                             &row->request,
-                            &row->service};
+                            &row->service,
+                            &row->method,
+                            &row->trace,
+                            &row->credential};
     bool fits = true;
 
     assert(row != NULL);
@@ -110,5 +113,6 @@ bool audit_clean(Avanta__AuditLog__AuditRow *row, struct arena *arena)
         fits = text_clean(words[i], AUDIT_WORD_BYTES_MAX, arena);
     }
     return fits && text_clean(&row->agent, AUDIT_AGENT_BYTES_MAX, arena) &&
+           (row->before == NULL || text_clean(&row->before, AUDIT_DETAILS_BYTES_MAX, arena)) &&
            text_clean(&row->details, AUDIT_DETAILS_BYTES_MAX, arena);
 }
