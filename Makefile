@@ -288,8 +288,8 @@ test-mode: $(test.src:%.c=$(O)/%.ok)
 test-unit: $(unit.src:%.c=$(O)/%.ok)
 # Where threads meet, under ThreadSanitizer: what they share, the hand-over from the bus, whole processes.
 tsan.src := $(patsubst %,tests/unit/base/test_%.c,ring ring_steps log metric pool id) tests/unit/io/test_loop.c \
-            $(wildcard tests/component/test_bus*.c) $(patsubst %,tests/component/test_%.c,service log_ship gateway_keys \
-            identity_keys identity_addresses) $(patsubst %,tests/e2e/test_%.c,threads api_keys)
+            $(wildcard tests/component/test_bus*.c) $(patsubst %,tests/component/test_%.c,service log_ship identity_keys) \
+            $(patsubst %,tests/e2e/test_%.c,threads api_keys)
 test-tsan: $(tsan.src:%.c=$(O)/%.ok)
 # These tests wait more than they work, so twice as many run at a time.
 jobs.tsan := $(shell expr 2 \* $(jobs))
